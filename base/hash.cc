@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/hash.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace holdfast {
+
+uint64_t Hash64(ByteView bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
+Oid Hash128(ByteView bytes) {
+  XXH128_hash_t h = XXH3_128bits(bytes.data(), bytes.size());
+  return {h.high64, h.low64};
+}
+
+VersionHash HashVersion(std::string_view etag, uint64_t size) {
+  std::string text(sizeof(size), '\0');
+  std::memcpy(text.data(), &size, sizeof(size));
+  text += etag;
+  uint64_t h = Hash64(AsBytes(text));
+  return h == 0 ? 1 : h;
+}
+
+struct Hasher64::State {
+  alignas(64) XXH3_state_t xxh;
+};
+
+Hasher64::Hasher64() : state_(new State) { XXH3_64bits_reset(&state_->xxh); }
+Hasher64::~Hasher64() { delete state_; }
+Hasher64::Hasher64(Hasher64&& o) noexcept : state_(std::exchange(o.state_, nullptr)) {}
+Hasher64& Hasher64::operator=(Hasher64&& o) noexcept {
+  std::swap(state_, o.state_);
+  return *this;
+}
+void Hasher64::Update(ByteView bytes) { XXH3_64bits_update(&state_->xxh, bytes.data(), bytes.size()); }
+uint64_t Hasher64::Digest() const { return XXH3_64bits_digest(&state_->xxh); }
+
+}  // namespace holdfast
