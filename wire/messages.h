@@ -16,6 +16,7 @@
 #include "base/bitmap.h"
 #include "base/bytes.h"
 #include "base/ids.h"
+#include "base/rate_model.h"
 #include "base/status.h"
 #include "base/units.h"
 
@@ -94,16 +95,8 @@ struct Call {                       // job → every node
   Buffer need_by;                   // u32 per set bit of `offer`: milliseconds from now; empty: all at once
 };
 
-// What a node bids for the objects [first, first + count) of a manifest. The three bitmaps are disjoint.
-// t1 of a keep is 0. t1 of the n-th object, b bytes in all, that a job confirms here in need-by order over all chunks is
-//   start + n · per_object + b · us_per_mib / 2^20
-// (the rate model), computed in integers.
-struct RateModel {
-  Duration start{};                 // what is ahead in the queue, and one far latency
-  uint64_t ns_per_object = 0;
-  uint64_t ns_per_mib = 0;
-};
-
+// What a node bids for the objects [first, first + count) of a manifest. The three bitmaps are disjoint. t1 of a keep is
+// 0; t1 of a load follows from the rate model and from how much the job confirms at this node, over all chunks.
 struct Bids {                       // node → job, one per chunk
   JobId job = 0;
   uint32_t call = 0;

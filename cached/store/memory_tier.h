@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// The memory tier of a node: records in segments, found through the index, kept while they are held, reclaimed when not.
+//
+// The tier lives in a span of memory (the region of wire/shm_layout.h) that clients read without telling anybody. All
+// methods are the deciding thread's; only the payload of an allocated slot may be written by another thread until Commit.
+//
+// The life of a segment: free → open (records are appended; one open segment per class) → sealed → [ring] → emptied
+// (its entries are cleared, its generation odd) → waits until nobody pins it → free. Classes: the ring, for what nobody
+// has a promise for, first in first out; and the hold classes, for records held until about the same time (class k: the
+// remaining time is below 1 min · 2^k; at most 16). A hold segment in which nothing is held any more joins the ring.
+//
+// Reclaim takes, among the oldest kReclaimCandidates sealed ring segments, the one with the fewest held bytes: held
+// records move into their hold class, records that were read since they were written are appended to the ring again
+// (at most once per pass over the ring, so that it ends), the others are dropped.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/bitmap.h"
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/status.h"
+#include "base/units.h"
+#include "cached/store/sessions.h"
+#include "wire/shm_layout.h"
+
+namespace holdfast::store {
+
+struct MemoryTierOptions {
+  uint64_t memory_bytes = 0;         // the whole region: segments, index and header
+  uint64_t segment_bytes = 0;        // 0: memory / 256, between 256 KiB and 256 MiB, a multiple of 4 KiB (2 MiB when large)
+  uint64_t index_objects = 0;        // 0: one per 8 KiB of memory
+  NodeId node = 0;
+  Incarnation incarnation = 0;
+};
+
+// kInvalid with the option's name for what cannot work.
+Result<shm::RegionPlan> PlanRegion(const MemoryTierOptions& options);
+
+// What a record is made of; views live as long as the caller says.
+struct RecordView {
+  Oid oid;
+  VersionHash version = 0;
+  std::string_view name;
+  std::string_view etag;
+  ByteView payload;
+  uint64_t payload_hash = 0;
+};
+
+struct RecordSpec {
+  Oid oid;
+  VersionHash version = 0;
+  uint64_t size = 0;
+  std::string_view name;  // canonical URI
+  std::string_view etag;
+};
+
+struct TierStats {
+  uint64_t object_bytes = 0;      // capacity for records: segments × segment_bytes
+  uint64_t live_bytes = 0;        // RecordBytes of what can be found
+  uint64_t live_objects = 0;
+  uint64_t held_bytes = 0;        // of which held
+  uint64_t held_objects = 0;
+  uint32_t segments = 0;
+  uint32_t free_segments = 0;
+  uint32_t waiting_segments = 0;  // emptied, pinned by readers
+  uint64_t dropped_objects = 0;   // by reclaim, since start
+  uint64_t dropped_bytes = 0;
+  uint64_t moved_bytes = 0;       // by reclaim: held and re-appended
+  uint64_t marks = 0;
+};
+
+class MemoryTier {
+ public:
+  // An allocated record that is not yet visible.
+  struct Slot {
+    uint64_t id = 0;
+    ByteSpan payload;
+  };
+
+  // Formats `region` (of PlanRegion's size, from the caller, outlives the tier). When the region already carries this
+  // layout (a daemon restarted over it), every segment is emptied by the same rule as in reclaim, so that views of the
+  // clients that still live stay valid until released.
+  MemoryTier(ByteSpan region, const shm::RegionPlan& plan, const MemoryTierOptions& options, Sessions* sessions);
+  ~MemoryTier();
+  MemoryTier(const MemoryTier&) = delete;
+
+  // version 0 finds any version. The view is valid until the next non-const call.
+  std::optional<RecordView> Find(const Oid& oid, VersionHash version) const;
+  // Sets here[i] and, where held, held[i] for (oids[i], versions[i]); in groups of 32 with prefetch.
+  void FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, Bitmap* here, Bitmap* held) const;
+
+  // Room for a record. `hold_until` chooses the class; nullopt is the ring. Reclaims by itself when it must.
+  // kNoSpace when nothing can be reclaimed now (everything is held or pinned; the text says which), kInvalid when the
+  // record does not fit a segment.
+  Result<Slot> Allocate(const RecordSpec& spec, Time now, std::optional<Time> hold_until);
+  // The payload is written and has this XXH3-64: the record can be found from now on. A record of the same OID and
+  // version that is already there stays, and the new one is dropped. `holds` is how many promises hold it.
+  void Commit(uint64_t slot, uint64_t payload_hash, uint32_t holds);
+  void Abort(uint64_t slot);
+
+  // One promise more or less for a record; false when it is not there. The first and the last one move its bytes
+  // between held and not held.
+  bool Hold(const Oid& oid, VersionHash version);
+  bool Unhold(const Oid& oid, VersionHash version);
+  // Where to move a held record that lies in the ring: until when is it held? Asked during reclaim.
+  void SetHoldUntil(std::function<Time(const Oid&, VersionHash)> hold_until);
+
+  // Takes a record out; false when it is not there or held.
+  bool Drop(const Oid& oid, VersionHash version);
+  // Visits every live record (segment order). The visitor must not change the tier.
+  void ForEach(const std::function<void(const RecordView&, bool held)>& visit) const;
+
+  // Drains read marks, rebalances the sessions' view grants (all together at most a quarter of the segments), frees
+  // segments whose readers have left, and reclaims up to `budget_bytes` towards the low-water mark of free segments.
+  // Call it every few milliseconds under load.
+  void Maintain(Time now, uint64_t budget_bytes);
+
+  // The most that promises may take: object_bytes less the open segments, the free low-water mark, the views' quarter
+  // and the bytes at the ends of segments that a record of max_object_bytes can leave unused.
+  uint64_t PromisableBytes() const;
+  uint64_t max_object_bytes() const;
+  TierStats Stats() const;
+
+ private:
+  struct Core;
+  std::unique_ptr<Core> core_;
+};
+
+}  // namespace holdfast::store

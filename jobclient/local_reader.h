@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads a node's segments through shared memory, without a message: the reader's half of the rule of local reading
+// (wire/shm_layout.h). Used by jobs for their own node, by the daemon's bulk server for its peers, and by the simulator.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/status.h"
+#include "wire/shm_layout.h"
+
+namespace holdfast {
+
+// A record that stays where it is until the view is destroyed. Move-only. Must not outlive its LocalReader, and is the
+// property of the process that made it: in a forked child it is not to be used, and its destruction does nothing.
+class LocalView {
+ public:
+  LocalView() = default;
+  LocalView(LocalView&& o) noexcept;
+  LocalView& operator=(LocalView&& o) noexcept;
+  ~LocalView() { Release(); }
+  void Release();
+
+  explicit operator bool() const { return header_ != nullptr; }
+  ByteView payload() const;
+  VersionHash version() const { return header_->version; }
+  uint64_t payload_hash() const { return header_->payload_hash; }
+  std::string_view name() const;
+  std::string_view etag() const;
+  uint32_t segment() const { return segment_; }
+  // Offset of the payload from the start of the region's file, for sendfile.
+  uint64_t payload_file_offset() const;
+
+ private:
+  friend class LocalReader;
+  const shm::RecordHeader* header_ = nullptr;
+  class LocalReader* reader_ = nullptr;
+  uint32_t segment_ = 0;
+  uint32_t lane_ = 0;
+};
+
+struct LocalRequest {
+  Oid oid;
+  VersionHash version = 0;  // 0: any
+  ByteSpan into;
+};
+
+struct LocalOutcome {
+  Code code = Code::kNotFound;  // kOk, kNotFound, or kNoSpace: `into` is smaller than size
+  VersionHash version = 0;
+  uint64_t size = 0;
+};
+
+// Thread-safe: threads spread over the pin lanes. Never blocks, never allocates on the read path.
+class LocalReader {
+ public:
+  // `region` is mapped read-only, `session` read-write; both outlive the reader. kCorrupt when either does not carry the
+  // layout or their sizes disagree; kInvalid for another layout version.
+  static Result<std::unique_ptr<LocalReader>> Open(ByteView region, ByteSpan session);
+
+  // Copies. One at a time, and many with prefetch (any number; groups of 64 inside).
+  LocalOutcome Copy(const LocalRequest& request);
+  void CopyMany(std::span<const LocalRequest> requests, std::span<LocalOutcome> outcomes);
+
+  // A zero-copy view; empty when the object is not here, or when this session's grant of viewed segments is used up
+  // (then *over_grant is set: copy instead). The caller of a public API never sees the difference.
+  LocalView View(const Oid& oid, VersionHash version, bool* over_grant);
+  // For a transfer that is under way for a short time (the bulk server): pins like a view, counts against no grant.
+  LocalView Pin(const Oid& oid, VersionHash version);
+
+  Incarnation incarnation() const;
+
+ private:
+  friend class LocalView;
+  LocalReader() = default;
+  struct State;
+  std::unique_ptr<State> state_;
+
+ public:
+  ~LocalReader();
+};
+
+}  // namespace holdfast

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// A node's bids for one chunk of a call: pure.
+#pragma once
+
+#include <cstdint>
+
+#include "base/bitmap.h"
+#include "planner/manifest.h"
+
+namespace holdfast::planner {
+
+struct BidInput {
+  const Manifest* manifest;
+  uint32_t first = 0;          // the chunk [first, first + count); a multiple of 64
+  uint32_t count = 0;
+  const Bitmap* asked;         // over the manifest: what the call is about
+  const Bitmap* offer;         // over the manifest: what this node may offer to load
+  const Bitmap* home;          // over the manifest, subset of offer: offers that reserve
+  Bitmap here;                 // over the chunk: in the store or being loaded
+  Bitmap held;                 // over the chunk, subset of here: promised to somebody already, so a keep takes no room
+  uint64_t max_object_bytes = 0;
+  uint64_t room_bytes = 0;     // that may be reserved for this chunk: the calendar's room, the job's cap
+  uint64_t (*record_bytes)(uint64_t object_bytes);  // what an object takes in the tier
+};
+
+struct BidOutcome {
+  Bitmap keep;                 // disjoint, over the chunk
+  Bitmap load;
+  Bitmap spare;
+  uint64_t reserved_bytes = 0;  // for `keep` without `held`, and for `load`
+};
+
+// keep: asked and here, while there is room to promise it. load: asked, not here, home, not too large, while there is
+// room. spare: asked, not here, offered without home or without room at home, not too large. Keeps are served before loads.
+BidOutcome BidForChunk(const BidInput& input);
+
+}  // namespace holdfast::planner
