@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// A job's side of the protocol: the core of the client library, on one thread, through base/env.h alone.
+//
+//   1. Greet     hello to every member; whoever has not answered by hello_timeout counts as away
+//   2. Call      offers by bitmap to each node that answered; manifests to those who lack them
+//   3. Settle    chunk by chunk, as soon as every called node has bid for the chunk (or bid_timeout passed)
+//   4. Confirm   and wait for the acknowledgements; repeated until ack_timeout, idempotent
+//   5. Again     what has no bid or was refused goes into another call, at most max_rounds
+//   6. Keep      heartbeats; losses and dead nodes lead to another call for what remains
+//   7. End       the promises end, the objects stay
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/env.h"
+#include "holdfast/object_list.h"
+#include "planner/manifest.h"
+#include "planner/placement.h"
+#include "wire/messages.h"
+
+namespace holdfast::jobclient {
+
+struct Member {
+  NodeId node = kNoNode;
+  std::string control_endpoint;
+};
+
+struct JobOptions {
+  std::string cluster = "holdfast";
+  std::vector<Member> members;
+  NodeId reader = kNoNode;         // the node on this host; kNoNode: none, everything is read over the network
+  Duration hold = std::chrono::hours(1);
+  Duration lease = 15s;            // heartbeats go out every lease / 5
+  uint8_t priority = 100;
+  bool dry_run = false;            // plan only: nothing is reserved or confirmed
+  // Pace of the reader, for need-by times: objects a second; 0: as fast as can be (order is all that counts).
+  double objects_per_s = 0;
+
+  Duration hello_timeout = 1s;
+  Duration bid_timeout = 5s;
+  Duration ack_timeout = 5s;
+  Duration resend_after = 500ms;
+  uint32_t max_rounds = 4;
+};
+
+// Who serves what, and what it will take; both as planned and, at the end, as it was.
+struct PlanReport {
+  uint64_t objects = 0;            // distinct
+  uint64_t bytes = 0;
+  uint64_t local_objects = 0;      // kept at the reader's own node
+  uint64_t kept_objects = 0;       // kept anywhere in the cluster, local ones included
+  uint64_t kept_bytes = 0;
+  uint64_t load_objects = 0;       // to be loaded by nodes
+  uint64_t load_bytes = 0;
+  uint64_t far_objects = 0;        // that nobody can have: read far away by the job
+  uint64_t far_bytes = 0;
+  uint64_t too_large_objects = 0;  // of those, larger than any node's segment
+  Duration ready{};                // when the last load is due
+  uint32_t calls = 0;
+  uint64_t bids = 0;               // bids received, all rounds
+  uint64_t manifest_bytes_sent = 0;
+  Duration planned_in{};           // from the first call to the last acknowledgement
+  struct PerNode {
+    NodeId node = kNoNode;
+    bool answered = false;
+    Incarnation incarnation = 0;
+    uint64_t keeps = 0;
+    uint64_t loads = 0;
+    uint64_t bytes = 0;
+  };
+  std::vector<PerNode> nodes;      // by node id
+};
+
+class Job {
+ public:
+  Job(const Env& env, JobOptions options);
+  ~Job();
+  Job(const Job&) = delete;
+
+  // Steps 1 to 5. `list` has canonical names, sizes and ETags (the caller resolves them first) and outlives the job.
+  // kInvalid for an empty list or two versions of one object. A cluster of which no node answers is not an error: the
+  // report says that everything is far. Once.
+  void Plan(const ObjectList* list, std::function<void(Result<PlanReport>)> done);
+
+  // After Plan. Index in the manifest of a position in the list.
+  const planner::Manifest& manifest() const;
+  uint32_t IndexOf(size_t position) const;
+  // The node that has promised object `index`; kNoNode: nobody. Changes as nodes are lost and won.
+  NodeId NodeOf(uint32_t index) const;
+  // Where reads go: the bulk endpoint of a node that is there; nullptr when it is away.
+  const std::string* BulkEndpoint(NodeId node) const;
+  // For what nobody has promised: whom to ask to fetch it (its home, else its second pick); kNoNode: nobody is there.
+  NodeId FetcherOf(uint32_t index) const;
+  // The reader saw a node fail (a broken connection): it counts as away until it answers a heartbeat, and what it had
+  // promised goes into another call.
+  void NodeFailed(NodeId node);
+  // Objects that were read; another call does not ask for them again in a single pass. `Rewind` forgets it.
+  void MarkRead(uint32_t index);
+  void Rewind();
+
+  PlanReport Report() const;
+  // Sums of the nodes' progress: loads left, far requests and bytes spent for this job.
+  wire::Progress ClusterProgress() const;
+  void OnProgress(std::function<void(const wire::Progress&)> observer);
+
+  // Step 7. Sends EndJob; nothing is awaited.
+  void End();
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace holdfast::jobclient
