@@ -30,7 +30,7 @@ struct NodeLoad {
   NodeId node = kNoNode;
   uint64_t objects = 0;  // to load
   uint64_t bytes = 0;
-  uint64_t spare_room_bytes = 0;  // what the node may still take beyond its reserved offers; by its hello
+  uint64_t spare_room_bytes = 0;  // what the node may still take beyond its reserved offers
 };
 
 // Assigns every object of a chunk to at most one node, in this order of preference:
@@ -44,8 +44,10 @@ class Settler {
  public:
   static constexpr uint32_t kMarginPercent = 20;
 
-  // `nodes` with their ids distinct; spare_room_bytes as hello said.
-  Settler(const Manifest* manifest, const Placement* placement, NodeId reader, std::vector<NodeLoad> nodes);
+  // `nodes` with their ids distinct; spare room as AfterOffers (planner/offers.h) leaves it. `record_bytes` is what an
+  // object takes in the tier, for the spare room; nullptr: its size.
+  Settler(const Manifest* manifest, const Placement* placement, NodeId reader, std::vector<NodeLoad> nodes,
+          uint64_t (*record_bytes)(uint64_t object_bytes) = nullptr);
 
   struct Outcome {
     std::vector<NodeChoice> choices;  // one per element of `bids`, in that order
@@ -61,6 +63,7 @@ class Settler {
   const Placement* placement_;
   NodeId reader_;
   std::vector<NodeLoad> loads_;
+  uint64_t (*record_bytes_)(uint64_t);
 };
 
 }  // namespace holdfast::planner
