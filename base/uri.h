@@ -33,8 +33,14 @@ struct FarName {
 // endpoint; the text names the URI and says what is allowed.
 Result<std::string> CanonicalUri(std::string_view text, std::string_view s3_endpoint);
 
+// The same for what is to be listed: an S3 bucket without a key and the root directory are allowed, and a '/' at the
+// end of a path stays, so that "/a/" means what is below the directory and "s3://b" or "s3://b/" the whole bucket.
+Result<std::string> CanonicalPrefix(std::string_view text, std::string_view s3_endpoint);
+
 // Takes a canonical URI apart; kInvalid for one that is not canonical (CanonicalUri would change it).
 Result<FarName> ParseCanonical(std::string_view canonical);
+// The same for a canonical prefix.
+Result<FarName> ParsePrefix(std::string_view canonical);
 std::string ToCanonical(const FarName& name);
 
 // Percent-encodes every byte outside A-Za-z0-9-._~ (and '/', if keep_slash), in upper case: RFC 3986, as SigV4 wants it.
