@@ -61,6 +61,7 @@ struct BulkOutcome {
   Status status;
   VersionHash version = 0;
   uint64_t size = 0;  // on kNoSpace with size > 0: `into` was too small, this is what it takes
+  uint64_t hash = 0;  // XXH3-64 of the bytes
 };
 
 enum class BulkMode : uint8_t {
