@@ -13,6 +13,14 @@ Oid Hash128(ByteView bytes) {
   return {h.high64, h.low64};
 }
 
+Oid Hash128(std::initializer_list<ByteView> parts) {
+  alignas(64) XXH3_state_t state;
+  XXH3_128bits_reset(&state);
+  for (ByteView part : parts) XXH3_128bits_update(&state, part.data(), part.size());
+  XXH128_hash_t h = XXH3_128bits_digest(&state);
+  return {h.high64, h.low64};
+}
+
 VersionHash HashVersion(std::string_view etag, uint64_t size) {
   std::string text(sizeof(size), '\0');
   std::memcpy(text.data(), &size, sizeof(size));

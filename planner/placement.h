@@ -32,8 +32,10 @@ class Placement {
 
   // {kNoNode, kNoNode} when no node has weight.
   Picks PicksOf(const Oid& oid) const {
-    return table_.empty() ? Picks{} : table_[oid.hi >> 48];
+    return table_.empty() ? Picks{} : table_[SlotOf(oid)];
   }
+  // Objects of one slot have the same picks.
+  static uint32_t SlotOf(const Oid& oid) { return static_cast<uint32_t>(oid.hi >> 48); }
 
  private:
   std::vector<Picks> table_;

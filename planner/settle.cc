@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "planner/settle.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/status.h"
+
+namespace holdfast::planner {
+namespace {
+
+constexpr Duration kMargin = 100ms;
+constexpr Duration kLongestStart = std::chrono::hours(24 * 30);
+
+// A peer's word past the end of its bitmap is empty: nothing that it sends is relied upon.
+uint64_t WordAt(const Bitmap& bitmap, size_t w) { return w < bitmap.words() ? bitmap.word(w) : 0; }
+
+// Whether `a` is earlier than `b` by more than the margin.
+bool EarlierByMargin(Duration a, Duration b) {
+  return a * (100 + Settler::kMarginPercent) < b * 100 && a + kMargin < b;
+}
+
+struct Bidder {
+  const NodeBids* bids;
+  NodeChoice* choice;
+  NodeLoad* load;
+  RateModel rate;
+  uint64_t word_objects = 0;  // of the word in hand
+  uint64_t word_bytes = 0;
+
+  Duration Finish(uint64_t objects, uint64_t bytes) const {
+    return rate.Finish(load->objects + objects, load->bytes + bytes);
+  }
+};
+
+// Settles the words of one chunk, one after the other.
+class ChunkSettling {
+ public:
+  ChunkSettling(const Manifest& manifest, const Placement& placement, NodeId reader, uint32_t first,
+                uint64_t (*record_bytes)(uint64_t), std::vector<Bidder> bidders)
+      : manifest_(manifest),
+        placement_(placement),
+        reader_(reader),
+        first_(first),
+        record_bytes_(record_bytes),
+        bidders_(std::move(bidders)) {}
+
+  // Returns the bits of `asked` that nobody gets.
+  uint64_t SettleWord(size_t w, uint64_t asked) {
+    uint64_t left = TakeReadersKeeps(w, asked);
+    left = TakeKeeps(w, left);
+    if (left != 0 && TakeUncontestedLoads(w, left)) return 0;
+    uint64_t unassigned = 0;
+    for (; left != 0; left &= left - 1) {
+      auto bit = static_cast<uint32_t>(std::countr_zero(left));
+      if (!TakeBestLoad(w, bit)) unassigned |= uint64_t{1} << bit;
+    }
+    return unassigned;
+  }
+
+ private:
+  static void Give(Bitmap& to, size_t w, uint64_t bits) { to.set_word(w, to.word(w) | bits); }
+
+  uint32_t Index(size_t w, uint32_t bit) const {
+    return first_ + static_cast<uint32_t>(w * 64) + bit;
+  }
+
+  uint64_t TakeReadersKeeps(size_t w, uint64_t left) {
+    for (Bidder& b : bidders_) {
+      if (b.bids->node != reader_) continue;
+      uint64_t taken = WordAt(b.bids->keep, w) & left;
+      Give(b.choice->keep, w, taken);
+      left &= ~taken;
+    }
+    return left;
+  }
+
+  uint64_t TakeKeeps(size_t w, uint64_t left) {
+    uint64_t once = 0;
+    uint64_t twice = 0;
+    for (const Bidder& b : bidders_) {
+      uint64_t keep = WordAt(b.bids->keep, w) & left;
+      twice |= once & keep;
+      once |= keep;
+    }
+    if (once == 0) return left;
+    for (Bidder& b : bidders_) Give(b.choice->keep, w, WordAt(b.bids->keep, w) & left & ~twice);
+    for (uint64_t several = twice; several != 0; several &= several - 1) {
+      auto bit = static_cast<uint32_t>(std::countr_zero(several));
+      NodeId home = placement_.PicksOf(manifest_.oid(Index(w, bit))).home;
+      // Bidders are in the order of their ids.
+      Bidder* chosen = nullptr;
+      for (Bidder& b : bidders_) {
+        if (((WordAt(b.bids->keep, w) >> bit) & 1) == 0) continue;
+        if (chosen == nullptr || b.bids->node == home) chosen = &b;
+      }
+      Give(chosen->choice->keep, w, uint64_t{1} << bit);
+    }
+    return left & ~once;
+  }
+
+  // The common word: one reserved offer for every object, and nobody so late that another's spare
+  // offer could win. False, and nothing is assigned, for any other word.
+  bool TakeUncontestedLoads(size_t w, uint64_t left) {
+    uint64_t once = 0;
+    for (const Bidder& b : bidders_) {
+      uint64_t load = WordAt(b.bids->load, w) & left;
+      if ((once & load) != 0) return false;
+      once |= load;
+    }
+    if (once != left) return false;
+    Duration earliest = Duration::max();
+    Duration latest{};
+    for (Bidder& b : bidders_) {
+      b.word_objects = 0;
+      b.word_bytes = 0;
+      for (uint64_t bits = WordAt(b.bids->load, w) & left; bits != 0; bits &= bits - 1) {
+        ++b.word_objects;
+        b.word_bytes +=
+            manifest_.object_bytes(Index(w, static_cast<uint32_t>(std::countr_zero(bits))));
+      }
+      earliest = std::min(earliest, b.Finish(0, 0));
+      latest = std::max(latest, b.Finish(b.word_objects, b.word_bytes));
+    }
+    if (EarlierByMargin(earliest, latest)) return false;
+    for (Bidder& b : bidders_) {
+      Give(b.choice->load, w, WordAt(b.bids->load, w) & left);
+      b.load->objects += b.word_objects;
+      b.load->bytes += b.word_bytes;
+    }
+    return true;
+  }
+
+  // An offer to load one object.
+  struct Offer {
+    Bidder* bidder = nullptr;
+    bool reserved = false;
+    bool home = false;
+    Duration finish{};
+
+    // What is preferred when nobody is earlier by the margin.
+    bool Before(const Offer& o) const {
+      if (reserved != o.reserved) return reserved;
+      if (home != o.home) return home;
+      return finish < o.finish;
+    }
+  };
+
+  bool TakeBestLoad(size_t w, uint32_t bit) {
+    const uint32_t index = Index(w, bit);
+    const uint64_t bytes = manifest_.object_bytes(index);
+    const uint64_t room = record_bytes_ == nullptr ? bytes : record_bytes_(bytes);
+    const NodeId home = placement_.PicksOf(manifest_.oid(index)).home;
+    Offer preferred;
+    Offer earliest;
+    for (Bidder& b : bidders_) {
+      bool reserved = (WordAt(b.bids->load, w) >> bit) & 1;
+      bool spare = ((WordAt(b.bids->spare, w) >> bit) & 1) && room <= b.load->spare_room_bytes;
+      if (!reserved && !spare) continue;
+      Offer offer{&b, reserved, b.bids->node == home, b.Finish(1, bytes)};
+      if (preferred.bidder == nullptr || offer.Before(preferred)) preferred = offer;
+      if (earliest.bidder == nullptr || offer.finish < earliest.finish) earliest = offer;
+    }
+    if (preferred.bidder == nullptr) return false;
+    const Offer& best = EarlierByMargin(earliest.finish, preferred.finish) ? earliest : preferred;
+    NodeLoad* load = best.bidder->load;
+    ++load->objects;
+    load->bytes += bytes;
+    if (!best.reserved) load->spare_room_bytes -= room;
+    Give(best.bidder->choice->load, w, uint64_t{1} << bit);
+    return true;
+  }
+
+  const Manifest& manifest_;
+  const Placement& placement_;
+  NodeId reader_;
+  uint32_t first_;
+  uint64_t (*record_bytes_)(uint64_t);
+  std::vector<Bidder> bidders_;
+};
+
+}  // namespace
+
+Settler::Settler(const Manifest* manifest, const Placement* placement, NodeId reader,
+                 std::vector<NodeLoad> nodes, uint64_t (*record_bytes)(uint64_t))
+    : manifest_(manifest),
+      placement_(placement),
+      reader_(reader),
+      loads_(std::move(nodes)),
+      record_bytes_(record_bytes) {}
+
+Settler::Outcome Settler::Settle(uint32_t first, uint32_t count, const Bitmap& asked,
+                                 const std::vector<NodeBids>& bids) {
+  HF_CHECK(first % 64 == 0 && uint64_t{first} + count <= manifest_->size() &&
+           asked.size() == count);
+  Outcome out{.choices = {}, .unassigned = Bitmap(count)};
+  out.choices.reserve(bids.size());
+  std::vector<Bidder> bidders;
+  for (const NodeBids& b : bids) {
+    out.choices.push_back({b.node, Bitmap(count), Bitmap(count)});
+    auto load = std::find_if(loads_.begin(), loads_.end(),
+                             [&](const NodeLoad& l) { return l.node == b.node; });
+    if (load == loads_.end()) continue;
+    RateModel rate = b.rate;
+    rate.start = std::clamp(rate.start, Duration{}, kLongestStart);  // so that no sum overflows
+    bidders.push_back({&b, &out.choices.back(), &*load, rate});
+  }
+  std::stable_sort(bidders.begin(), bidders.end(),
+                   [](const Bidder& a, const Bidder& b) { return a.bids->node < b.bids->node; });
+  ChunkSettling chunk(*manifest_, *placement_, reader_, first, record_bytes_, std::move(bidders));
+  for (size_t w = 0; w < asked.words(); ++w) {
+    if (asked.word(w) != 0) out.unassigned.set_word(w, chunk.SettleWord(w, asked.word(w)));
+  }
+  return out;
+}
+
+}  // namespace holdfast::planner
