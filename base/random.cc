@@ -30,7 +30,7 @@ uint64_t Random::Next() {
 }
 
 uint64_t Random::Below(uint64_t n) {
-  return static_cast<uint64_t>((static_cast<__extension__ unsigned __int128>(Next()) * n) >> 64);
+  return static_cast<uint64_t>((static_cast<unsigned __int128>(Next()) * n) >> 64);
 }
 
 double Random::Unit() { return static_cast<double>(Next() >> 11) * 0x1.0p-53; }
