@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "wire/codec.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "base/hash.h"
+#include "base/random.h"
+#include "tests/unit/wire/samples.h"
+#include "wire/envelope.h"
+
+namespace holdfast::wire {
+namespace {
+
+template <typename M>
+M RoundTrip(M message) {
+  Result<Message> decoded = Decode(Encode(std::move(message)));
+  EXPECT_TRUE(decoded.ok()) << decoded.status().ToString();
+  return decoded.ok() ? std::get<M>(std::move(*decoded)) : M{};
+}
+
+template <typename M>
+Status Refused(M message) {
+  Result<Message> decoded = Decode(Encode(std::move(message)));
+  return decoded.status();
+}
+
+// The refusal is kCorrupt, names the message and says what is wrong.
+void ExpectCorrupt(const Status& status, std::string_view part) {
+  EXPECT_EQ(status.code(), Code::kCorrupt) << status.ToString();
+  EXPECT_NE(status.message().find(part), std::string::npos) << status.ToString();
+}
+
+Frames HeadOnly(const EnvelopeWriter& writer) {
+  EnvelopeWriter copy = writer;
+  return {copy.Finish(), {}};
+}
+
+TEST(Codec, EveryMessageFullAndEmptySurvives) {
+  for (auto make : {+[] { return FullMessages(); }, +[] { return EmptyMessages(); }}) {
+    std::vector<Message> messages = make();
+    ASSERT_EQ(messages.size(), std::variant_size_v<Message>);
+    for (size_t i = 0; i < messages.size(); ++i) {
+      ASSERT_EQ(messages[i].index(), i);
+      std::string name(NameOf(messages[i]));
+      Frames sent = Encode(std::move(messages[i]));
+      Result<Message> decoded = Decode(CopyOf(sent));
+      ASSERT_TRUE(decoded.ok()) << name << ": " << decoded.status().ToString();
+      EXPECT_EQ(decoded->index(), i);
+      EXPECT_TRUE(SameFrames(Encode(std::move(*decoded)), sent)) << name;
+    }
+  }
+}
+
+TEST(Codec, NamesAreDistinctAndTheOnesOfTheTypes) {
+  std::set<std::string_view> names;
+  for (const Message& m : EmptyMessages()) names.insert(NameOf(m));
+  EXPECT_EQ(names.size(), std::variant_size_v<Message>);
+  EXPECT_EQ(NameOf(Message(Call{})), "Call");
+  EXPECT_EQ(NameOf(Message(ErrorReply{})), "ErrorReply");
+}
+
+TEST(Codec, FieldsOfHelloAndItsReply) {
+  Hello hello = RoundTrip(Hello{"training", 1, 2, 3});
+  EXPECT_EQ(hello.cluster, "training");
+  EXPECT_EQ(hello.job, 1u);
+  EXPECT_EQ(hello.node, 2u);
+  EXPECT_EQ(hello.incarnation, 3u);
+  HelloReply reply = RoundTrip(HelloReply{1, 2, 3, 4, 5, 6, 7, "tcp://h:1", "http://s3"});
+  EXPECT_EQ(reply.node, 1u);
+  EXPECT_EQ(reply.incarnation, 2u);
+  EXPECT_EQ(reply.capacity_bytes, 3u);
+  EXPECT_EQ(reply.free_bytes, 4u);
+  EXPECT_EQ(reply.max_object_bytes, 5u);
+  EXPECT_EQ(reply.far_bytes_per_s, 6u);
+  EXPECT_EQ(reply.far_objects_per_s, 7u);
+  EXPECT_EQ(reply.bulk_endpoint, "tcp://h:1");
+  EXPECT_EQ(reply.far_identity, "http://s3");
+}
+
+TEST(Codec, FieldsOfManifests) {
+  NeedManifest need = RoundTrip(NeedManifest{1, 2, {3, 4}});
+  EXPECT_EQ(need.job, 1u);
+  EXPECT_EQ(need.call, 2u);
+  EXPECT_EQ(need.digest, (Oid{3, 4}));
+  Manifest got = RoundTrip(FullManifest()), want = FullManifest();
+  EXPECT_EQ(got.digest, want.digest);
+  EXPECT_EQ(got.columns.count, 2u);
+  EXPECT_EQ(got.columns.size_width, 8u);
+  EXPECT_TRUE(SameBytes(got.columns.oids, want.columns.oids));
+  EXPECT_TRUE(SameBytes(got.columns.sizes, want.columns.sizes));
+  EXPECT_TRUE(SameBytes(got.columns.versions, want.columns.versions));
+}
+
+TEST(Codec, FieldsOfCall) {
+  Call got = RoundTrip(FullCall()), want = FullCall();
+  EXPECT_EQ(got.job, 1u);
+  EXPECT_EQ(got.call, 2u);
+  EXPECT_EQ(got.digest, (Oid{3, 4}));
+  EXPECT_EQ(got.count, 70u);
+  EXPECT_EQ(got.priority, 5u);
+  EXPECT_EQ(got.hold, 6h);
+  EXPECT_EQ(got.lease, 7s);
+  EXPECT_TRUE(got.dry_run);
+  EXPECT_TRUE(SameBytes(got.asked, want.asked));
+  EXPECT_TRUE(SameBytes(got.offer, want.offer));
+  EXPECT_TRUE(SameBytes(got.home, want.home));
+  EXPECT_TRUE(SameBytes(got.need_by, want.need_by));
+}
+
+TEST(Codec, FieldsOfBids) {
+  Bids sent = FullBids(), want = FullBids();
+  sent.status = Status::NoSpace("bids: full");
+  Bids got = RoundTrip(std::move(sent));
+  EXPECT_EQ(got.job, 1u);
+  EXPECT_EQ(got.call, 2u);
+  EXPECT_EQ(got.incarnation, 3u);
+  EXPECT_EQ(got.first, 128u);
+  EXPECT_EQ(got.count, 100u);
+  EXPECT_EQ(got.keep_t2, 4s);
+  EXPECT_EQ(got.load_t2, 5s);
+  EXPECT_EQ(got.rate.start, 6ms);
+  EXPECT_EQ(got.rate.ns_per_object, 7u);
+  EXPECT_EQ(got.rate.ns_per_mib, 8u);
+  EXPECT_EQ(got.status.ToString(), Status::NoSpace("bids: full").ToString());
+  EXPECT_TRUE(SameBytes(got.keep, want.keep));
+  EXPECT_TRUE(SameBytes(got.load, want.load));
+  EXPECT_TRUE(SameBytes(got.spare, want.spare));
+}
+
+TEST(Codec, FieldsOfConfirmAndAck) {
+  Confirm got = RoundTrip(FullConfirm()), want = FullConfirm();
+  EXPECT_EQ(got.job, 1u);
+  EXPECT_EQ(got.call, 2u);
+  EXPECT_EQ(got.incarnation, 3u);
+  EXPECT_EQ(got.first, 64u);
+  EXPECT_EQ(got.count, 65u);
+  EXPECT_TRUE(SameBytes(got.keep, want.keep));
+  EXPECT_TRUE(SameBytes(got.load, want.load));
+  EXPECT_TRUE(SameBytes(got.name_ends, want.name_ends));
+  EXPECT_TRUE(SameBytes(got.names, want.names));
+  EXPECT_TRUE(SameBytes(got.etag_ends, want.etag_ends));
+  EXPECT_TRUE(SameBytes(got.etags, want.etags));
+  EXPECT_TRUE(SameBytes(got.need_by, want.need_by));
+  Ack ack = RoundTrip(FullAck());
+  EXPECT_EQ(ack.job, 1u);
+  EXPECT_EQ(ack.call, 2u);
+  EXPECT_EQ(ack.incarnation, 3u);
+  EXPECT_EQ(ack.first, 64u);
+  EXPECT_EQ(ack.count, 65u);
+  EXPECT_EQ(ack.t2, 4s);
+  EXPECT_EQ(ack.rate.start, 5ms);
+  EXPECT_EQ(ack.why, Refusal::kExpired);
+  EXPECT_TRUE(SameBytes(ack.refused, FullAck().refused));
+}
+
+TEST(Codec, FieldsOfAJobsLife) {
+  Heartbeat beat = RoundTrip(Heartbeat{1, 30s});
+  EXPECT_EQ(beat.job, 1u);
+  EXPECT_EQ(beat.lease, 30s);
+  EXPECT_EQ(RoundTrip(EndJob{7}).job, 7u);
+  Progress p = RoundTrip(FullProgress());
+  EXPECT_EQ(p.job, 1u);
+  EXPECT_EQ(p.incarnation, 2u);
+  EXPECT_TRUE(p.known);
+  EXPECT_EQ(p.kept_objects, 3u);
+  EXPECT_EQ(p.loads_left, 4u);
+  EXPECT_EQ(p.loads_done, 5u);
+  EXPECT_EQ(p.loaded_bytes, 6u);
+  EXPECT_EQ(p.far_requests, 7u);
+  EXPECT_EQ(p.far_bytes, uint64_t{1} << 63);
+  ASSERT_EQ(p.lost.size(), 2u);
+  EXPECT_EQ(p.lost[0].index, 8u);
+  EXPECT_EQ(p.lost[0].code, Code::kNotFound);
+  EXPECT_EQ(p.lost[0].text, "gone");
+  EXPECT_EQ(p.lost[1].code, Code::kTimeout);
+}
+
+TEST(Codec, FieldsBetweenNodes) {
+  Ask ask = RoundTrip(Ask{1, 2, 3, ColumnOf<uint64_t>({1, 2, 3, 4}), ColumnOf<uint64_t>({5, 6})});
+  EXPECT_EQ(ask.id, 1u);
+  EXPECT_EQ(ask.node, 2u);
+  EXPECT_EQ(ask.incarnation, 3u);
+  EXPECT_EQ(ColumnView<uint64_t>(ask.oids.view())[3], 4u);
+  EXPECT_EQ(ColumnView<uint64_t>(ask.versions.view())[1], 6u);
+  Answer answer =
+      RoundTrip(Answer{1, 2, ColumnOf<uint8_t>({0, 1, 2}), ColumnOf<uint16_t>({0, 0, 9})});
+  EXPECT_EQ(answer.id, 1u);
+  EXPECT_EQ(answer.incarnation, 2u);
+  EXPECT_EQ(ColumnView<uint8_t>(answer.verdicts.view())[2], 2u);
+  EXPECT_EQ(ColumnView<uint16_t>(answer.loaders.view())[2], 9u);
+  Fetched fetched = RoundTrip(Fetched{1, ColumnOf<uint64_t>({1, 2}), ColumnOf<uint64_t>({3})});
+  EXPECT_EQ(fetched.node, 1u);
+  EXPECT_EQ(ColumnView<uint64_t>(fetched.versions.view())[0], 3u);
+}
+
+TEST(Codec, FieldsOfAdministration) {
+  EXPECT_EQ(RoundTrip(StatusQuery{9}).id, 9u);
+  std::string json(3 * kMaxEnvelopeBytes, 'x');  // longer than an envelope may be
+  StatusReply reply = RoundTrip(StatusReply{9, json});
+  EXPECT_EQ(reply.id, 9u);
+  EXPECT_EQ(reply.json, json);
+  Drop drop = RoundTrip(Drop{1, "file:///a/", {}});
+  EXPECT_EQ(drop.id, 1u);
+  EXPECT_EQ(drop.prefix, "file:///a/");
+  EXPECT_EQ(RoundTrip(Drop{1, "", ColumnOf<uint64_t>({1, 2})}).oids.size(), 16u);
+  DropReply dropped = RoundTrip(DropReply{1, 2, 3, 4});
+  EXPECT_EQ(dropped.id, 1u);
+  EXPECT_EQ(dropped.dropped_objects, 2u);
+  EXPECT_EQ(dropped.dropped_bytes, 3u);
+  EXPECT_EQ(dropped.held_objects, 4u);
+  ErrorReply error = RoundTrip(ErrorReply{"Call", 1, Status::Denied("no")});
+  EXPECT_EQ(error.about, "Call");
+  EXPECT_EQ(error.job, 1u);
+  EXPECT_EQ(error.status.code(), Code::kDenied);
+  EXPECT_EQ(error.status.message(), "no");
+}
+
+TEST(Codec, ColumnsAreMovedNotCopied) {
+  Manifest m = FullManifest();
+  const std::byte* oids = m.columns.oids.data();
+  Frames frames = Encode(std::move(m));
+  EXPECT_EQ(frames.columns[0].data(), oids);
+  Result<Message> decoded = Decode(std::move(frames));
+  ASSERT_TRUE(decoded.ok());
+  EXPECT_EQ(std::get<Manifest>(*decoded).columns.oids.data(), oids);
+}
+
+TEST(Codec, LongTextsAreCutBetweenCharacters) {
+  std::string text(kMaxStatusTextBytes - 1, 'a');
+  text += "\xc3\xa4 and more";  // an a-umlaut across the limit
+  ErrorReply error = RoundTrip(ErrorReply{"", 0, Status::Invalid(text)});
+  EXPECT_EQ(error.status.message(), std::string(kMaxStatusTextBytes - 1, 'a'));
+  Progress p;
+  p.lost.resize(kMaxLosses + 5, {1, Code::kNotFound, std::string(2 * kMaxLossTextBytes, 'b')});
+  p = RoundTrip(std::move(p));
+  ASSERT_EQ(p.lost.size(), kMaxLosses);
+  EXPECT_EQ(p.lost.back().text, std::string(kMaxLossTextBytes, 'b'));
+}
+
+TEST(Codec, DurationsStayWhereArithmeticIsSafe) {
+  EXPECT_EQ(RoundTrip(Heartbeat{1, Duration::max()}).lease, kMaxDuration);
+  EXPECT_EQ(RoundTrip(Heartbeat{1, -5s}).lease, 0s);
+  EnvelopeWriter w;
+  w.Array(4), w.Uint(kProtocolVersion), w.Uint(8), w.Uint(1);
+  w.Uint(static_cast<uint64_t>(kMaxDuration.count()) + 1);
+  ExpectCorrupt(Decode(HeadOnly(w)).status(), "at most");
+}
+
+TEST(Codec, AnotherProtocolVersionIsNamedWhateverFollows) {
+  EnvelopeWriter w;
+  w.Array(5), w.Uint(kProtocolVersion + 1);
+  Status status = Decode(HeadOnly(w)).status();  // the rest is missing
+  EXPECT_EQ(status.code(), Code::kInvalid);
+  EXPECT_NE(status.message().find("version " + std::to_string(kProtocolVersion + 1)),
+            std::string::npos);
+  EXPECT_NE(status.message().find("speaks " + std::to_string(kProtocolVersion)), std::string::npos);
+}
+
+TEST(Codec, GarbageEnvelopesAreRefused) {
+  auto refused = [](std::string_view bytes) { return Decode({TextOf(bytes), {}}).status(); };
+  ExpectCorrupt(refused(""), "cut short");
+  ExpectCorrupt(refused("GET / HTTP/1.1\r\n"), "not one array");
+  ExpectCorrupt(refused("\xc1"), "not MessagePack");
+  ExpectCorrupt(refused("\x01"), "not one array");
+  ExpectCorrupt(refused("\x90"), "missing");
+  ExpectCorrupt(refused("\x92\x01"), "cut short");
+  ExpectCorrupt(refused(std::string_view("\x93\x01\x0a\x01\x00", 5)), "after the envelope");
+  ExpectCorrupt(refused("\x81\x01\x01"), "a map");
+  ExpectCorrupt(refused("\x93\x01\x0a\xff"), "a negative number");
+  ExpectCorrupt(refused("\x93\x01\x0a\xc0"), "nil");
+  ExpectCorrupt(refused(std::string_view("\x93\x01\x0a\xca\0\0\0\0", 8)), "a float");
+  ExpectCorrupt(refused("\x93\x01\x0a\xc4\x01x"), "bytes");
+  ExpectCorrupt(refused("\x93\x01\x0a\xd4\x01x"), "extension");
+  ExpectCorrupt(refused("\x93\x01\x0a\xc9\xff\xff\xff\xff"), "");
+  ExpectCorrupt(refused("\x93\x01\x0a\x91\x91\x91\x91\x91\x01"), "too deep");
+  ExpectCorrupt(refused("\xdd\xff\xff\xff\xff\x01"), "too many elements");
+  ExpectCorrupt(refused("\x93\x01\x0a\xdb\xff\xff\xff\xffx"), "cut short");
+  ExpectCorrupt(refused("\x93\xa1x\x0a\x01"), "another type");
+  ExpectCorrupt(refused("\x93\x01\xa1x\x01"), "another type");
+  ExpectCorrupt(refused(std::string(kMaxEnvelopeBytes + 1, '\x01')), "longer than");
+}
+
+TEST(Codec, ManyElementsAreRefusedBeforeTheyTakeMemory) {
+  EnvelopeWriter w;
+  w.Array(3), w.Uint(kProtocolVersion), w.Uint(10), w.Array(8000);
+  for (int i = 0; i < 8000; ++i) w.Array(2), w.Uint(1), w.Uint(2);
+  ExpectCorrupt(Decode(HeadOnly(w)).status(), "too many elements");
+}
+
+TEST(Codec, WrongTypesAndCountsAreRefused) {
+  EnvelopeWriter unknown, fewer, more, bool_as_number;
+  unknown.Array(2), unknown.Uint(kProtocolVersion), unknown.Uint(std::variant_size_v<Message>);
+  ExpectCorrupt(Decode(HeadOnly(unknown)).status(), "at most");
+  fewer.Array(2), fewer.Uint(kProtocolVersion), fewer.Uint(10);
+  ExpectCorrupt(Decode(HeadOnly(fewer)).status(), "EndJob message: 2 fields instead of 3");
+  more.Array(4), more.Uint(kProtocolVersion), more.Uint(10), more.Uint(1), more.Uint(2);
+  ExpectCorrupt(Decode(HeadOnly(more)).status(), "EndJob message: 4 fields instead of 3");
+  bool_as_number.Array(3), bool_as_number.Uint(kProtocolVersion), bool_as_number.Uint(10);
+  bool_as_number.Bool(true);
+  ExpectCorrupt(Decode(HeadOnly(bool_as_number)).status(), "EndJob message: element 3");
+}
+
+TEST(Codec, MissingAndExtraColumnsAreRefused) {
+  for (Message& m : FullMessages()) {
+    Frames frames = Encode(std::move(m));
+    Frames extra = CopyOf(frames);
+    extra.columns.emplace_back();
+    ExpectCorrupt(Decode(std::move(extra)).status(), "columns instead of");
+    if (frames.columns.empty()) continue;
+    frames.columns.pop_back();
+    ExpectCorrupt(Decode(std::move(frames)).status(), "columns instead of");
+  }
+}
+
+TEST(Codec, EveryTruncationAndEveryWrongColumnLengthIsRefused) {
+  for (Message& m : FullMessages()) {
+    std::string name(NameOf(m));
+    Frames frames = Encode(std::move(m));
+    for (size_t size = 0; size < frames.head.size(); ++size) {
+      Frames cut = CopyOf(frames);
+      cut.head = Buffer::CopyOf(frames.head.view().first(size));
+      EXPECT_FALSE(Decode(std::move(cut)).ok()) << name << " cut to " << size;
+    }
+    if (name == "StatusReply") continue;  // its column is text of any length
+    for (size_t c = 0; c < frames.columns.size(); ++c) {
+      Frames longer = CopyOf(frames);
+      longer.columns[c] = Buffer(frames.columns[c].size() + 1);
+      std::memset(longer.columns[c].data(), 0, longer.columns[c].size());
+      ExpectCorrupt(Decode(std::move(longer)).status(), name);
+    }
+  }
+}
+
+TEST(Codec, EnumsOutOfRangeAreRefused) {
+  Ack ack = FullAck();
+  ack.why = static_cast<Refusal>(6);
+  ExpectCorrupt(Refused(std::move(ack)), "Ack message: element");
+  ExpectCorrupt(Refused(ErrorReply{"", 0, Status(static_cast<Code>(9), "?")}), "ErrorReply");
+  Progress p = FullProgress();
+  p.lost[0].code = static_cast<Code>(200);
+  ExpectCorrupt(Refused(std::move(p)), "Progress");
+  Answer answer{1, 2, ColumnOf<uint8_t>({3}), ColumnOf<uint16_t>({0})};
+  ExpectCorrupt(Refused(std::move(answer)), "verdict");
+}
+
+TEST(Codec, ManifestsOfTheWrongShapeAreRefused) {
+  Manifest width = FullManifest(), huge = FullManifest();
+  width.columns.size_width = 5;
+  ExpectCorrupt(Refused(std::move(width)), "size_width");
+  huge.columns.count = kMaxManifestObjects + 1;
+  ExpectCorrupt(Refused(std::move(huge)), "at most 4000000");
+}
+
+TEST(Codec, CallsOfTheWrongShapeAreRefused) {
+  Call tail = FullCall();
+  tail.asked.data()[15] = std::byte{0x80};
+  ExpectCorrupt(Refused(std::move(tail)), "asked has bits set beyond its end");
+  Call home = FullCall();
+  home.home = BitmapOf(70, {2});
+  ExpectCorrupt(Refused(std::move(home)), "home is not a part of offer");
+  Call fewer = FullCall();
+  fewer.need_by = ColumnOf<uint32_t>({10, 20});
+  ExpectCorrupt(Refused(std::move(fewer)), "need_by has 8 bytes instead of 12");
+  Call everything = FullCall();
+  everything.asked = {};
+  everything.need_by = {};
+  EXPECT_TRUE(Refused(std::move(everything)).ok());
+  Call huge = FullCall();
+  huge.count = kMaxManifestObjects + 1;
+  ExpectCorrupt(Refused(std::move(huge)), "objects, at most");
+}
+
+TEST(Codec, ChunksOutsideTheirBoundsAreRefused) {
+  Bids odd = FullBids(), large = FullBids(), far = FullBids();
+  odd.first = 100;
+  ExpectCorrupt(Refused(std::move(odd)), "multiple of 64");
+  large.count = kChunkObjects + 1;
+  ExpectCorrupt(Refused(std::move(large)), "at most 65536");
+  far.first = 0xffffffc0;
+  ExpectCorrupt(Refused(std::move(far)), "at most 4000000");
+}
+
+TEST(Codec, TwoBidsForOneObjectAreRefused) {
+  Bids a = FullBids(), b = FullBids(), c = FullBids();
+  a.load = BitmapOf(100, {99});
+  ExpectCorrupt(Refused(std::move(a)), "two bids");
+  b.spare = BitmapOf(100, {0});
+  ExpectCorrupt(Refused(std::move(b)), "two bids");
+  c.spare = BitmapOf(100, {2});
+  ExpectCorrupt(Refused(std::move(c)), "two bids");
+  Confirm both = FullConfirm();
+  both.keep = BitmapOf(65, {64});
+  ExpectCorrupt(Refused(std::move(both)), "both kept and loaded");
+}
+
+TEST(Codec, OffsetsThatLeaveTheirTextsAreRefused) {
+  auto with = [](std::vector<uint32_t> name_ends, std::string_view names) {
+    Confirm m = FullConfirm();
+    m.name_ends = ColumnOf(name_ends);
+    m.names = TextOf(names);
+    return Refused(std::move(m));
+  };
+  EXPECT_TRUE(with({3, 3}, "abc").ok());
+  ExpectCorrupt(with({3, 2}, "ab"), "does not ascend");
+  ExpectCorrupt(with({3, 4}, "abc"), "does not end where");
+  ExpectCorrupt(with({1, 2}, "abc"), "does not end where");
+  ExpectCorrupt(with({0xffffffff, 2}, "ab"), "does not ascend");
+  ExpectCorrupt(with({1, 2, 3}, "abc"), "name_ends has 12 bytes instead of 8");
+  std::string longest(kMaxNameBytes, 'n');
+  EXPECT_TRUE(with({0, kMaxNameBytes}, longest).ok());
+  ExpectCorrupt(with({0, kMaxNameBytes + 1}, longest + "n"), "at most 4096");
+  Confirm etag = FullConfirm();
+  etag.etag_ends = ColumnOf<uint32_t>({0, kMaxEtagBytes + 1});
+  etag.etags = TextOf(std::string(kMaxEtagBytes + 1, 'e'));
+  ExpectCorrupt(Refused(std::move(etag)), "etag_ends does not ascend in steps of at most 256");
+  Confirm none = FullConfirm();
+  none.load = BitmapOf(65, {});
+  none.name_ends = {}, none.etag_ends = {}, none.need_by = {};
+  ExpectCorrupt(Refused(std::move(none)), "name_ends does not end where");
+}
+
+TEST(Codec, ObjectsBeyondTheLimitOfAQuestionAreRefused) {
+  Ask ask;
+  ask.oids = Buffer(16 * (kMaxAskObjects + 1));
+  ask.versions = Buffer(8 * (kMaxAskObjects + 1));
+  ExpectCorrupt(Refused(std::move(ask)), "16385 objects, at most 16384");
+  Answer answer;
+  answer.verdicts = Buffer(kMaxAskObjects + 1);
+  answer.loaders = Buffer(2 * (kMaxAskObjects + 1));
+  ExpectCorrupt(Refused(std::move(answer)), "at most 16384");
+  ExpectCorrupt(Refused(Drop{1, "file:///a/", ColumnOf<uint64_t>({1, 2})}), "both OIDs");
+  ExpectCorrupt(Refused(Drop{1, std::string(kMaxNameBytes + 1, 'a'), {}}), "longer than 4096");
+}
+
+// The bytes of docs/formats.md: a change here is another protocol version.
+TEST(Codec, TheBytesAreTheDocumentedOnes) {
+  Frames frames = Encode(Heartbeat{0x1122334455667788, 30s});
+  EXPECT_TRUE(SameBytes(frames.head, TextOf(std::string_view("\x94\x01\x08"
+                                                             "\xcf\x11\x22\x33\x44\x55\x66\x77\x88"
+                                                             "\xce\x01\xc9\xc3\x80",
+                                                             17))));
+  EXPECT_TRUE(frames.columns.empty());
+  Frames bids = Encode(FullBids());
+  EXPECT_EQ(AsText(bids.head.view()).substr(0, 6), std::string_view("\x9e\x01\x05\x01\x02\x03", 6));
+  EXPECT_EQ(bids.columns.size(), 3u);
+}
+
+}  // namespace
+}  // namespace holdfast::wire

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// One well-formed message of every type, full or empty, for the tests and the fuzzers of the codec.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bitmap.h"
+#include "wire/codec.h"
+
+namespace holdfast::wire {
+
+template <typename T>
+Buffer ColumnOf(const std::vector<T>& values) {
+  return Buffer::CopyOf(std::as_bytes(std::span(values)));
+}
+
+inline Buffer BitmapOf(size_t bits, const std::vector<size_t>& set) {
+  Bitmap map(bits);
+  for (size_t i : set) map.Set(i);
+  return Buffer::CopyOf(map.bytes());
+}
+
+inline Buffer TextOf(std::string_view text) { return Buffer::CopyOf(AsBytes(text)); }
+
+inline Frames CopyOf(const Frames& frames) {
+  Frames copy{Buffer::CopyOf(frames.head.view()), {}};
+  for (const Buffer& c : frames.columns) copy.columns.push_back(Buffer::CopyOf(c.view()));
+  return copy;
+}
+
+inline bool SameBytes(const Buffer& a, const Buffer& b) {
+  return AsText(a.view()) == AsText(b.view());
+}
+
+inline bool SameFrames(const Frames& a, const Frames& b) {
+  if (!SameBytes(a.head, b.head) || a.columns.size() != b.columns.size()) return false;
+  for (size_t i = 0; i < a.columns.size(); ++i) {
+    if (!SameBytes(a.columns[i], b.columns[i])) return false;
+  }
+  return true;
+}
+
+inline Manifest FullManifest() {
+  Manifest m{{1, 2}, {}};
+  m.columns.count = 2;
+  m.columns.size_width = 8;
+  m.columns.oids = ColumnOf<uint64_t>({1, 2, 3, 4});
+  m.columns.sizes = ColumnOf<uint64_t>({uint64_t{5} << 32, 6});
+  m.columns.versions = ColumnOf<uint64_t>({7, 8});
+  return m;
+}
+
+inline Call FullCall() {
+  Call m;
+  m.job = 1, m.call = 2, m.digest = {3, 4}, m.count = 70, m.priority = 5;
+  m.hold = 6h, m.lease = 7s;
+  m.dry_run = true;
+  m.asked = BitmapOf(70, {0, 1, 69});
+  m.offer = BitmapOf(70, {1, 64, 69});
+  m.home = BitmapOf(70, {1, 69});
+  m.need_by = ColumnOf<uint32_t>({10, 20, 30});
+  return m;
+}
+
+inline Bids FullBids() {
+  Bids m;
+  m.job = 1, m.call = 2, m.incarnation = 3, m.first = 128, m.count = 100, m.keep_t2 = 4s;
+  m.load_t2 = 5s;
+  m.rate = {6ms, 7, 8};
+  m.keep = BitmapOf(100, {0, 99});
+  m.load = BitmapOf(100, {1, 2});
+  m.spare = BitmapOf(100, {98});
+  return m;
+}
+
+inline Confirm FullConfirm() {
+  Confirm m;
+  m.job = 1, m.call = 2, m.incarnation = 3, m.first = 64, m.count = 65;
+  m.keep = BitmapOf(65, {0});
+  m.load = BitmapOf(65, {1, 64});
+  m.name_ends = ColumnOf<uint32_t>({9, 18});
+  m.names = TextOf("file:///afile:///b");
+  m.etag_ends = ColumnOf<uint32_t>({0, 4});
+  m.etags = TextOf("etag");
+  m.need_by = ColumnOf<uint32_t>({5, 6});
+  return m;
+}
+
+inline Ack FullAck() {
+  Ack m;
+  m.job = 1, m.call = 2, m.incarnation = 3, m.first = 64, m.count = 65, m.t2 = 4s;
+  m.rate = {5ms, 6, 7};
+  m.refused = BitmapOf(65, {64});
+  m.why = Refusal::kExpired;
+  return m;
+}
+
+inline Progress FullProgress() {
+  return {.job = 1,
+          .incarnation = 2,
+          .known = true,
+          .kept_objects = 3,
+          .loads_left = 4,
+          .loads_done = 5,
+          .loaded_bytes = 6,
+          .far_requests = 7,
+          .far_bytes = uint64_t{1} << 63,
+          .lost = {{8, Code::kNotFound, "gone"}, {9, Code::kTimeout, ""}}};
+}
+
+// Every type once, every field set.
+inline std::vector<Message> FullMessages() {
+  std::vector<Message> all;
+  all.push_back(Hello{"training", 1, 2, 3});
+  all.push_back(HelloReply{1, 2, 3, 4, 5, 6, 7, "tcp://h:1", "http://s3"});
+  all.push_back(NeedManifest{1, 2, {3, 4}});
+  all.push_back(FullManifest());
+  all.push_back(FullCall());
+  all.push_back(FullBids());
+  all.push_back(FullConfirm());
+  all.push_back(FullAck());
+  all.push_back(Heartbeat{1, 30s});
+  all.push_back(FullProgress());
+  all.push_back(EndJob{1});
+  all.push_back(Ask{1, 2, 3, ColumnOf<uint64_t>({1, 2, 3, 4}), ColumnOf<uint64_t>({5, 6})});
+  all.push_back(Answer{1, 2, ColumnOf<uint8_t>({0, 1, 2}), ColumnOf<uint16_t>({0, 0, 9})});
+  all.push_back(Fetched{1, ColumnOf<uint64_t>({1, 2}), ColumnOf<uint64_t>({3})});
+  all.push_back(StatusQuery{1});
+  all.push_back(StatusReply{1, "{\"node\":1}"});
+  all.push_back(Drop{1, "", ColumnOf<uint64_t>({1, 2})});
+  all.push_back(DropReply{1, 2, 3, 4});
+  all.push_back(ErrorReply{"Call", 1, Status::NoSpace("calls: 16 at most")});
+  return all;
+}
+
+// Every type once, as it is born.
+template <size_t... I>
+std::vector<Message> EmptyMessages(std::index_sequence<I...>) {
+  std::vector<Message> all;
+  (all.push_back(Message(std::in_place_index<I>)), ...);
+  return all;
+}
+inline std::vector<Message> EmptyMessages() {
+  return EmptyMessages(std::make_index_sequence<std::variant_size_v<Message>>());
+}
+
+}  // namespace holdfast::wire
