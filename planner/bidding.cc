@@ -14,7 +14,8 @@ class Room {
   explicit Room(const BidInput& input) : input_(input), left_(input.room_bytes) {}
 
   bool Take(uint32_t index) {
-    uint64_t bytes = input_.record_bytes(input_.manifest->object_bytes(index));
+    uint64_t bytes = input_.manifest->object_bytes(index);
+    if (input_.record_bytes != nullptr) bytes = input_.record_bytes(bytes, input_.name_bytes);
     if (bytes > left_) return false;
     left_ -= bytes;
     return true;

@@ -20,7 +20,9 @@ struct BidInput {
   Bitmap held;                 // over the chunk, subset of here: promised to somebody already, so a keep takes no room
   uint64_t max_object_bytes = 0;
   uint64_t room_bytes = 0;     // that may be reserved for this chunk: the calendar's room, the job's cap
-  uint64_t (*record_bytes)(uint64_t object_bytes);  // what an object takes in the tier
+  // What an object takes in the tier with the longest name of its list; null: its size.
+  uint64_t (*record_bytes)(uint64_t object_bytes, uint32_t name_bytes) = nullptr;
+  uint32_t name_bytes = 0;
 };
 
 struct BidOutcome {

@@ -7,38 +7,39 @@
 
 namespace holdfast::planner {
 namespace {
-
 constexpr size_t kMaxEnds = 64;
+}  // namespace
 
-// Rounds one end up to the next, where that is least in proportion to the time that remains: what
-// ended long ago first.
-void MergeClosest(std::map<Time, uint64_t>& ends, Time now) {
-  auto best = ends.begin();
-  int64_t best_gap = 0;
+// Counts from the earliest reservation at an end, so that merging again and again does not carry
+// one far.
+void Calendar::MergeClosest(Time now) {
+  auto best = ends_.end();
+  int64_t best_width = 0;
   int64_t best_left = 0;
-  for (auto it = ends.begin(), next = std::next(it); next != ends.end(); it = next++) {
+  for (auto it = ends_.begin(), next = std::next(it); next != ends_.end(); it = next++) {
     int64_t left = (next->first - now).count();
-    int64_t gap = left <= 0 ? 0 : (next->first - it->first).count();
+    int64_t width = left <= 0 ? 0 : (next->first - it->second.earliest).count();
     left = std::max<int64_t>(left, 1);
-    bool closer = static_cast<__int128>(gap) * best_left < static_cast<__int128>(best_gap) * left;
-    if (best_left == 0 || closer) {
+    if (best == ends_.end() ||
+        static_cast<__int128>(width) * best_left < static_cast<__int128>(best_width) * left) {
       best = it;
-      best_gap = gap;
+      best_width = width;
       best_left = left;
     }
   }
-  std::next(best)->second += best->second;
-  ends.erase(best);
+  End& later = std::next(best)->second;
+  later.bytes += best->second.bytes;
+  later.earliest = best->second.earliest;
+  ends_.erase(best);
 }
-
-}  // namespace
 
 bool Calendar::Reserve(uint64_t bytes, Time now, Time until) {
   if (bytes > Room()) return false;
   if (bytes == 0) return true;
   reserved_ += bytes;
-  ends_[until] += bytes;
-  if (ends_.size() > kMaxEnds) MergeClosest(ends_, now);
+  auto end = ends_.try_emplace(until, End{0, until}).first;
+  end->second.bytes += bytes;
+  if (ends_.size() > kMaxEnds) MergeClosest(now);
   return true;
 }
 
@@ -51,10 +52,10 @@ void Calendar::Release(uint64_t bytes, Time until) {
   auto it = ends_.lower_bound(until);
   while (bytes > 0) {
     HF_CHECK(it != ends_.end());
-    uint64_t part = std::min(bytes, it->second);
+    uint64_t part = std::min(bytes, it->second.bytes);
     bytes -= part;
-    it->second -= part;
-    it = it->second == 0 ? ends_.erase(it) : std::next(it);
+    it->second.bytes -= part;
+    it = it->second.bytes == 0 ? ends_.erase(it) : std::next(it);
   }
 }
 
@@ -64,7 +65,7 @@ Time Calendar::RoomFor(uint64_t bytes, Time now) const {
   auto it = ends_.begin();
   Time when = now;
   while (left > capacity_ - bytes) {
-    left -= it->second;
+    left -= it->second.bytes;
     when = std::max(now, it->first);
     ++it;
   }

@@ -9,9 +9,10 @@
 
 namespace holdfast::planner {
 
-// Bytes reserved until instants to come. Every reservation starts at once and ends at its `until`, rounded up to one of
-// at most 64 instants (geometric in the remaining time), so the calendar's size has a limit whatever the load. Objects
-// that several jobs hold are reserved once (cached/commitments.h sees to it): reserved() is what has to stay.
+// Bytes reserved until instants to come. Every reservation starts at once and ends at its `until`. There are at most 64
+// ends, whatever the load: beyond that the two that lie closest, in proportion to the time that remains, become the
+// later one. Objects that several jobs hold are reserved once (cached/commitments.h sees to it): reserved() is what has
+// to stay.
 class Calendar {
  public:
   // `capacity` is what may be promised: the tier without head-room for reclaim, open segments and pinned views.
@@ -29,9 +30,15 @@ class Calendar {
   Time RoomFor(uint64_t bytes, Time now) const;
 
  private:
+  struct End {
+    uint64_t bytes = 0;
+    Time earliest;  // of the reservations that were rounded up to this end
+  };
+  void MergeClosest(Time now);
+
   uint64_t capacity_;
   uint64_t reserved_ = 0;
-  std::map<Time, uint64_t> ends_;  // bytes by the end of their reservation
+  std::map<Time, End> ends_;
 };
 
 }  // namespace holdfast::planner

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "planner/bidding.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/planner/fixture.h"
+
+namespace holdfast::planner {
+namespace {
+
+uint64_t RecordBytes(uint64_t object_bytes) { return (object_bytes + 100 + 63) / 64 * 64; }
+
+struct Case {
+  Manifest manifest;
+  Bitmap asked, offer, home;
+  BidInput input;
+
+  Case(Random& random, uint32_t objects, uint32_t first, uint32_t count, double here_share)
+      : manifest(RandomManifest(objects, random)),
+        asked(RandomBitmap(objects, random, 0.8)),
+        offer(RandomBitmap(objects, random, 0.6)),
+        home(And(offer, RandomBitmap(objects, random, 0.5))) {
+    Bitmap here = RandomBitmap(count, random, here_share);
+    Bitmap held = And(here, RandomBitmap(count, random, 0.5));
+    input = {.manifest = &manifest,
+             .first = first,
+             .count = count,
+             .asked = &asked,
+             .offer = &offer,
+             .home = &home,
+             .here = here,
+             .held = held,
+             .max_object_bytes = 900,
+             .room_bytes = 0,
+             .record_bytes = RecordBytes};
+  }
+};
+
+// The rules of the header, an object at a time.
+BidOutcome Model(const BidInput& in) {
+  BidOutcome out{Bitmap(in.count), Bitmap(in.count), Bitmap(in.count), 0};
+  auto reserve = [&](uint32_t i) {
+    uint64_t bytes = RecordBytes(in.manifest->object_bytes(in.first + i));
+    if (out.reserved_bytes + bytes > in.room_bytes) return false;
+    out.reserved_bytes += bytes;
+    return true;
+  };
+  for (uint32_t i = 0; i < in.count; ++i) {
+    if (!in.asked->Get(in.first + i) || !in.here.Get(i)) continue;
+    if (in.held.Get(i) || reserve(i)) out.keep.Set(i);
+  }
+  for (uint32_t i = 0; i < in.count; ++i) {
+    if (!in.asked->Get(in.first + i) || in.here.Get(i) || !in.offer->Get(in.first + i)) continue;
+    if (in.manifest->object_bytes(in.first + i) > in.max_object_bytes) continue;
+    if (in.home->Get(in.first + i) && reserve(i)) {
+      out.load.Set(i);
+    } else {
+      out.spare.Set(i);
+    }
+  }
+  return out;
+}
+
+TEST(Bidding, FollowsItsRulesWithAnyRoom) {
+  Random random(11);
+  for (int round = 0; round < 200; ++round) {
+    uint32_t first = 64 * static_cast<uint32_t>(random.Below(5));
+    uint32_t count = 1 + static_cast<uint32_t>(random.Below(300));
+    Case c(random, first + count + static_cast<uint32_t>(random.Below(100)), first, count,
+           random.Unit());
+    c.input.room_bytes = random.Below(uint64_t{count} * 700);
+    BidOutcome out = BidForChunk(c.input);
+    BidOutcome model = Model(c.input);
+    ASSERT_EQ(out.keep, model.keep);
+    ASSERT_EQ(out.load, model.load);
+    ASSERT_EQ(out.spare, model.spare);
+    ASSERT_EQ(out.reserved_bytes, model.reserved_bytes);
+    ASSERT_LE(out.reserved_bytes, c.input.room_bytes);
+    ASSERT_TRUE(And(out.keep, out.load).None());
+    ASSERT_TRUE(And(out.keep, out.spare).None());
+    ASSERT_TRUE(And(out.load, out.spare).None());
+  }
+}
+
+TEST(Bidding, WithoutRoomOnlyWhatIsHeldAnywayIsKept) {
+  Random random(12);
+  Case c(random, 256, 0, 256, 0.5);
+  c.input.room_bytes = 0;
+  BidOutcome out = BidForChunk(c.input);
+  EXPECT_EQ(out.keep, And(c.input.held, c.asked));
+  EXPECT_TRUE(out.load.None());
+  EXPECT_EQ(out.reserved_bytes, 0u);
+  EXPECT_FALSE(out.spare.None());
+}
+
+TEST(Bidding, AnObjectTooLargeForThisNodeIsNotBidFor) {
+  Random random(13);
+  Case c(random, 128, 0, 128, 0);
+  c.input.room_bytes = 1 << 20;
+  c.input.max_object_bytes = 0;
+  BidOutcome out = BidForChunk(c.input);
+  EXPECT_TRUE(out.load.None());
+  EXPECT_TRUE(out.spare.None());
+}
+
+}  // namespace
+}  // namespace holdfast::planner
