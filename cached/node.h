@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// A node: the core of the daemon `cached`, on one thread, through base/env.h alone. It owns the parts below and hands
-// every message to the one whose step it is.
+// A node: the core of the daemon `cached`, on one thread, through base/env.h alone. It owns the
+// parts below and hands every message to the one whose step it is.
 //
-//   Hello, HelloReply          membership.h   who the other nodes are, what they can hold, whether they answer
-//   Call, NeedManifest         call_flow.h    a call becomes bids, chunk by chunk; offers expire
-//   Confirm → Ack              call_flow.h    confirmed bids become commitments
-//   Heartbeat, Progress, End   commitments.h  what is promised to whom, until when; losses
-//   (loads)                    loader.h       loads in need-by order; asks homes; fetches once
-//   Ask → Answer, Fetched      home.h         the home orders who goes far
-//   ReadMiss                   loader.h       what a reader wants and is not here
+//   Hello, HelloReply      membership.h   who the other nodes are, and whether they answer
+//   Call, NeedManifest     call_flow.h    a call becomes bids, chunk by chunk; offers expire
+//   Confirm, Ack           call_flow.h    confirmed bids become commitments
+//   Heartbeat, Progress    commitments.h  what is promised to whom, until when; losses
+//   EndJob                 commitments.h  the promises end, the objects stay
+//   (loads), ReadMiss      loader.h       loads in need-by order; asks homes; fetches once
+//   Ask, Answer, Fetched   home.h         the home orders who goes far
 #pragma once
 
 #include <functional>
@@ -30,23 +30,24 @@ struct Member {
 
 struct NodeOptions {
   NodeId node = 0;
-  Incarnation incarnation = 0;         // random, not 0
+  Incarnation incarnation = 0;  // random, not 0
   std::string cluster = "holdfast";
-  std::vector<Member> members;         // every node of the cluster, this one too; ids distinct
-  std::string bulk_endpoint;           // as told to others
-  std::string far_identity;            // as told to others, for people
+  std::vector<Member> members;  // every node of the cluster, this one too; ids distinct
+  std::string bulk_endpoint;    // as told to others
+  std::string far_identity;     // as told to others, for people
 
-  uint32_t max_loads = 256;            // far and peer reads under way
-  uint64_t max_load_bytes = 256 * kMiB;  // their bytes
+  uint32_t max_loads = 256;                // far and peer reads under way
+  uint64_t max_load_bytes = 256 * kMiB;    // their bytes
   uint64_t far_bytes_per_s = 200'000'000;  // until measured
   uint64_t far_objects_per_s = 2'000;
 
-  Duration offer_ttl = 5s;             // how long a reservation waits for its confirm
+  Duration offer_ttl = 5s;  // how long a reservation waits for its confirm
   Duration max_hold = std::chrono::hours(24 * 7);
-  Duration grant_ttl = 60s;            // how long a home waits for a Fetched
-  uint32_t job_share_percent = 100;    // of the promisable bytes that one job's offers may reserve
+  Duration grant_ttl = 60s;          // how long a home waits for a Fetched
+  uint32_t job_share_percent = 100;  // of the promisable bytes that one job's offers may reserve
   uint32_t max_jobs = 1'000;
-  uint64_t max_planning_bytes = 512 * kMiB;  // manifests, calls and names: their own cap inside the memory limit
+  uint64_t max_planning_bytes =
+      512 * kMiB;  // manifests, calls and names: their own cap inside the memory limit
 };
 
 class Node {

@@ -32,7 +32,7 @@ auto FieldsOf(Manifest& m) {
   return std::tie(m.digest, c.count, c.size_width, c.oids, c.sizes, c.versions);
 }
 auto FieldsOf(Call& m) {
-  return std::tie(m.job, m.call, m.digest, m.count, m.priority, m.hold, m.lease, m.dry_run, m.asked,
+  return std::tie(m.job, m.call, m.digest, m.count, m.priority, m.name_bytes, m.hold, m.lease, m.dry_run, m.asked,
                   m.offer, m.home, m.need_by);
 }
 auto FieldsOf(Bids& m) {

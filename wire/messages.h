@@ -37,7 +37,7 @@ constexpr uint32_t kChunkObjects = 65'536;
 // --- Hello, once per connection, by jobs and by nodes -----------------------------------------------------------------
 
 struct Hello {
-  std::string cluster;              // both sides' configured cluster name must be equal
+  std::string cluster{};              // both sides' configured cluster name must be equal
   JobId job = 0;                    // 0 from a node
   NodeId node = kNoNode;            // kNoNode from a job
   Incarnation incarnation = 0;      // of the sending node; 0 from a job
@@ -51,8 +51,8 @@ struct HelloReply {
   uint64_t max_object_bytes = 0;    // larger objects are never bid for
   uint64_t far_bytes_per_s = 0;     // measured or configured
   uint64_t far_objects_per_s = 0;
-  std::string bulk_endpoint;        // for BulkRead
-  std::string far_identity;         // the S3 endpoint of the node, for people; empty if none
+  std::string bulk_endpoint{};        // for BulkRead
+  std::string far_identity{};         // the S3 endpoint of the node, for people; empty if none
 };
 
 // --- A manifest: the set of a job's objects ---------------------------------------------------------------------------
@@ -62,20 +62,20 @@ struct HelloReply {
 struct ManifestColumns {
   uint32_t count = 0;
   uint8_t size_width = 4;           // bytes per size: 4 when every size fits, else 8
-  Buffer oids;                      // count × 16: hi, lo
-  Buffer sizes;                     // count × size_width
-  Buffer versions;                  // count × 8
+  Buffer oids{};                      // count × 16: hi, lo
+  Buffer sizes{};                     // count × size_width
+  Buffer versions{};                  // count × 8
 };
 
 struct NeedManifest {               // node → job, in answer to a Call
   JobId job = 0;
   uint32_t call = 0;
-  ManifestDigest digest;
+  ManifestDigest digest{};
 };
 
 struct Manifest {                   // job → node, in answer to NeedManifest
-  ManifestDigest digest;
-  ManifestColumns columns;
+  ManifestDigest digest{};
+  ManifestColumns columns{};
 };
 
 // --- Call, bids ---------------------------------------------------------------------------------------------------------
@@ -83,16 +83,17 @@ struct Manifest {                   // job → node, in answer to NeedManifest
 struct Call {                       // job → every node
   JobId job = 0;
   uint32_t call = 0;                // 1, 2, ...: a later one asks for what remains
-  ManifestDigest digest;
+  ManifestDigest digest{};
   uint32_t count = 0;               // of the manifest
   uint8_t priority = 0;             // higher goes first in a node's load queue
+  uint16_t name_bytes = 0;          // the most that name and ETag of an object take together
   Duration hold{};                  // how long the job would like its objects kept: the t2 it asks for
   Duration lease{};                 // without a heartbeat for this long the job is gone
   bool dry_run = false;             // bids are wanted, nothing is reserved: `holdfast plan`
-  Buffer asked;                     // bitmap over the manifest: what this call is about; empty: everything
-  Buffer offer;                     // bitmap over the manifest: what this node may offer to load
-  Buffer home;                      // bitmap over the manifest, subset of offer: the node is the home, its offer reserves
-  Buffer need_by;                   // u32 per set bit of `offer`: milliseconds from now; empty: all at once
+  Buffer asked{};                     // bitmap over the manifest: what this call is about; empty: everything
+  Buffer offer{};                     // bitmap over the manifest: what this node may offer to load
+  Buffer home{};                      // bitmap over the manifest, subset of offer: the node is the home, its offer reserves
+  Buffer need_by{};                   // u32 per set bit of `offer`: milliseconds from now; empty: all at once
 };
 
 // What a node bids for the objects [first, first + count) of a manifest. The three bitmaps are disjoint. t1 of a keep is
@@ -105,11 +106,11 @@ struct Bids {                       // node → job, one per chunk
   uint32_t count = 0;
   Duration keep_t2{};               // of every keep in this chunk
   Duration load_t2{};               // of every load in this chunk
-  RateModel rate;
-  Status status;                    // not ok: the node can bid for nothing of this call, and why
-  Buffer keep;                      // bitmaps over the chunk
-  Buffer load;                      // reserved until the offer expires
-  Buffer spare;                     // "if there is room when you confirm"
+  RateModel rate{};
+  Status status{};                    // not ok: the node can bid for nothing of this call, and why
+  Buffer keep{};                      // bitmaps over the chunk
+  Buffer load{};                      // reserved until the offer expires
+  Buffer spare{};                     // "if there is room when you confirm"
 };
 
 // --- Settle: confirm and acknowledge --------------------------------------------------------------------------------------
@@ -122,13 +123,13 @@ struct Confirm {                    // job → node
   Incarnation incarnation = 0;      // of the node that bid
   uint32_t first = 0;
   uint32_t count = 0;
-  Buffer keep;                      // bitmaps over the chunk
-  Buffer load;
-  Buffer name_ends;                 // u32 per load: end of its name in `names`
-  Buffer names;                     // canonical URIs, one after the other
-  Buffer etag_ends;                 // u32 per load
-  Buffer etags;
-  Buffer need_by;                   // u32 per load: milliseconds from now; empty: in order
+  Buffer keep{};                      // bitmaps over the chunk
+  Buffer load{};
+  Buffer name_ends{};                 // u32 per load: end of its name in `names`
+  Buffer names{};                     // canonical URIs, one after the other
+  Buffer etag_ends{};                 // u32 per load
+  Buffer etags{};
+  Buffer need_by{};                   // u32 per load: milliseconds from now; empty: in order
 };
 
 enum class Refusal : uint8_t { kNone = 0, kGone = 1, kNoRoom = 2, kExpired = 3, kBadName = 4, kUnknownCall = 5 };
@@ -140,8 +141,8 @@ struct Ack {                        // node → job: the promise
   uint32_t first = 0;
   uint32_t count = 0;
   Duration t2{};                    // everything not refused stays until then
-  RateModel rate;                   // final
-  Buffer refused;                   // bitmap over the chunk; empty: nothing
+  RateModel rate{};                   // final
+  Buffer refused{};                   // bitmap over the chunk; empty: nothing
   Refusal why = Refusal::kNone;     // of the refusals in this chunk, the most common
 };
 
@@ -156,7 +157,7 @@ struct Heartbeat {                  // job → node
 struct Loss {
   uint32_t index = 0;               // in the manifest of the job's call
   Code code = Code::kOk;
-  std::string text;
+  std::string text{};
 };
 
 struct Progress {                   // node → job, in answer to a heartbeat and when something was lost
@@ -169,7 +170,7 @@ struct Progress {                   // node → job, in answer to a heartbeat an
   uint64_t loaded_bytes = 0;
   uint64_t far_requests = 0;        // spent far away by this node for this job
   uint64_t far_bytes = 0;
-  std::vector<Loss> lost;           // at most 1,000 a message; the rest follows
+  std::vector<Loss> lost{};           // at most 1,000 a message; the rest follows
 };
 
 struct EndJob {                     // job → node: the promises end, the objects stay
@@ -182,8 +183,8 @@ struct Ask {                        // the node that is to load → each object'
   uint64_t id = 0;
   NodeId node = kNoNode;
   Incarnation incarnation = 0;
-  Buffer oids;                      // n × 16
-  Buffer versions;                  // n × 8
+  Buffer oids{};                      // n × 16
+  Buffer versions{};                  // n × 8
 };
 
 enum class Verdict : uint8_t {
@@ -195,14 +196,14 @@ enum class Verdict : uint8_t {
 struct Answer {                     // home → asker
   uint64_t id = 0;
   Incarnation incarnation = 0;
-  Buffer verdicts;                  // n × u8
-  Buffer loaders;                   // n × u16, a NodeId where the verdict is kLoading
+  Buffer verdicts{};                  // n × u8
+  Buffer loaders{};                   // n × u16, a NodeId where the verdict is kLoading
 };
 
 struct Fetched {                    // asker → home: the grants of these objects are over, loaded or failed
   NodeId node = kNoNode;
-  Buffer oids;
-  Buffer versions;
+  Buffer oids{};
+  Buffer versions{};
 };
 
 // --- Administration ------------------------------------------------------------------------------------------------------------
@@ -213,14 +214,14 @@ struct StatusQuery {
 
 struct StatusReply {
   uint64_t id = 0;
-  std::string json;                 // documented in docs/operators.md
+  std::string json{};                 // documented in docs/operators.md
 };
 
 // Drops what nobody holds. Either OIDs or a prefix of canonical URIs.
 struct Drop {
   uint64_t id = 0;
-  std::string prefix;
-  Buffer oids;
+  std::string prefix{};
+  Buffer oids{};
 };
 
 struct DropReply {
@@ -232,9 +233,9 @@ struct DropReply {
 
 // Any request that could not be served; `about` names the message type.
 struct ErrorReply {
-  std::string about;
+  std::string about{};
   JobId job = 0;
-  Status status;
+  Status status{};
 };
 
 // The order is the type's number on the wire: append, never insert.

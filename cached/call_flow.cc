@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/call_flow.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/uri.h"
+#include "planner/bidding.h"
+
+namespace holdfast::cached {
+
+using wire::Refusal;
+
+namespace {
+
+Bitmap OverManifest(const Buffer& bytes, uint32_t count, bool when_empty) {
+  return bytes.empty() ? Bitmap(count, when_empty) : Bitmap::FromBytes(bytes.view(), count);
+}
+
+Buffer Copy(const Bitmap& bitmap) { return Buffer::CopyOf(bitmap.bytes()); }
+
+}  // namespace
+
+CallFlow::CallFlow(const Context* context, const Planning* planning, PeerId peer, wire::Call call)
+    : context_(context),
+      planning_(planning),
+      peer_(peer),
+      call_(std::move(call)),
+      received_(context->Now()) {
+  expires_ = reserved_until_ = received_ + context->options.offer_ttl;
+  until_ = received_ + Hold();
+  loads_.job = call_.job;
+  loads_.call = call_.call;
+  loads_.priority = call_.priority;
+  memory_bytes_ = uint64_t{call_.count} / 8 * 6;
+}
+
+Duration CallFlow::Hold() const { return std::min(call_.hold, context_->options.max_hold); }
+
+// --- 1. Begin
+// ---------------------------------------------------------------------------------------------------------------
+
+void CallFlow::Begin(PeerId peer) {
+  peer_ = peer;
+  if (manifest_ == nullptr) {
+    manifest_ = planning_->manifests->Find(call_.digest);
+    if (manifest_ == nullptr) {
+      context_->Send(
+          peer_, wire::NeedManifest{.job = call_.job, .call = call_.call, .digest = call_.digest});
+      return;
+    }
+    planning_->manifests->Use(call_.digest);
+    if (manifest_->size() != call_.count) {
+      return Refuse(Status::Invalid("the call names " + std::to_string(call_.count) +
+                                    " objects, its manifest has " +
+                                    std::to_string(manifest_->size())));
+    }
+    asked_ = OverManifest(call_.asked, call_.count, true);
+    offer_ = OverManifest(call_.offer, call_.count, false);
+    home_ = OverManifest(call_.home, call_.count, false);
+    chunks_.resize((call_.count + wire::kChunkObjects - 1) / wire::kChunkObjects);
+  }
+  next_ = 0;
+}
+
+void CallFlow::Refuse(Status status) {
+  context_->Send(peer_, wire::Bids{.job = call_.job,
+                                   .call = call_.call,
+                                   .incarnation = context_->options.incarnation,
+                                   .status = std::move(status)});
+  expires_ = context_->Now();
+}
+
+// --- 2. Bid
+// -----------------------------------------------------------------------------------------------------------------
+
+bool CallFlow::BidSlice() {
+  if (manifest_ == nullptr || next_ >= chunks_.size()) return false;
+  Chunk& chunk = chunks_[next_];
+  uint32_t first = static_cast<uint32_t>(next_) * wire::kChunkObjects;
+  ++next_;
+  if (!chunk.bid) {
+    planner::BidInput input{
+        .manifest = manifest_,
+        .first = first,
+        .count = std::min(wire::kChunkObjects, manifest_->size() - first),
+        .asked = &asked_,
+        .offer = &offer_,
+        .home = &home_,
+        .here = {},
+        .held = {},
+        .max_object_bytes = context_->tier->max_object_bytes(),
+        .room_bytes = RoomForThisCall(),
+        .record_bytes = [](uint64_t size,
+                           uint32_t name) { return shm::RecordBytes(size, name, 0); },
+        .name_bytes = call_.name_bytes};
+    input.here = Here(first, input.count, &input.held);
+    planner::BidOutcome bids = planner::BidForChunk(input);
+    chunk.keep = std::move(bids.keep);
+    chunk.load = std::move(bids.load);
+    chunk.spare = std::move(bids.spare);
+    chunk.bid = true;
+    if (!call_.dry_run && bids.reserved_bytes > 0) {
+      HF_CHECK(planning_->calendar->Reserve(bids.reserved_bytes, context_->Now(), reserved_until_));
+      chunk.reserved = bids.reserved_bytes;
+      tentative_bytes_ += bids.reserved_bytes;
+    }
+  }
+  SendBids(first, chunk);
+  return next_ < chunks_.size();
+}
+
+Bitmap CallFlow::Here(uint32_t first, uint32_t count, Bitmap* held) const {
+  constexpr uint32_t kGroup = 8'192;  // a multiple of 64
+  Bitmap here(count);
+  *held = Bitmap(count);
+  std::vector<Oid> oids;
+  std::vector<VersionHash> versions;
+  for (uint32_t begin = 0; begin < count; begin += kGroup) {
+    uint32_t n = std::min(kGroup, count - begin);
+    oids.resize(n);
+    versions.resize(n);
+    for (uint32_t i = 0; i < n; ++i) {
+      oids[i] = manifest_->oid(first + begin + i);
+      versions[i] = manifest_->version(first + begin + i);
+    }
+    Bitmap part_here(n), part_held(n);
+    context_->tier->FindMany(oids, versions, &part_here, &part_held);
+    here.OrAt(begin, part_here);
+    held->OrAt(begin, part_held);
+  }
+  planning_->commitments->AddPending(*manifest_, first, &here);
+  return here;
+}
+
+uint64_t CallFlow::RoomForThisCall() const {
+  uint64_t share = planning_->calendar->capacity() / 100 * context_->options.job_share_percent;
+  uint64_t left = share > tentative_bytes_ ? share - tentative_bytes_ : 0;
+  return std::min(planning_->calendar->Room(), left);
+}
+
+void CallFlow::SendBids(uint32_t first, const Chunk& chunk) {
+  context_->Send(peer_, wire::Bids{.job = call_.job,
+                                   .call = call_.call,
+                                   .incarnation = context_->options.incarnation,
+                                   .first = first,
+                                   .count = static_cast<uint32_t>(chunk.keep.size()),
+                                   .keep_t2 = Hold(),
+                                   .load_t2 = Hold(),
+                                   .rate = planning_->loader->Rate(),
+                                   .status = {},
+                                   .keep = Copy(chunk.keep),
+                                   .load = Copy(chunk.load),
+                                   .spare = Copy(chunk.spare)});
+}
+
+// --- 3. Confirm
+// -------------------------------------------------------------------------------------------------------------
+
+void CallFlow::OnConfirm(PeerId peer, wire::Confirm confirm) {
+  size_t number = confirm.first / wire::kChunkObjects;
+  bool known = confirm.first % wire::kChunkObjects == 0 && number < chunks_.size() &&
+               chunks_[number].bid && confirm.count == chunks_[number].keep.size();
+  if (!known || call_.dry_run) {
+    Chunk nothing{.refused = Bitmap(confirm.count, true), .why = Refusal::kUnknownCall};
+    return SendAck(peer, confirm, nothing);
+  }
+  Chunk& chunk = chunks_[number];
+  if (chunk.settled) return SendAck(peer, confirm, chunk);  // the acknowledgement was lost
+  Bitmap keep = Bitmap::FromBytes(confirm.keep.view(), confirm.count);
+  Bitmap load = Bitmap::FromBytes(confirm.load.view(), confirm.count);
+  Bitmap named = load;
+  CheckNames(confirm, &named);
+  Release(chunk);
+  Commitment* commitment = planning_->commitments->Find(call_.job, call_.call);
+  if (commitment == nullptr) {
+    if (planning_->commitments->Find(call_.job) == nullptr) {  // ended meanwhile
+      Chunk nothing{.refused = Bitmap(confirm.count, true), .why = Refusal::kExpired};
+      return SendAck(peer, confirm, nothing);
+    }
+    commitment =
+        &planning_->commitments->Create(call_.job, call_.call, manifest_, call_.name_bytes, until_);
+  }
+  chunk.refused = planning_->commitments->Admit(*commitment, confirm.first, keep, named);
+  chunk.why = (keep.None() ? Refusal::kNoRoom : Refusal::kGone);
+  bool bad_name = false;
+  for (size_t w = 0; w < load.words(); ++w) {
+    uint64_t bad = load.word(w) & ~named.word(w);
+    bad_name = bad_name || bad != 0;
+    chunk.refused.set_word(w, chunk.refused.word(w) | bad);
+  }
+  if (bad_name) chunk.why = Refusal::kBadName;
+  if (chunk.refused.None()) chunk.why = Refusal::kNone;
+  chunk.settled = true;
+  SendAck(peer, confirm, chunk);
+  Bitmap accepted = load;
+  for (size_t w = 0; w < load.words(); ++w)
+    accepted.set_word(w, load.word(w) & ~chunk.refused.word(w));
+  KeepLoads(std::move(confirm), accepted);
+  if (AllSettled()) StartLoads();
+}
+
+void CallFlow::CheckNames(const wire::Confirm& confirm, Bitmap* load) const {
+  size_t n = 0;
+  uint32_t name_begin = 0, etag_begin = 0;
+  Bitmap all = *load;
+  std::string_view text = AsText(confirm.names.view());
+  all.ForEach([&](size_t i) {
+    uint32_t name_end = LoadAs<uint32_t>(confirm.name_ends.data() + 4 * n);
+    uint32_t etag_end = LoadAs<uint32_t>(confirm.etag_ends.data() + 4 * n);
+    std::string_view name = text.substr(name_begin, name_end - name_begin);
+    bool fits = (name_end - name_begin) + (etag_end - etag_begin) <= call_.name_bytes;
+    if (!fits || OidOf(name) != manifest_->oid(confirm.first + static_cast<uint32_t>(i)))
+      load->Clear(i);
+    name_begin = name_end;
+    etag_begin = etag_end;
+    ++n;
+  });
+}
+
+void CallFlow::SendAck(PeerId peer, const wire::Confirm& confirm, const Chunk& chunk) const {
+  context_->Send(peer, wire::Ack{.job = confirm.job,
+                                 .call = confirm.call,
+                                 .incarnation = context_->options.incarnation,
+                                 .first = confirm.first,
+                                 .count = confirm.count,
+                                 .t2 = std::max(until_ - context_->Now(), Duration(0)),
+                                 .rate = planning_->loader->Rate(),
+                                 .refused = chunk.refused.None() ? Buffer() : Copy(chunk.refused),
+                                 .why = chunk.why});
+}
+
+// --- 4. Load
+// ----------------------------------------------------------------------------------------------------------------
+
+void CallFlow::KeepLoads(wire::Confirm confirm, const Bitmap& accepted) {
+  LoadBatch::Part part;
+  Bitmap load = Bitmap::FromBytes(confirm.load.view(), confirm.count);
+  // Names are counted by the bits of `load`; the refused ones stay in the part and are skipped when
+  // their turn comes, because no commitment waits for them.
+  load.ForEach([&](size_t i) { part.indices.push_back(confirm.first + static_cast<uint32_t>(i)); });
+  if (accepted.None()) return;
+  part.name_ends = std::move(confirm.name_ends);
+  part.names = std::move(confirm.names);
+  part.etag_ends = std::move(confirm.etag_ends);
+  part.etags = std::move(confirm.etags);
+  part.need_by = std::move(confirm.need_by);
+  part.received = context_->Now();
+  memory_bytes_ += part.bytes();
+  loads_.parts.push_back(std::move(part));
+}
+
+bool CallFlow::AllSettled() const {
+  return !chunks_.empty() && std::all_of(chunks_.begin(), chunks_.end(),
+                                         [](const Chunk& chunk) { return chunk.settled; });
+}
+
+void CallFlow::StartLoads() {
+  if (loads_.parts.empty()) return;
+  if (planning_->commitments->Find(call_.job, call_.call) == nullptr) return loads_.parts.clear();
+  LoadBatch batch{.job = loads_.job,
+                  .call = loads_.call,
+                  .priority = loads_.priority,
+                  .manifest = manifest_,
+                  .parts = {}};
+  batch.parts = std::exchange(loads_.parts, {});
+  memory_bytes_ = uint64_t{call_.count} / 8 * 6;
+  planning_->loader->Enqueue(std::move(batch));
+}
+
+// --- 5. Expire
+// --------------------------------------------------------------------------------------------------------------
+
+void CallFlow::Release(Chunk& chunk) {
+  if (chunk.reserved == 0) return;
+  planning_->calendar->Release(chunk.reserved, reserved_until_);
+  tentative_bytes_ -= chunk.reserved;
+  chunk.reserved = 0;
+}
+
+void CallFlow::Expire() {
+  for (Chunk& chunk : chunks_) Release(chunk);
+  StartLoads();
+}
+
+CallFlow::~CallFlow() {
+  for (Chunk& chunk : chunks_) Release(chunk);
+  if (manifest_ != nullptr) planning_->manifests->Unuse(call_.digest);
+}
+
+}  // namespace holdfast::cached

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// One call of one job, from the Call to the last chunk that is settled:
+//
+//   1. Begin      the manifest is known, or is asked for once
+//   2. Bid        chunk by chunk, one chunk an event: what is here, what could be loaded; room is
+//   reserved
+//   3. Confirm    chunk by chunk: the reservation becomes a commitment, the acknowledgement is the
+//   promise
+//   4. Load       when all chunks are settled, or when the offers expire, the confirmed loads are
+//   queued together
+//   5. Expire     what was not confirmed in time is free again; a late confirm takes what room
+//   there is then
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "cached/commitments.h"
+#include "cached/context.h"
+#include "cached/loader.h"
+#include "cached/manifests.h"
+#include "planner/calendar.h"
+
+namespace holdfast::cached {
+
+// What the flows of a node share.
+struct Planning {
+  Manifests* manifests;
+  planner::Calendar* calendar;
+  Commitments* commitments;
+  Loader* loader;
+};
+
+class CallFlow {
+ public:
+  CallFlow(const Context* context, const Planning* planning, PeerId peer, wire::Call call);
+  ~CallFlow();
+  CallFlow(const CallFlow&) = delete;
+
+  // Steps 1 and 2; again when the manifest has come, and when the call comes again because its bids
+  // were lost.
+  void Begin(PeerId peer);
+  // The next chunk; false when there is none left.
+  bool BidSlice();
+  void OnConfirm(PeerId peer, wire::Confirm confirm);
+  void Expire();
+
+  const ManifestDigest& digest() const { return call_.digest; }
+  bool waits_for_manifest() const { return manifest_ == nullptr; }
+  Time expires() const { return expires_; }
+  uint64_t tentative_bytes() const { return tentative_bytes_; }
+  // Bitmaps and names that this call takes.
+  uint64_t memory_bytes() const { return memory_bytes_; }
+
+ private:
+  struct Chunk {
+    Bitmap keep{}, load{}, spare{};
+    uint64_t reserved = 0;
+    bool bid = false;
+    bool settled = false;
+    Bitmap refused{};
+    wire::Refusal why = wire::Refusal::kNone;
+  };
+  void Refuse(Status status);
+  void SendBids(uint32_t first, const Chunk& chunk);
+  void SendAck(PeerId peer, const wire::Confirm& confirm, const Chunk& chunk) const;
+  Bitmap Here(uint32_t first, uint32_t count, Bitmap* held) const;
+  uint64_t RoomForThisCall() const;
+  void Release(Chunk& chunk);
+  // Clears the bits of `load` whose names are not those of their objects.
+  void CheckNames(const wire::Confirm& confirm, Bitmap* load) const;
+  void KeepLoads(wire::Confirm confirm, const Bitmap& accepted);
+  void StartLoads();
+  bool AllSettled() const;
+  Duration Hold() const;
+
+  const Context* context_;
+  const Planning* planning_;
+  PeerId peer_;
+  wire::Call call_;
+  const planner::Manifest* manifest_ = nullptr;
+  Bitmap asked_, offer_, home_;
+  std::vector<Chunk> chunks_;
+  size_t next_ = 0;
+  Time received_;
+  Time expires_;
+  Time reserved_until_;
+  uint64_t tentative_bytes_ = 0;
+  uint64_t memory_bytes_ = 0;
+  Time until_;
+  LoadBatch loads_;
+};
+
+}  // namespace holdfast::cached

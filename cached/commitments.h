@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a node has promised: to whom, which objects, until when. The books of the calendar.
+//
+// Accounting. Every object that a commitment holds or waits for is paid by exactly one commitment:
+// reserved in the calendar under its end. Two commitments that hold the same object pay once; when
+// the payer ends first, another one of its holders takes over. So at any time
+//   calendar.reserved = Σ paid bytes of commitments + tentative offers, and
+//   tier.held_bytes ≤ Σ paid bytes of what is kept.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <map>
+#include <vector>
+
+#include "base/bitmap.h"
+#include "cached/context.h"
+#include "cached/manifests.h"
+#include "planner/calendar.h"
+
+namespace holdfast::cached {
+
+// The confirmed bids of one call. Bitmaps over the manifest; kept and pending are disjoint, paid
+// within their union.
+struct Commitment {
+  JobId job = 0;
+  uint32_t call = 0;
+  const planner::Manifest* manifest = nullptr;
+  uint32_t name_allowance = 0;  // bytes of name and ETag that each record is reserved with
+  Time until;
+  Bitmap kept;     // here, held for this commitment
+  Bitmap pending;  // promised, not here yet
+  Bitmap paid;
+  bool ending = false;
+
+  uint64_t ReservedBytes(uint32_t index) const {
+    return shm::RecordBytes(manifest->object_bytes(index), name_allowance, 0);
+  }
+};
+
+class Commitments {
+ public:
+  // Objects that one slice of an ending commitment goes through.
+  static constexpr size_t kEndSlice = 16'384;
+  static constexpr size_t kMaxLossesPerMessage = 1'000;
+
+  struct Job {
+    JobId id = 0;
+    PeerId peer = kNoPeer;
+    Time lease_until;
+    wire::Progress progress;  // counters; `lost` waits to be sent
+    std::vector<wire::Loss> lost;
+    bool ended = false;
+  };
+
+  Commitments(const Context* context, Manifests* manifests, planner::Calendar* calendar);
+
+  // kNoSpace beyond max_jobs.
+  // Called when a commitment begins to end, before its manifest may go.
+  void OnEnd(std::function<void(JobId, uint32_t call)> ended) { ended_ = std::move(ended); }
+
+  Result<Job*> Open(JobId id, PeerId peer, Duration lease);
+  Job* Find(JobId id);
+  void Heartbeat(const wire::Heartbeat& beat, PeerId peer);
+  void SendProgress(Job& job);
+  // The promises of a job end, at once for new decisions and in slices for the books.
+  void End(JobId id);
+  // Ends jobs whose lease is over and commitments whose time has come. Once a second.
+  void Expire();
+
+  Commitment& Create(JobId job, uint32_t call, const planner::Manifest* manifest,
+                     uint32_t name_allowance, Time until);
+  // nullptr once it has ended.
+  Commitment* Find(JobId job, uint32_t call);
+
+  // Promises the objects of a confirmed chunk; bitmaps over the chunk. Returns the refused ones:
+  // keeps that are gone, loads for which there is no room.
+  Bitmap Admit(Commitment& commitment, uint32_t first, const Bitmap& keep, const Bitmap& load);
+
+  // An object is in the tier now: every commitment that waits for it holds it. Call right after it
+  // became visible.
+  void Arrived(const ObjectKey& key);
+  // Is somebody waiting for it, and until when will it be held? nullopt: nobody.
+  std::optional<Time> WantedUntil(const ObjectKey& key) const;
+  // It will not come: every commitment that waits for it loses it and its job is told.
+  void Failed(const ObjectKey& key, const Status& why);
+  // Until when the holders of an object in the tier want it.
+  Time HeldUntil(const ObjectKey& key) const;
+  // The bits of `manifest` that some commitment on the same manifest waits for are set in `here`
+  // (over the chunk).
+  void AddPending(const planner::Manifest& manifest, uint32_t first, Bitmap* here) const;
+
+  const std::map<JobId, Job>& jobs() const { return jobs_; }
+  uint64_t pending_objects() const { return pending_objects_; }
+  uint64_t promises_broken() const { return promises_broken_; }
+  Status CheckBooks(uint64_t tentative_bytes) const;
+
+ private:
+  void AdmitKeeps(Commitment& commitment, uint32_t first, const Bitmap& keeps, Bitmap* refused);
+  // Pays for the bits of a chunk: all at once when there is room, else one by one; what does not
+  // fit is refused.
+  void ReserveAll(Commitment& commitment, uint32_t first, const Bitmap& chunk, Bitmap* refused);
+  bool ReserveOne(Commitment& commitment, uint32_t index);
+  void AddPendingBits(Commitment& commitment, uint32_t first, const Bitmap& chunk);
+  // Starts the end of all that `which` names; false when it names none.
+  bool EndWhere(const std::function<bool(const Commitment&)>& which);
+  void EndSlice(JobId job, uint32_t call, size_t word);
+  void EndObject(Commitment& commitment, uint32_t index);
+  void PassOn(Commitment& payer, uint32_t index);
+
+  const Context* context_;
+  Manifests* manifests_;
+  planner::Calendar* calendar_;
+  std::map<JobId, Job> jobs_;
+  std::list<Commitment> commitments_;  // in the order of their making; stable addresses
+  std::function<void(JobId, uint32_t)> ended_;
+  uint64_t pending_objects_ = 0;
+  uint64_t promises_broken_ = 0;
+};
+
+}  // namespace holdfast::cached

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every part of a node is given.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "base/env.h"
+#include "cached/node.h"
+#include "wire/codec.h"
+
+namespace holdfast::cached {
+
+struct Context {
+  Env env;
+  store::MemoryTier* tier;
+  NodeOptions options;
+
+  Time Now() const { return env.clock->Now(); }
+  void Send(PeerId peer, wire::Message message) const {
+    env.network->Send({peer}, wire::Encode(std::move(message)));
+  }
+};
+
+// An object in one version.
+struct ObjectKey {
+  Oid oid;
+  VersionHash version = 0;
+  friend auto operator<=>(const ObjectKey&, const ObjectKey&) = default;
+};
+
+}  // namespace holdfast::cached

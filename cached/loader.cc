@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/loader.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/hash.h"
+#include "base/uri.h"
+
+namespace holdfast::cached {
+namespace {
+
+std::string_view Slice(const Buffer& ends, const Buffer& text, size_t n) {
+  uint32_t begin = n == 0 ? 0 : LoadAs<uint32_t>(ends.data() + 4 * (n - 1));
+  uint32_t end = LoadAs<uint32_t>(ends.data() + 4 * n);
+  return AsText(text.view()).substr(begin, end - begin);
+}
+
+}  // namespace
+
+std::string_view LoadBatch::Part::Name(size_t n) const { return Slice(name_ends, names, n); }
+std::string_view LoadBatch::Part::Etag(size_t n) const { return Slice(etag_ends, etags, n); }
+Time LoadBatch::Part::NeedBy(size_t n) const {
+  return need_by.empty() ? received : received + LoadAs<uint32_t>(need_by.data() + 4 * n) * 1ms;
+}
+uint64_t LoadBatch::Part::bytes() const {
+  return indices.size() * 4 + name_ends.size() + names.size() + etag_ends.size() + etags.size() +
+         need_by.size();
+}
+
+Loader::Loader(const Context* context, Commitments* commitments, Membership* membership, Home* home)
+    : context_(context), commitments_(commitments), membership_(membership), home_(home) {}
+
+// --- What is to be loaded, and in which order
+// ---------------------------------------------------------------------------
+
+void Loader::Enqueue(LoadBatch batch) {
+  Queue queue;
+  for (size_t p = 0; p < batch.parts.size(); ++p) {
+    for (size_t n = 0; n < batch.parts[p].indices.size(); ++n) {
+      queue.order.emplace_back(batch.parts[p].NeedBy(n), (uint64_t{p} << 32) | n);
+      queued_bytes_ += batch.manifest->object_bytes(batch.parts[p].indices[n]);
+    }
+  }
+  if (queue.order.empty()) return;
+  std::sort(queue.order.begin(), queue.order.end());
+  queued_objects_ += queue.order.size();
+  uint64_t id = next_id_++;
+  turns_[{-int{batch.priority}, queue.order.front().first, id}] = id;
+  queue.batch = std::move(batch);
+  queues_.emplace(id, std::move(queue));
+  SchedulePump();
+}
+
+void Loader::Forget(JobId job, uint32_t call) {
+  for (auto it = queues_.begin(); it != queues_.end();) {
+    Queue& queue = it->second;
+    if (queue.batch.job != job || queue.batch.call != call) {
+      ++it;
+      continue;
+    }
+    Turn turn{-int{queue.batch.priority}, queue.order[queue.next].first, it->first};
+    for (size_t i = queue.next; i < queue.order.size(); ++i) {
+      const LoadBatch::Part& part = queue.batch.parts[queue.order[i].second >> 32];
+      queued_bytes_ -=
+          queue.batch.manifest->object_bytes(part.indices[queue.order[i].second & 0xffffffff]);
+      --queued_objects_;
+    }
+    turns_.erase(turn);
+    it = queues_.erase(it);
+  }
+}
+
+void Loader::Fill(const LoadBatch& batch, size_t part_number, size_t n, Want* want) {
+  const LoadBatch::Part& part = batch.parts[part_number];
+  uint32_t index = part.indices[n];
+  want->key = {batch.manifest->oid(index), batch.manifest->version(index)};
+  want->size = batch.manifest->object_bytes(index);
+  want->name = part.Name(n);
+  want->etag = part.Etag(n);
+  want->job = batch.job;
+  want->need_by = part.NeedBy(n);
+}
+
+bool Loader::NextFromQueues(Want* want) {
+  while (!turns_.empty()) {
+    auto turn = turns_.begin();
+    Queue& queue = queues_.at(turn->second);
+    uint64_t id = turn->second;
+    turns_.erase(turn);
+    uint64_t at = queue.order[queue.next++].second;
+    const LoadBatch::Part& part = queue.batch.parts[at >> 32];
+    uint32_t index = part.indices[at & 0xffffffff];
+    --queued_objects_;
+    queued_bytes_ -= queue.batch.manifest->object_bytes(index);
+    const Commitment* commitment = commitments_->Find(queue.batch.job, queue.batch.call);
+    bool wanted = commitment != nullptr && commitment->pending.Get(index);
+    if (wanted) Fill(queue.batch, at >> 32, at & 0xffffffff, want);
+    if (queue.next == queue.order.size()) {
+      queues_.erase(id);
+    } else {
+      turns_[{-int{queue.batch.priority}, queue.order[queue.next].first, id}] = id;
+    }
+    if (wanted) return true;
+  }
+  return false;
+}
+
+bool Loader::FindQueued(const ObjectKey& key, Want* want) const {
+  for (const auto& [id, queue] : queues_) {
+    std::optional<uint32_t> index = queue.batch.manifest->Find(key.oid);
+    if (!index || queue.batch.manifest->version(*index) != key.version) continue;
+    for (size_t p = 0; p < queue.batch.parts.size(); ++p) {
+      const std::vector<uint32_t>& indices = queue.batch.parts[p].indices;
+      auto at = std::lower_bound(indices.begin(), indices.end(), *index);
+      if (at == indices.end() || *at != *index) continue;
+      Fill(queue.batch, p, static_cast<size_t>(at - indices.begin()), want);
+      return true;
+    }
+  }
+  return false;
+}
+
+uint64_t Loader::queued_bytes_of_names() const {
+  uint64_t bytes = 0;
+  for (const auto& [id, queue] : queues_) {
+    for (const LoadBatch::Part& part : queue.batch.parts) bytes += part.bytes();
+    bytes += queue.order.size() * sizeof(queue.order[0]);
+  }
+  return bytes;
+}
+
+void Loader::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
+  ObjectKey key{miss.oid, miss.version};
+  auto later = [this](std::function<void(Status)> run,
+                      Status status) {  // never from inside the caller's call
+    context_->env.clock->At(context_->Now(), [run = std::move(run), status] { run(status); });
+  };
+  auto loading = miss.version == 0 ? loads_.lower_bound(key) : loads_.find(key);
+  if (loading != loads_.end() && loading->first.oid == miss.oid) {
+    loading->second.want.waiters.push_back(std::move(done));
+    return;
+  }
+  if (context_->tier->Find(miss.oid, miss.version)) return later(std::move(done), {});
+  Want want;
+  if (FindQueued(key, &want)) {
+    want.waiters.push_back(std::move(done));
+    return AddUrgent(std::move(want));
+  }
+  if (miss.mode != BulkMode::kFetch) {
+    return later(std::move(done), Status::NotFound("the object is neither here nor on its way"));
+  }
+  if (OidOf(miss.name) != miss.oid) {
+    return later(std::move(done),
+                 Status::Invalid("the name \"" + miss.name + "\" does not belong to the OID"));
+  }
+  if (miss.version == 0 || HashVersion(miss.etag, miss.size) != miss.version) {
+    return HeadFirst(std::move(miss), std::move(done));
+  }
+  want.key = key;
+  want.size = miss.size;
+  want.name = std::move(miss.name);
+  want.etag = std::move(miss.etag);
+  want.waiters.push_back(std::move(done));
+  AddUrgent(std::move(want));
+}
+
+void Loader::HeadFirst(bulk::ReadMiss miss, std::function<void(Status)> done) {
+  std::string name = miss.name;
+  context_->env.far->Head(
+      name, context_->Now() + kFarDeadline,
+      [this, miss = std::move(miss), done = std::move(done)](Result<FarInfo> info) mutable {
+        ++counters_.far_requests;
+        if (!info.ok()) return done(info.status());
+        VersionHash version = HashVersion(info->etag, info->size);
+        if (miss.version != 0 && miss.version != version) {
+          return done(Status::Changed("\"" + miss.name +
+                                      "\" has changed since it was listed; list it again"));
+        }
+        miss.version = version;
+        miss.size = info->size;
+        miss.etag = info->etag;
+        OnMiss(std::move(miss), std::move(done));
+      });
+}
+
+void Loader::AddUrgent(Want want) {
+  if (urgent_.size() >= kMaxUrgent) {
+    for (auto& waiter : want.waiters) {
+      waiter(Status::NoSpace("node " + std::to_string(context_->options.node) + " has " +
+                             std::to_string(kMaxUrgent) + " reads waiting, its limit"));
+    }
+    return;
+  }
+  urgent_.push_back(std::move(want));
+  SchedulePump();
+}
+
+void Loader::SchedulePump() {
+  if (std::exchange(pump_scheduled_, true)) return;
+  context_->env.clock->At(context_->Now(), [this] {
+    pump_scheduled_ = false;
+    Pump();
+  });
+}
+
+void Loader::Pump() {
+  auto has_room = [this] {
+    return loads_.size() < context_->options.max_loads &&
+           (loads_.empty() || load_bytes_ < context_->options.max_load_bytes);
+  };
+  while (has_room()) {
+    Want want;
+    if (!urgent_.empty()) {
+      want = std::move(urgent_.front());
+      urgent_.pop_front();
+    } else if (!NextFromQueues(&want)) {
+      break;
+    }
+    Begin(std::move(want));
+  }
+  FlushAsks();
+  FlushPeerReads();
+  FlushFetched();
+}
+
+// --- One object's way
+// ---------------------------------------------------------------------------------------------------
+
+Loader::Load* Loader::Find(const ObjectKey& key, uint64_t id) {
+  auto it = loads_.find(key);
+  return it == loads_.end() || it->second.id != id ? nullptr : &it->second;
+}
+
+void Loader::Begin(Want want) {
+  ObjectKey key = want.key;
+  if (context_->tier->Find(key.oid, key.version)) {
+    commitments_->Arrived(key);
+    for (auto& waiter : want.waiters) waiter({});
+    return;
+  }
+  if (auto it = loads_.find(key); it != loads_.end()) {
+    for (auto& waiter : want.waiters) it->second.want.waiters.push_back(std::move(waiter));
+    return;
+  }
+  Load& load = loads_[key];
+  load.id = next_id_++;
+  load_bytes_ += want.size;
+  load.want = std::move(want);
+  load.home = membership_->HomeOf(key.oid);
+  AskHome(load);
+}
+
+void Loader::AskHome(Load& load) {
+  if (load.home == context_->options.node) {
+    Home::Decision decision = home_->Consider(load.want.key, load.home);
+    return OnVerdict(load, decision.verdict, decision.loader);
+  }
+  if (membership_->Reachable(load.home) == nullptr) return GoFar(load);
+  asks_[load.home].push_back({load.want.key, load.id});
+}
+
+void Loader::FlushAsks() {
+  for (auto& [home, wants] : asks_) {
+    for (size_t first = 0; first < wants.size(); first += kAskBatch) {
+      size_t count = std::min(kAskBatch, wants.size() - first);
+      wire::Ask ask{.id = next_id_++,
+                    .node = context_->options.node,
+                    .incarnation = context_->options.incarnation,
+                    .oids = Buffer(count * 16),
+                    .versions = Buffer(count * 8)};
+      auto& under_way = asked_[ask.id];
+      under_way.first = home;
+      for (size_t i = 0; i < count; ++i) {
+        const PeerWant& want = wants[first + i];
+        StoreAs(ask.oids.data() + 16 * i, want.key.oid.hi);
+        StoreAs(ask.oids.data() + 16 * i + 8, want.key.oid.lo);
+        StoreAs(ask.versions.data() + 8 * i, want.key.version);
+        under_way.second.push_back(want);
+      }
+      uint64_t id = ask.id;
+      context_->env.clock->At(context_->Now() + kAskTimeout, [this, id] { AskTimedOut(id); });
+      context_->Send(membership_->peers().at(home).connection, std::move(ask));
+    }
+  }
+  asks_.clear();
+}
+
+void Loader::AskTimedOut(uint64_t ask) {
+  auto it = asked_.find(ask);
+  if (it == asked_.end()) return;
+  auto [home, wants] = std::move(it->second);
+  asked_.erase(it);
+  membership_->Suspect(home);
+  for (const PeerWant& want : wants) {
+    if (Load* load = Find(want.key, want.load)) GoFar(*load);
+  }
+  SchedulePump();
+}
+
+void Loader::OnAnswer(const wire::Answer& answer) {
+  auto it = asked_.find(answer.id);
+  if (it == asked_.end()) return;
+  auto [home, wants] = std::move(it->second);
+  asked_.erase(it);
+  for (size_t i = 0; i < wants.size(); ++i) {
+    Load* load = Find(wants[i].key, wants[i].load);
+    if (load == nullptr) continue;
+    if (i >= answer.verdicts.size()) {  // an answer to fewer than were asked
+      GoFar(*load);
+      continue;
+    }
+    OnVerdict(*load, static_cast<wire::Verdict>(answer.verdicts.data()[i]),
+              LoadAs<uint16_t>(answer.loaders.data() + 2 * i));
+  }
+  SchedulePump();
+}
+
+void Loader::OnVerdict(Load& load, wire::Verdict verdict, NodeId loader) {
+  switch (verdict) {
+    case wire::Verdict::kHave:
+      return TakeFromPeer(load, load.home, BulkMode::kLook);
+    case wire::Verdict::kLoading:
+      return TakeFromPeer(load, loader, BulkMode::kWait);
+    case wire::Verdict::kGo:
+      load.granted = true;
+      return GoFar(load);
+  }
+}
+
+void Loader::TakeFromPeer(Load& load, NodeId peer, BulkMode mode) {
+  if (load.peer_tried || membership_->Reachable(peer) == nullptr) return GoFar(load);
+  load.peer_tried = true;
+  peer_reads_[{peer, mode}].push_back({load.want.key, load.id});
+  SchedulePump();
+}
+
+void Loader::FlushPeerReads() {
+  auto reads = std::exchange(peer_reads_, {});
+  for (auto& [from, wants] : reads) {
+    const Membership::Peer* peer = membership_->Reachable(from.first);
+    std::vector<BulkItem> items;
+    std::vector<PeerWant> sent;
+    for (const PeerWant& want : wants) {
+      Load* load = Find(want.key, want.load);
+      if (load == nullptr) continue;
+      if (peer == nullptr) {
+        GoFar(*load);
+        continue;
+      }
+      if (!HasRoom(*load, &Loader::GoFar)) continue;
+      BulkItem item;
+      item.oid = want.key.oid;
+      item.version = want.key.version;
+      item.size = load->want.size;
+      item.into = load->into;
+      items.push_back(std::move(item));
+      sent.push_back(want);
+    }
+    if (items.empty()) continue;
+    context_->env.network->BulkRead(peer->bulk_endpoint, from.second, std::move(items),
+                                    context_->Now() + kPeerDeadline,
+                                    [this, sent = std::move(sent)](size_t i, BulkOutcome outcome) {
+                                      OnPeer(sent[i], std::move(outcome));
+                                    });
+  }
+}
+
+void Loader::OnPeer(const PeerWant& from, BulkOutcome outcome) {
+  Load* load = Find(from.key, from.load);
+  if (load == nullptr) return;
+  bool right =
+      outcome.status.ok() && outcome.version == from.key.version && outcome.size == load->want.size;
+  if (!right) return GoFar(*load);
+  ++counters_.peer_objects;
+  counters_.peer_bytes += outcome.size;
+  Deliver(*load, outcome.hash);
+}
+
+bool Loader::HasRoom(Load& load, void (Loader::*again)(Load&)) {
+  if (load.slot != 0) return true;
+  std::optional<Time> until = commitments_->WantedUntil(load.want.key);
+  Result<store::MemoryTier::Slot> slot = context_->tier->Allocate({.oid = load.want.key.oid,
+                                                                   .version = load.want.key.version,
+                                                                   .size = load.want.size,
+                                                                   .name = load.want.name,
+                                                                   .etag = load.want.etag},
+                                                                  context_->Now(), until);
+  if (slot.ok()) {
+    load.slot = slot->id;
+    load.into = slot->payload;
+    return true;
+  }
+  bool promised = until.has_value();
+  if (promised && slot.status().code() == Code::kNoSpace && load.room_retries++ < kRoomRetries) {
+    context_->env.clock->At(context_->Now() + kRoomRetry,
+                            [this, again, key = load.want.key, id = load.id] {
+                              if (Load* waiting = Find(key, id)) (this->*again)(*waiting);
+                            });
+    return false;
+  }
+  Finish(load.want.key, slot.status());
+  return false;
+}
+
+void Loader::GoFar(Load& load) {
+  if (!HasRoom(load, &Loader::GoFar)) return;
+  load.far_began = context_->Now();
+  ++counters_.far_requests;
+  counters_.far_bytes += load.want.size;
+  if (Commitments::Job* job = commitments_->Find(load.want.job)) {
+    ++job->progress.far_requests;
+    job->progress.far_bytes += load.want.size;
+  }
+  FarGet get;
+  get.uri = load.want.name;
+  get.etag = load.want.etag;
+  get.length = load.want.size;
+  get.into = load.into;
+  get.deadline = context_->Now() + kFarDeadline;
+  context_->env.far->Get(std::move(get), [this, key = load.want.key, id = load.id](
+                                             Status status, FarInfo info, uint64_t hash) {
+    OnFar(key, id, std::move(status), info, hash);
+  });
+}
+
+void Loader::OnFar(const ObjectKey& key, uint64_t id, Status status, const FarInfo& info,
+                   uint64_t hash) {
+  Load* load = Find(key, id);
+  if (load == nullptr) return;
+  if (status.ok() && HashVersion(info.etag, info.size) != key.version) {
+    status = Status::Changed("\"" + load->want.name +
+                             "\" is not the version that was listed; list it again");
+  }
+  if (!status.ok()) return Finish(key, status);
+  far_latency_ = (far_latency_ * 7 + (context_->Now() - load->far_began)) / 8;
+  Deliver(*load, hash);
+}
+
+void Loader::Deliver(Load& load, uint64_t hash) {
+  ObjectKey key = load.want.key;
+  context_->tier->Commit(std::exchange(load.slot, 0), hash, 0);
+  ++done_objects_;
+  done_bytes_ += load.want.size;
+  if (load.want.need_by < context_->Now()) ++counters_.late;
+  // The index may have had no place for it; then nobody can find it.
+  bool visible = context_->tier->Find(key.oid, key.version).has_value();
+  Finish(key, visible
+                  ? Status()
+                  : Status::NoSpace("the index of the memory tier is full; raise index_objects"));
+}
+
+void Loader::Finish(const ObjectKey& key, const Status& status) {
+  auto it = loads_.find(key);
+  HF_CHECK(it != loads_.end());
+  Load load = std::move(it->second);
+  loads_.erase(it);
+  load_bytes_ -= load.want.size;
+  if (load.slot != 0) context_->tier->Abort(load.slot);
+  if (status.ok()) {
+    commitments_->Arrived(key);
+  } else {
+    ++counters_.failed;
+    commitments_->Failed(key, status);
+  }
+  if (load.granted && load.home == context_->options.node) home_->Fetched(key, load.home);
+  if (load.granted && load.home != context_->options.node) fetched_[load.home].push_back(key);
+  for (auto& waiter : load.want.waiters) waiter(status);
+  SchedulePump();
+}
+
+void Loader::FlushFetched() {
+  for (auto& [home, keys] : std::exchange(fetched_, {})) {
+    const Membership::Peer* peer = membership_->Reachable(home);
+    if (peer == nullptr) continue;
+    for (size_t first = 0; first < keys.size(); first += kAskBatch) {
+      size_t count = std::min(kAskBatch, keys.size() - first);
+      wire::Fetched message{.node = context_->options.node,
+                            .oids = Buffer(count * 16),
+                            .versions = Buffer(count * 8)};
+      for (size_t i = 0; i < count; ++i) {
+        StoreAs(message.oids.data() + 16 * i, keys[first + i].oid.hi);
+        StoreAs(message.oids.data() + 16 * i + 8, keys[first + i].oid.lo);
+        StoreAs(message.versions.data() + 8 * i, keys[first + i].version);
+      }
+      context_->Send(peer->connection, std::move(message));
+    }
+  }
+}
+
+// --- How fast
+// ---------------------------------------------------------------------------------------------------------------
+
+void Loader::Tick() {
+  const NodeOptions& options = context_->options;
+  bool backlog = queued_objects_ > 0 || loads_.size() >= options.max_loads / 2;
+  if (backlog && done_objects_ > 0) {  // busy all the time: what was done says how slow we are
+    uint64_t modelled_us =
+        done_objects_ * 1'000'000 / std::max<uint64_t>(options.far_objects_per_s, 1) +
+        done_bytes_ * 1'000'000 / std::max<uint64_t>(options.far_bytes_per_s, 1);
+    int64_t permille = static_cast<int64_t>(1'000'000'000 / std::max<uint64_t>(modelled_us, 1));
+    slowness_permille_ =
+        std::clamp<int64_t>((slowness_permille_ * 3 + permille) / 4, 10, 1'000'000);
+  }
+  done_objects_ = done_bytes_ = 0;
+}
+
+RateModel Loader::Rate() const {
+  const NodeOptions& options = context_->options;
+  auto slowness = static_cast<uint64_t>(slowness_permille_);
+  RateModel rate;
+  rate.ns_per_object = 1'000'000 * slowness / std::max<uint64_t>(options.far_objects_per_s, 1);
+  rate.ns_per_mib =
+      (kMiB * 1'000 / std::max<uint64_t>(options.far_bytes_per_s / 1'000, 1)) * slowness / 1'000;
+  rate.start = far_latency_;
+  rate.start = rate.Finish(queued_objects_ + loads_.size(), queued_bytes_ + load_bytes_);
+  return rate;
+}
+
+}  // namespace holdfast::cached

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+// Brings objects into the tier: what commitments wait for, in need-by order, and what readers want
+// now. One object's way:
+//
+//   1. Begin      it is here already, or on its way: done, or wait with the others
+//   2. AskHome    whoever goes far asks the object's home first, many objects a message
+//   3. Verdict    the home has it or somebody is loading it: take it from there; else go
+//   4. Fetch      room in the tier, then the far store (or the peer) writes straight into it
+//   5. Finish     visible; commitments hold it, readers look again, the home forgets the grant
+//
+// A home that does not answer, a peer that fails and a grant that is lost lead to the far store,
+// never to waiting.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/rate_model.h"
+#include "cached/commitments.h"
+#include "cached/context.h"
+#include "cached/home.h"
+#include "cached/membership.h"
+
+namespace holdfast::cached {
+
+// The confirmed loads of one call, as they came: names and ETags stay in the received buffers.
+struct LoadBatch {
+  struct Part {                     // one chunk
+    std::vector<uint32_t> indices;  // of the manifest, ascending
+    Buffer name_ends, names, etag_ends, etags, need_by;
+    Time received;
+    std::string_view Name(size_t n) const;
+    std::string_view Etag(size_t n) const;
+    Time NeedBy(size_t n) const;
+    uint64_t bytes() const;
+  };
+  JobId job = 0;
+  uint32_t call = 0;
+  uint8_t priority = 0;
+  const planner::Manifest* manifest = nullptr;
+  std::vector<Part> parts;
+};
+
+class Loader {
+ public:
+  static constexpr size_t kMaxUrgent = 100'000;  // reads that wait for their turn
+  static constexpr size_t kAskBatch = 1'024;
+  static constexpr Duration kAskTimeout = 1s;
+  static constexpr Duration kFarDeadline = 300s;
+  static constexpr Duration kPeerDeadline = 60s;
+  static constexpr Duration kRoomRetry = 50ms;  // for promised room that readers still pin
+  static constexpr uint32_t kRoomRetries = 200;
+
+  struct Counters {
+    uint64_t far_requests = 0;
+    uint64_t far_bytes = 0;
+    uint64_t peer_objects = 0;
+    uint64_t peer_bytes = 0;
+    uint64_t failed = 0;
+    uint64_t late = 0;  // after their need-by
+  };
+
+  Loader(const Context* context, Commitments* commitments, Membership* membership, Home* home);
+
+  void Enqueue(LoadBatch batch);
+  // Drops what a commitment that has ended still had queued.
+  void Forget(JobId job, uint32_t call);
+  void OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done);
+  void OnAnswer(const wire::Answer& answer);
+  // Once a second: measured rates.
+  void Tick();
+
+  // t1 of what is enqueued from now on.
+  RateModel Rate() const;
+  const Counters& counters() const { return counters_; }
+  size_t active() const { return loads_.size(); }
+  uint64_t queued_objects() const { return queued_objects_; }
+  uint64_t queued_bytes_of_names() const;
+
+ private:
+  struct Want {
+    ObjectKey key;
+    uint64_t size = 0;
+    std::string name;
+    std::string etag;
+    JobId job = 0;  // on whose account; 0: a reader's
+    Time need_by = Time::Max();
+    std::vector<std::function<void(Status)>> waiters;
+  };
+  struct Load {
+    uint64_t id = 0;
+    Want want;
+    NodeId home = kNoNode;
+    bool granted = false;  // the home waits for Fetched
+    bool peer_tried = false;
+    uint64_t slot = 0;  // 0: no room yet
+    ByteSpan into;
+    uint32_t room_retries = 0;
+    Time far_began;
+  };
+  struct Queue {
+    LoadBatch batch;
+    std::vector<std::pair<Time, uint64_t>> order;  // need-by; part << 32 | n
+    size_t next = 0;
+  };
+  // Which batch goes first: priority, then need-by of its head, then age.
+  struct Turn {
+    int priority;
+    Time need_by;
+    uint64_t queue;
+    friend auto operator<=>(const Turn&, const Turn&) = default;
+  };
+  struct PeerWant {
+    ObjectKey key;
+    uint64_t load;
+  };
+
+  void Pump();
+  void SchedulePump();
+  bool NextFromQueues(Want* want);
+  bool FindQueued(const ObjectKey& key, Want* want) const;
+  static void Fill(const LoadBatch& batch, size_t part, size_t n, Want* want);
+  void HeadFirst(bulk::ReadMiss miss, std::function<void(Status)> done);
+  void AddUrgent(Want want);
+
+  void Begin(Want want);
+  void AskHome(Load& load);
+  void FlushAsks();
+  void AskTimedOut(uint64_t ask);
+  void OnVerdict(Load& load, wire::Verdict verdict, NodeId loader);
+  void TakeFromPeer(Load& load, NodeId peer, BulkMode mode);
+  void FlushPeerReads();
+  void OnPeer(const PeerWant& from, BulkOutcome outcome);
+  void GoFar(Load& load);
+  void OnFar(const ObjectKey& key, uint64_t id, Status status, const FarInfo& info, uint64_t hash);
+  // True when the load has room; otherwise it was put off or has failed (and is gone).
+  bool HasRoom(Load& load, void (Loader::*again)(Load&));
+  void Deliver(Load& load, uint64_t hash);
+  void Finish(const ObjectKey& key, const Status& status);
+  void FlushFetched();
+  Load* Find(const ObjectKey& key, uint64_t id);
+
+  const Context* context_;
+  Commitments* commitments_;
+  Membership* membership_;
+  Home* home_;
+
+  std::map<ObjectKey, Load> loads_;  // begun and not finished
+  uint64_t load_bytes_ = 0;
+  uint64_t next_id_ = 1;
+  std::deque<Want> urgent_;  // first in first out
+  std::map<uint64_t, Queue> queues_;
+  std::map<Turn, uint64_t> turns_;
+  uint64_t queued_objects_ = 0;
+  uint64_t queued_bytes_ = 0;
+  bool pump_scheduled_ = false;
+
+  std::map<NodeId, std::vector<PeerWant>> asks_;                        // to be sent, by home
+  std::map<uint64_t, std::pair<NodeId, std::vector<PeerWant>>> asked_;  // under way, by ask id
+  std::map<std::pair<NodeId, BulkMode>, std::vector<PeerWant>> peer_reads_;
+  std::map<NodeId, std::vector<ObjectKey>> fetched_;  // to be told, by home
+
+  Counters counters_;
+  uint64_t done_objects_ = 0;  // since the last Tick
+  uint64_t done_bytes_ = 0;
+  int64_t slowness_permille_ = 1'000;  // measured against the configured rates
+  Duration far_latency_ = 50ms;        // smoothed
+};
+
+}  // namespace holdfast::cached

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/membership.h"
+
+#include <utility>
+
+namespace holdfast::cached {
+
+Membership::Membership(const Context* context) : context_(context) {
+  for (const Member& member : context->options.members) {
+    if (member.node == context->options.node) continue;
+    peers_[member.node].node = member.node;
+  }
+  Rebuild();
+}
+
+void Membership::Start() {
+  for (const Member& member : context_->options.members) {
+    auto it = peers_.find(member.node);
+    if (it != peers_.end())
+      it->second.connection = context_->env.network->Connect(member.control_endpoint);
+  }
+  Greet();
+}
+
+void Membership::Greet() {
+  std::vector<PeerId> connections;
+  for (const auto& [node, peer] : peers_) connections.push_back(peer.connection);
+  if (connections.empty()) return;
+  const NodeOptions& options = context_->options;
+  context_->env.network->Send(connections,
+                              wire::Encode(wire::Hello{.cluster = options.cluster,
+                                                       .job = 0,
+                                                       .node = options.node,
+                                                       .incarnation = options.incarnation}));
+}
+
+void Membership::OnHelloReply(PeerId from, const wire::HelloReply& reply) {
+  auto it = peers_.find(reply.node);
+  if (it == peers_.end() || it->second.connection != from) return;  // not who we called
+  Peer& peer = it->second;
+  peer.last_answer = context_->Now();
+  if (peer.incarnation != reply.incarnation) {
+    peer.incarnation = reply.incarnation;
+    if (restarted_) restarted_(peer.node);
+  }
+  peer.bulk_endpoint = reply.bulk_endpoint;
+  if (peer.capacity != reply.capacity_bytes) {
+    peer.capacity = reply.capacity_bytes;
+    Rebuild();
+  }
+}
+
+const Membership::Peer* Membership::Reachable(NodeId node) const {
+  auto it = peers_.find(node);
+  if (it == peers_.end()) return nullptr;
+  return context_->Now() - it->second.last_answer < kAwayAfter ? &it->second : nullptr;
+}
+
+void Membership::Suspect(NodeId node) {
+  auto it = peers_.find(node);
+  if (it != peers_.end()) it->second.last_answer = Time{INT64_MIN / 2};
+}
+
+void Membership::Rebuild() {
+  uint64_t own = context_->tier->Stats().object_bytes;
+  std::vector<planner::NodeWeight> weights{{context_->options.node, own}};
+  for (const auto& [node, peer] : peers_) {
+    weights.push_back({node, peer.capacity == 0 ? own : peer.capacity});
+  }
+  placement_ = planner::Placement(std::move(weights));
+}
+
+}  // namespace holdfast::cached

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/node.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "cached/call_flow.h"
+#include "cached/commitments.h"
+#include "cached/context.h"
+#include "cached/home.h"
+#include "cached/loader.h"
+#include "cached/manifests.h"
+#include "cached/membership.h"
+#include "cached/status_json.h"
+
+namespace holdfast::cached {
+namespace {
+
+constexpr Duration kBusyMaintenance = 2ms;
+constexpr Duration kIdleMaintenance = 50ms;
+constexpr uint64_t kReclaimBudget = 32 * kMiB;
+constexpr uint32_t kMaxCallsPerJob = 64;
+
+}  // namespace
+
+struct Node::Parts {
+  Parts(const Env& env, store::MemoryTier* tier, NodeOptions options)
+      : context{env, tier, std::move(options)},
+        manifests(context.options.max_planning_bytes),
+        calendar(tier->PromisableBytes()),
+        commitments(&context, &manifests, &calendar),
+        membership(&context),
+        home(&context),
+        loader(&context, &commitments, &membership, &home),
+        planning{&manifests, &calendar, &commitments, &loader} {}
+
+  void OnMessage(PeerId from, Frames frames);
+  void Tick();
+  void Maintain();
+
+  void On(PeerId from, wire::Hello& hello);
+  void On(PeerId from, wire::Call& call);
+  void On(PeerId from, wire::Manifest& manifest);
+  void On(PeerId from, wire::Confirm& confirm);
+  void On(PeerId from, wire::EndJob& end);
+  void On(PeerId from, wire::Drop& drop);
+  void On(PeerId from, wire::HelloReply& reply) { membership.OnHelloReply(from, reply); }
+  void On(PeerId from, wire::Heartbeat& beat) { commitments.Heartbeat(beat, from); }
+  void On(PeerId from, wire::Ask& ask) { context.Send(from, home.OnAsk(ask)); }
+  void On(PeerId, wire::Answer& answer) { loader.OnAnswer(answer); }
+  void On(PeerId, wire::Fetched& fetched) { home.OnFetched(fetched); }
+  void On(PeerId from, wire::StatusQuery& query);
+  // What only jobs and tools understand does not come to a node; a node that gets it does nothing.
+  template <typename Other>
+  void On(PeerId, Other&) {}
+
+  void Bid(JobId job, uint32_t call);
+  void Refuse(PeerId peer, const wire::Call& call, Status status);
+  NodeState State() const;
+  uint64_t TentativeBytes() const;
+  uint64_t PlanningBytes() const;
+
+  Context context;
+  Manifests manifests;
+  planner::Calendar calendar;
+  Commitments commitments;
+  Membership membership;
+  Home home;
+  Loader loader;
+  Planning planning;
+  std::map<std::pair<JobId, uint32_t>, CallFlow> flows;
+};
+
+Node::Node(const Env& env, store::MemoryTier* tier, NodeOptions options)
+    : parts_(std::make_unique<Parts>(env, tier, std::move(options))) {}
+Node::~Node() = default;
+
+void Node::Start() {
+  Parts* parts = parts_.get();
+  parts->context.env.network->OnMessage(
+      [parts](PeerId from, Frames frames) { parts->OnMessage(from, std::move(frames)); });
+  parts->context.tier->SetHoldUntil([parts](const Oid& oid, VersionHash version) {
+    return parts->commitments.HeldUntil({oid, version});
+  });
+  parts->commitments.OnEnd([parts](JobId job, uint32_t call) { parts->loader.Forget(job, call); });
+  parts->membership.OnRestart([parts](NodeId node) { parts->home.Forget(node); });
+  parts->membership.Start();
+  parts->Tick();
+  parts->Maintain();
+}
+
+void Node::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
+  parts_->loader.OnMiss(std::move(miss), std::move(done));
+}
+
+std::string Node::StatusJson() const { return ToJson(parts_->State()); }
+
+Status Node::CheckInvariants() const {
+  const Parts& parts = *parts_;
+  HF_RETURN_IF_ERROR(parts.commitments.CheckBooks(parts.TentativeBytes()));
+  if (parts.calendar.reserved() > parts.calendar.capacity())
+    return Status::NoSpace("the calendar is overbooked");
+  store::TierStats stats = parts.context.tier->Stats();
+  if (stats.held_bytes > stats.live_bytes || stats.live_bytes > stats.object_bytes) {
+    return Status::NoSpace("the tier holds more than it has");
+  }
+  return {};
+}
+
+// --- Messages
+// ---------------------------------------------------------------------------------------------------------------
+
+void Node::Parts::OnMessage(PeerId from, Frames frames) {
+  Result<wire::Message> message = wire::Decode(std::move(frames));
+  if (!message.ok()) {
+    context.Send(from, wire::ErrorReply{.about = "message", .job = 0, .status = message.status()});
+    return;
+  }
+  std::visit([&](auto& body) { On(from, body); }, *message);
+}
+
+void Node::Parts::On(PeerId from, wire::Hello& hello) {
+  const NodeOptions& options = context.options;
+  if (hello.cluster != options.cluster) {
+    context.Send(from, wire::ErrorReply{
+                           .about = "Hello",
+                           .job = hello.job,
+                           .status = Status::Invalid("node " + std::to_string(options.node) +
+                                                     " belongs to cluster \"" + options.cluster +
+                                                     "\", not to \"" + hello.cluster + "\"")});
+    return;
+  }
+  context.Send(from, wire::HelloReply{.node = options.node,
+                                      .incarnation = options.incarnation,
+                                      .capacity_bytes = context.tier->Stats().object_bytes,
+                                      .free_bytes = calendar.Room(),
+                                      .max_object_bytes = context.tier->max_object_bytes(),
+                                      .far_bytes_per_s = options.far_bytes_per_s,
+                                      .far_objects_per_s = options.far_objects_per_s,
+                                      .bulk_endpoint = options.bulk_endpoint,
+                                      .far_identity = options.far_identity});
+}
+
+void Node::Parts::Refuse(PeerId peer, const wire::Call& call, Status status) {
+  context.Send(peer, wire::Bids{.job = call.job,
+                                .call = call.call,
+                                .incarnation = context.options.incarnation,
+                                .status = std::move(status)});
+}
+
+void Node::Parts::On(PeerId from, wire::Call& call) {
+  std::pair<JobId, uint32_t> id{call.job, call.call};
+  auto it = flows.find(id);
+  if (it == flows.end()) {
+    if (call.call > kMaxCallsPerJob) {
+      return Refuse(
+          from, call,
+          Status::NoSpace("a job may call " + std::to_string(kMaxCallsPerJob) + " times"));
+    }
+    if (PlanningBytes() + call.count > context.options.max_planning_bytes) {
+      return Refuse(from, call,
+                    Status::NoSpace(
+                        "the plans of jobs take " + FormatBytes(PlanningBytes()) +
+                        " of planning_bytes = " + FormatBytes(context.options.max_planning_bytes) +
+                        " on node " + std::to_string(context.options.node)));
+    }
+    if (!call.dry_run) {
+      Result<Commitments::Job*> job = commitments.Open(call.job, from, call.lease);
+      if (!job.ok()) return Refuse(from, call, job.status());
+    }
+    it = flows.try_emplace(id, &context, &planning, from, std::move(call)).first;
+  }
+  it->second.Begin(from);
+  Bid(id.first, id.second);
+}
+
+// One chunk now, the next one after what is queued meanwhile: heartbeats and reads go on.
+void Node::Parts::Bid(JobId job, uint32_t call) {
+  auto it = flows.find({job, call});
+  if (it == flows.end() || !it->second.BidSlice()) return;
+  context.env.clock->At(context.Now(), [this, job, call] { Bid(job, call); });
+}
+
+void Node::Parts::On(PeerId from, wire::Manifest& message) {
+  wire::ManifestColumns& columns = message.columns;
+  Result<planner::Manifest> manifest = planner::Manifest::FromColumns(
+      columns.count, columns.size_width, std::move(columns.oids), std::move(columns.sizes),
+      std::move(columns.versions), message.digest);
+  Status status = manifest.ok() ? manifests.Add(*std::move(manifest)) : manifest.status();
+  if (!status.ok()) {
+    context.Send(from, wire::ErrorReply{.about = "Manifest", .job = 0, .status = status});
+    return;
+  }
+  for (auto& [id, flow] : flows) {
+    if (!flow.waits_for_manifest() || flow.digest() != message.digest) continue;
+    flow.Begin(from);
+    Bid(id.first, id.second);
+  }
+}
+
+void Node::Parts::On(PeerId from, wire::Confirm& confirm) {
+  auto it = flows.find({confirm.job, confirm.call});
+  if (it != flows.end() && confirm.incarnation == context.options.incarnation) {
+    return it->second.OnConfirm(from, std::move(confirm));
+  }
+  Bitmap all(confirm.count, true);
+  context.Send(from, wire::Ack{.job = confirm.job,
+                               .call = confirm.call,
+                               .incarnation = context.options.incarnation,
+                               .first = confirm.first,
+                               .count = confirm.count,
+                               .refused = Buffer::CopyOf(all.bytes()),
+                               .why = wire::Refusal::kUnknownCall});
+}
+
+void Node::Parts::On(PeerId, wire::EndJob& end) {
+  flows.erase(flows.lower_bound({end.job, 0}), flows.upper_bound({end.job, UINT32_MAX}));
+  commitments.End(end.job);
+}
+
+void Node::Parts::On(PeerId from, wire::StatusQuery& query) {
+  context.Send(from, wire::StatusReply{.id = query.id, .json = ToJson(State())});
+}
+
+void Node::Parts::On(PeerId from, wire::Drop& drop) {
+  std::set<Oid> oids;
+  for (size_t i = 0; i + 16 <= drop.oids.size(); i += 16) {
+    oids.insert(
+        {LoadAs<uint64_t>(drop.oids.data() + i), LoadAs<uint64_t>(drop.oids.data() + i + 8)});
+  }
+  wire::DropReply reply{.id = drop.id};
+  std::vector<ObjectKey> victims;
+  context.tier->ForEach([&](const store::RecordView& record, bool held) {
+    bool matches =
+        oids.contains(record.oid) || (!drop.prefix.empty() && record.name.starts_with(drop.prefix));
+    if (!matches) return;
+    if (held) {
+      ++reply.held_objects;
+      return;
+    }
+    ++reply.dropped_objects;
+    reply.dropped_bytes += record.payload.size();
+    victims.push_back({record.oid, record.version});
+  });
+  for (const ObjectKey& key : victims) context.tier->Drop(key.oid, key.version);
+  context.Send(from, std::move(reply));
+}
+
+// --- Time
+// -------------------------------------------------------------------------------------------------------------------
+
+void Node::Parts::Tick() {
+  membership.Greet();
+  commitments.Expire();
+  home.Expire();
+  loader.Tick();
+  Time now = context.Now();
+  for (auto it = flows.begin(); it != flows.end();) {
+    CallFlow& flow = it->second;
+    if (flow.expires() <= now) flow.Expire();
+    // A flow answers late confirms as long as its job lives.
+    bool over = flow.expires() <= now && commitments.Find(it->first.first) == nullptr;
+    it = over ? flows.erase(it) : std::next(it);
+  }
+  context.env.clock->At(now + 1s, [this] { Tick(); });
+}
+
+void Node::Parts::Maintain() {
+  Time now = context.Now();
+  context.tier->Maintain(now, kReclaimBudget);
+  Duration pause = loader.active() > 0 ? kBusyMaintenance : kIdleMaintenance;
+  context.env.clock->At(now + pause, [this] { Maintain(); });
+}
+
+// --- State
+// ------------------------------------------------------------------------------------------------------------------
+
+uint64_t Node::Parts::TentativeBytes() const {
+  uint64_t bytes = 0;
+  for (const auto& [id, flow] : flows) bytes += flow.tentative_bytes();
+  return bytes;
+}
+
+uint64_t Node::Parts::PlanningBytes() const {
+  uint64_t bytes = manifests.bytes() + loader.queued_bytes_of_names();
+  for (const auto& [id, flow] : flows) bytes += flow.memory_bytes();
+  return bytes;
+}
+
+NodeState Node::Parts::State() const {
+  NodeState state{.options = &context.options,
+                  .tier = context.tier->Stats(),
+                  .calendar_capacity = calendar.capacity(),
+                  .calendar_reserved = calendar.reserved(),
+                  .tentative_bytes = TentativeBytes(),
+                  .planning_bytes = PlanningBytes(),
+                  .jobs = commitments.jobs().size(),
+                  .pending_objects = commitments.pending_objects(),
+                  .promises_broken = commitments.promises_broken(),
+                  .loads_active = loader.active(),
+                  .loads = loader.counters(),
+                  .grants = home.grants(),
+                  .far = context.env.far->Counters(),
+                  .peers = {}};
+  for (const auto& [node, peer] : membership.peers()) {
+    state.peers.push_back({node, membership.Reachable(node) != nullptr});
+  }
+  return state;
+}
+
+}  // namespace holdfast::cached

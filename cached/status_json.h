@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// A node's state for people and tools.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cached/loader.h"
+#include "cached/node.h"
+
+namespace holdfast::cached {
+
+struct NodeState {
+  const NodeOptions* options;
+  store::TierStats tier;
+  uint64_t calendar_capacity;
+  uint64_t calendar_reserved;
+  uint64_t tentative_bytes;
+  uint64_t planning_bytes;
+  size_t jobs;
+  uint64_t pending_objects;
+  uint64_t promises_broken;
+  size_t loads_active;
+  Loader::Counters loads;
+  size_t grants;
+  FarCounters far;
+  std::vector<std::pair<NodeId, bool>> peers;  // and whether they answer
+};
+
+// The fields are documented in docs/operators.md.
+std::string ToJson(const NodeState& state);
+
+}  // namespace holdfast::cached
