@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "base/status.h"
+#include "planner/record_cost.h"
 
 namespace holdfast::planner {
 namespace {
@@ -11,7 +12,8 @@ namespace {
 // What is left of the room while a chunk is bid for.
 class Room {
  public:
-  explicit Room(const BidInput& input) : input_(input), left_(input.room_bytes) {}
+  explicit Room(const BidInput& input)
+      : input_(input), cost_{input.record_bytes, input.name_bytes}, left_(input.room_bytes) {}
 
   bool Take(uint32_t index) {
     uint64_t bytes = input_.manifest->object_bytes(index);
@@ -24,6 +26,7 @@ class Room {
 
  private:
   const BidInput& input_;
+  RecordCost cost_;
   uint64_t left_;
 };
 

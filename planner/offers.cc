@@ -16,8 +16,8 @@ constexpr size_t kNobody = SIZE_MAX;
 class Offering {
  public:
   Offering(const Manifest& manifest, const std::vector<NodeLoad>& nodes, const Bitmap& asked,
-           uint32_t round, NodeId reader, uint64_t (*record_bytes)(uint64_t))
-      : manifest_(manifest), asked_(asked), first_round_(round <= 1), record_bytes_(record_bytes) {
+           uint32_t round, NodeId reader, RecordCost cost)
+      : manifest_(manifest), asked_(asked), first_round_(round <= 1), cost_(cost) {
     for (const NodeLoad& n : nodes) {
       if (position_.size() <= n.node) position_.resize(size_t{n.node} + 1, kNobody);
       position_[n.node] = offers_.size();
@@ -68,8 +68,7 @@ class Offering {
     uint64_t at_second = 0;
     for (uint64_t left = bits; left != 0; left &= left - 1) {
       auto bit = static_cast<uint32_t>(std::countr_zero(left));
-      uint64_t bytes = manifest_.object_bytes(w * 64 + bit);
-      if (record_bytes_ != nullptr) bytes = record_bytes_(bytes);
+      uint64_t bytes = cost_.Of(manifest_.object_bytes(w * 64 + bit));
       if (TakeRoom(first, bytes)) {
         at_first |= uint64_t{1} << bit;
       } else if (second != kNobody && TakeRoom(second, bytes)) {
@@ -96,7 +95,7 @@ class Offering {
   const Manifest& manifest_;
   const Bitmap& asked_;
   bool first_round_;
-  uint64_t (*record_bytes_)(uint64_t);
+  RecordCost cost_;
   std::vector<size_t> position_;  // by node id
   std::vector<Offer> offers_;
   std::vector<uint64_t> room_;
@@ -107,10 +106,9 @@ class Offering {
 
 std::vector<Offer> OffersFor(const Manifest& manifest, const Placement& placement,
                              const std::vector<NodeLoad>& nodes, const Bitmap& asked,
-                             uint32_t round, NodeId reader,
-                             uint64_t (*record_bytes)(uint64_t object_bytes)) {
+                             uint32_t round, NodeId reader, RecordCost cost) {
   HF_CHECK(asked.size() == manifest.size());
-  Offering offering(manifest, nodes, asked, round, reader, record_bytes);
+  Offering offering(manifest, nodes, asked, round, reader, cost);
   if (round <= 1) return offering.Run(placement);
   std::vector<NodeWeight> rooms;
   for (const NodeLoad& n : nodes) rooms.push_back({n.node, n.spare_room_bytes});

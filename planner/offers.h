@@ -9,6 +9,7 @@
 #include "base/bitmap.h"
 #include "planner/manifest.h"
 #include "planner/placement.h"
+#include "planner/record_cost.h"
 #include "planner/settle.h"
 
 namespace holdfast::planner {
@@ -36,11 +37,11 @@ struct Offer {
 // before in this call; in round 1, if neither has, the home's, because what the job knows about
 // room may be old. So there are at most holders + 1 + d bids for an object.
 //
-// `record_bytes` is what an object takes in the tier; nullptr: its size.
+// `cost` is what an object takes of that room.
 std::vector<Offer> OffersFor(const Manifest& manifest, const Placement& placement,
                              const std::vector<NodeLoad>& nodes, const Bitmap& asked,
                              uint32_t round, NodeId reader,
-                             uint64_t (*record_bytes)(uint64_t object_bytes) = nullptr);
+                             RecordCost cost = {});
 
 // `nodes` as the Settler of this call needs them: spare room is what the offers that reserve leave
 // over.

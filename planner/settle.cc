@@ -37,12 +37,12 @@ struct Bidder {
 class ChunkSettling {
  public:
   ChunkSettling(const Manifest& manifest, const Placement& placement, NodeId reader, uint32_t first,
-                uint64_t (*record_bytes)(uint64_t), std::vector<Bidder> bidders)
+                RecordCost cost, std::vector<Bidder> bidders)
       : manifest_(manifest),
         placement_(placement),
         reader_(reader),
         first_(first),
-        record_bytes_(record_bytes),
+        cost_(cost),
         bidders_(std::move(bidders)) {}
 
   // Returns the bits of `asked` that nobody gets.
@@ -149,7 +149,7 @@ class ChunkSettling {
   bool TakeBestLoad(size_t w, uint32_t bit) {
     const uint32_t index = Index(w, bit);
     const uint64_t bytes = manifest_.object_bytes(index);
-    const uint64_t room = record_bytes_ == nullptr ? bytes : record_bytes_(bytes);
+    const uint64_t room = cost_.Of(bytes);
     const NodeId home = placement_.PicksOf(manifest_.oid(index)).home;
     Offer preferred;
     Offer earliest;
@@ -175,19 +175,19 @@ class ChunkSettling {
   const Placement& placement_;
   NodeId reader_;
   uint32_t first_;
-  uint64_t (*record_bytes_)(uint64_t);
+  RecordCost cost_;
   std::vector<Bidder> bidders_;
 };
 
 }  // namespace
 
 Settler::Settler(const Manifest* manifest, const Placement* placement, NodeId reader,
-                 std::vector<NodeLoad> nodes, uint64_t (*record_bytes)(uint64_t))
+                 std::vector<NodeLoad> nodes, RecordCost cost)
     : manifest_(manifest),
       placement_(placement),
       reader_(reader),
       loads_(std::move(nodes)),
-      record_bytes_(record_bytes) {}
+      cost_(cost) {}
 
 Settler::Outcome Settler::Settle(uint32_t first, uint32_t count, const Bitmap& asked,
                                  const std::vector<NodeBids>& bids) {
@@ -207,7 +207,7 @@ Settler::Outcome Settler::Settle(uint32_t first, uint32_t count, const Bitmap& a
   }
   std::stable_sort(bidders.begin(), bidders.end(),
                    [](const Bidder& a, const Bidder& b) { return a.bids->node < b.bids->node; });
-  ChunkSettling chunk(*manifest_, *placement_, reader_, first, record_bytes_, std::move(bidders));
+  ChunkSettling chunk(*manifest_, *placement_, reader_, first, cost_, std::move(bidders));
   for (size_t w = 0; w < asked.words(); ++w) {
     if (asked.word(w) != 0) out.unassigned.set_word(w, chunk.SettleWord(w, asked.word(w)));
   }

@@ -9,6 +9,7 @@
 #include "base/rate_model.h"
 #include "planner/manifest.h"
 #include "planner/placement.h"
+#include "planner/record_cost.h"
 
 namespace holdfast::planner {
 
@@ -44,10 +45,10 @@ class Settler {
  public:
   static constexpr uint32_t kMarginPercent = 20;
 
-  // `nodes` with their ids distinct; spare room as AfterOffers (planner/offers.h) leaves it. `record_bytes` is what an
-  // object takes in the tier, for the spare room; nullptr: its size.
+  // `nodes` with their ids distinct; spare room as AfterOffers (planner/offers.h) leaves it; `cost` is what an
+  // object takes of it.
   Settler(const Manifest* manifest, const Placement* placement, NodeId reader, std::vector<NodeLoad> nodes,
-          uint64_t (*record_bytes)(uint64_t object_bytes) = nullptr);
+          RecordCost cost = {});
 
   struct Outcome {
     std::vector<NodeChoice> choices;  // one per element of `bids`, in that order
@@ -63,7 +64,7 @@ class Settler {
   const Placement* placement_;
   NodeId reader_;
   std::vector<NodeLoad> loads_;
-  uint64_t (*record_bytes_)(uint64_t);
+  RecordCost cost_;
 };
 
 }  // namespace holdfast::planner

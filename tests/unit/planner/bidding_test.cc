@@ -8,7 +8,10 @@
 namespace holdfast::planner {
 namespace {
 
-uint64_t RecordBytes(uint64_t object_bytes) { return (object_bytes + 100 + 63) / 64 * 64; }
+constexpr uint32_t kNameBytes = 40;
+uint64_t RecordBytes(uint64_t object_bytes, uint32_t name_bytes) {
+  return (object_bytes + name_bytes + 63) / 64 * 64;
+}
 
 struct Case {
   Manifest manifest;
@@ -32,7 +35,8 @@ struct Case {
              .held = held,
              .max_object_bytes = 900,
              .room_bytes = 0,
-             .record_bytes = RecordBytes};
+             .record_bytes = RecordBytes,
+             .name_bytes = kNameBytes};
   }
 };
 
@@ -40,7 +44,7 @@ struct Case {
 BidOutcome Model(const BidInput& in) {
   BidOutcome out{Bitmap(in.count), Bitmap(in.count), Bitmap(in.count), 0};
   auto reserve = [&](uint32_t i) {
-    uint64_t bytes = RecordBytes(in.manifest->object_bytes(in.first + i));
+    uint64_t bytes = RecordBytes(in.manifest->object_bytes(in.first + i), kNameBytes);
     if (out.reserved_bytes + bytes > in.room_bytes) return false;
     out.reserved_bytes += bytes;
     return true;

@@ -8,7 +8,10 @@
 namespace holdfast::planner {
 namespace {
 
-uint64_t RecordBytes(uint64_t object_bytes) { return object_bytes + 100; }
+uint64_t RecordBytes(uint64_t object_bytes, uint32_t name_bytes) {
+  return object_bytes + name_bytes;
+}
+constexpr RecordCost kCost = {.record_bytes = RecordBytes, .name_bytes = 100};
 
 struct Cluster {
   std::vector<NodeWeight> weights;
@@ -53,7 +56,7 @@ TEST(Offers, TheFirstCallGoesToThePicks) {
   Manifest m = RandomManifest(3000, random);
   Cluster c(5, 1 << 30);
   Bitmap asked = RandomBitmap(m.size(), random, 0.7);
-  std::vector<Offer> offers = OffersFor(m, c.placement, c.loads, asked, 1, 2, RecordBytes);
+  std::vector<Offer> offers = OffersFor(m, c.placement, c.loads, asked, 1, 2, kCost);
   ASSERT_EQ(offers.size(), 5u);
   ExpectSound(m, offers, asked, 3);
   for (const Offer& o : offers) {
@@ -63,7 +66,7 @@ TEST(Offers, TheFirstCallGoesToThePicks) {
       EXPECT_EQ(o.offer.Get(i),
                 asked.Get(i) && (picks.home == o.node || picks.second == o.node || o.node == 2));
       EXPECT_EQ(o.home.Get(i), asked.Get(i) && picks.home == o.node);
-      if (o.home.Get(i)) bytes += RecordBytes(m.object_bytes(i));
+      if (o.home.Get(i)) bytes += kCost.Of(m.object_bytes(i));
     }
     EXPECT_EQ(o.home_bytes, bytes);
   }

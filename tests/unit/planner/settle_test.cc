@@ -218,7 +218,7 @@ TEST(Settling, SpareOffersEndWithTheSpareRoom) {
   Manifest m = RandomManifest(640, random);
   Placement placement({{0, 1}, {1, 1}});
   std::vector<NodeBids> bids = {{1, Bitmap(640), Bitmap(640), Bitmap(640, true), {}}};
-  auto doubled = [](uint64_t bytes) { return 2 * bytes; };
+  RecordCost doubled{.record_bytes = [](uint64_t bytes, uint32_t) { return 2 * bytes; }};
   Settler settler(&m, &placement, kNoNode, {{0, 0, 0, 0}, {1, 0, 0, 50'000}}, doubled);
   Settler::Outcome out = settler.Settle(0, 640, Bitmap(640, true), bids);
   EXPECT_EQ(out.choices[0].load.Count() + out.unassigned.Count(), 640u);
