@@ -80,7 +80,7 @@ Result<struct sockaddr_un> AttachAddress(const std::string& path) {
 // The page tables of a region, built beside the first reads.
 struct LocalAttachment::Populator {
   std::atomic<bool> stop{false};
-  std::thread thread;
+  std::atomic<bool> ended{false};
 };
 
 // The conversation of one AttachLocal, step by step.
@@ -189,10 +189,12 @@ Status Attaching::Receive() {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof(control);
-  ssize_t n;
-  do {
+  // A daemon that refuses before it has read what was sent resets the connection, which is told before its reason is.
+  ssize_t n = -1;
+  for (int resets = 0; n < 0 && resets < 2; resets += errno == ECONNRESET ? 1 : 0) {
     n = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);
-  } while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EINTR && errno != ECONNRESET) break;
+  }
   if (n < 0) return Timed("waiting for " + options_.path);
   TakeDescriptors(&message);
   if (n == 0) return Status::Unavailable("the daemon closed the connection; is it stopping?");
@@ -227,27 +229,27 @@ Result<std::unique_ptr<LocalAttachment>> AttachLocal(const LocalAttachOptions& o
   return attaching.Take();
 }
 
+// Detached, so that a forked child, which does not have the thread, has nothing to join.
 void LocalAttachment::Populate() {
-  populator_ = new Populator();
-  populator_->thread = std::thread([region = region_, stop = &populator_->stop] {
-    for (uint64_t at = 0; at < region.size() && !stop->load(std::memory_order_relaxed);
+  populator_ = std::make_shared<Populator>();
+  std::thread([region = region_, populator = populator_] {
+    for (uint64_t at = 0; at < region.size() && !populator->stop.load(std::memory_order_relaxed);
          at += kPopulateSlice) {
       // Kernels before 5.14 do not know it; then the pages come as they are read.
-      if (::madvise(region.data() + at, std::min(kPopulateSlice, region.size() - at),
-                    MADV_POPULATE_READ) != 0) {
-        return;
-      }
+      uint64_t slice = std::min<uint64_t>(kPopulateSlice, region.size() - at);
+      if (::madvise(region.data() + at, slice, MADV_POPULATE_READ) != 0) break;
     }
-  });
+    populator->ended.store(true, std::memory_order_release);
+    populator->ended.notify_all();
+  }).detach();
 }
 
 LocalAttachment::~LocalAttachment() {
-  if (populator_ != nullptr && ForkCounter()->load(std::memory_order_relaxed) == forks_) {
+  bool here = ForkCounter()->load(std::memory_order_relaxed) == forks_;
+  if (populator_ != nullptr && here) {
     populator_->stop.store(true, std::memory_order_relaxed);
-    populator_->thread.join();
-    delete populator_;
-  }  // else this is a forked child, which has no such thread: nothing to wait for, and its object
-     // cannot be destroyed
+    populator_->ended.wait(false, std::memory_order_acquire);
+  }
   reader_.reset();
   if (!region_.empty()) ::munmap(region_.data(), region_.size());
   if (!session_memory_.empty()) ::munmap(session_memory_.data(), session_memory_.size());

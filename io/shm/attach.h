@@ -54,7 +54,7 @@ class LocalAttachment {
   uint32_t session_ = 0;
   uint32_t forks_ = 0;  // of this process when it attached
   std::unique_ptr<LocalReader> reader_;
-  Populator* populator_ = nullptr;
+  std::shared_ptr<Populator> populator_;  // shared with its thread
 };
 
 // Blocks for at most four times the timeout. kUnavailable when no daemon listens there, kDenied

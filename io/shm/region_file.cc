@@ -92,6 +92,8 @@ Result<std::unique_ptr<RegionFile>> RegionFile::Open(const RegionFileOptions& op
 
 RegionFile::~RegionFile() {
   if (!memory_.empty()) ::munmap(memory_.data(), memory_.size());
+  // Not only by closing: a child that was forked and has not called exec holds the same lock.
+  if (lock_) ::flock(lock_.get(), LOCK_UN);
 }
 
 void RegionFile::Remove() {
@@ -104,7 +106,6 @@ void RegionFile::Remove() {
   ::unlink(attach_path().c_str());
   ::unlink((directory_ + "/lock").c_str());
   ::rmdir(directory_.c_str());
-  lock_.Reset();
 }
 
 Status RegionFile::Lock() {
