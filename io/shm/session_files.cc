@@ -8,12 +8,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <new>
 #include <set>
 #include <string_view>
 
 #include "io/shm/access.h"
 #include "io/shm/truncation_guard.h"
+#include "wire/local_reader.h"
 
 namespace holdfast::shm {
 namespace {
@@ -127,13 +127,7 @@ Result<SessionFiles::Created> SessionFiles::Create(uint32_t pid, Time now) {
     ::unlink(path.c_str());
     return made;
   }
-  auto* header = new (session.memory.data()) SessionHeader();
-  header->magic = kSessionMagic;
-  header->layout_version = kLayoutVersion;
-  header->session = id;
-  header->incarnation = options_.incarnation;
-  header->segments = options_.segments;
-  header->pid = pid;
+  FormatSession(session.memory, id, options_.segments, options_.incarnation, pid);
   int fd = session.fd.get();
   sessions_.emplace(id, std::move(session));
   return Created{.session = id, .fd = fd};
