@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/bulk/client_connection.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace holdfast::bulk {
+namespace {
+
+// An acknowledgement of its own goes out when so much is owed, else with the next batch or the next tick.
+constexpr uint64_t kOwedBytes = 4 * kMiB;
+
+}  // namespace
+
+void ClientCall::Finish(size_t index, BulkOutcome outcome) {
+  states[index] |= kDone;
+  --left;
+  --*items_left;
+  each(index, std::move(outcome));
+}
+
+ClientConnection::ClientConnection(const BulkClientOptions& options, const Endpoint& endpoint,
+                                   Fd fd, uint64_t number, Time now,
+                                   std::function<void(ClientCall*)> settled)
+    : options_(options),
+      endpoint_(endpoint),
+      fd_(std::move(fd)),
+      number_(number),
+      settled_(std::move(settled)),
+      reader_(fd_.get()),
+      opened_(now),
+      last_activity_(now) {
+  ClientHello hello{.cluster_hash = Hash64(AsBytes(options.cluster)), .token = options.token};
+  auto bytes = Encode(hello);
+  out_.assign(bytes.begin(), bytes.end());
+}
+
+bool ClientConnection::HasRoom(const ClientCall& call) const {
+  if (items_in_flight_ == 0) return true;
+  if (items_in_flight_ >= options_.window_items || bytes_in_flight_ >= options_.window_bytes) {
+    return false;
+  }
+  // Small refills would cost a system call each: wait until a quarter of the window is free.
+  size_t free_items = options_.window_items - items_in_flight_;
+  uint64_t free_bytes = options_.window_bytes - bytes_in_flight_;
+  return free_items >= std::min<size_t>(options_.window_items / 4, call.items.size() - call.next) &&
+         free_bytes >= std::min(options_.window_bytes / 4, call.Weight(call.next));
+}
+
+void ClientConnection::Ask(ClientCall* call, size_t most, Time now) {
+  size_t free_items =
+      items_in_flight_ < options_.window_items ? options_.window_items - items_in_flight_ : 1;
+  most = std::min({most, free_items, call->items.size() - call->next, kMaxBatchItems});
+  size_t at = out_.size();
+  out_.resize(at + kBatchHeaderBytes);
+  Asked asked{.call = call, .first = call->next};
+  bool names = call->mode == BulkMode::kFetch;
+  while (asked.count < most) {
+    if (call->next == call->items.size()) break;
+    // A batch is a run of items that are wanted.
+    if (call->states[call->next] & ClientCall::kDone) {
+      if (asked.count > 0) break;
+      asked.first = ++call->next;
+      continue;
+    }
+    const BulkItem& item = call->items[call->next];
+    uint64_t weight = call->Weight(call->next);
+    bool fits = bytes_in_flight_ + weight <= options_.window_bytes || items_in_flight_ == 0;
+    size_t bytes = kWantBytes + (names ? item.name.size() + item.etag.size() : 0);
+    if (!fits || out_.size() - at + bytes > kMaxBatchBytes) {
+      if (asked.count > 0) break;
+    }
+    AppendWant({.oid = item.oid,
+                .version = item.version,
+                .size = item.size,
+                .room = item.into.size(),
+                .name = names ? std::string_view(item.name) : std::string_view(),
+                .etag = names ? std::string_view(item.etag) : std::string_view()},
+               &out_);
+    ++call->next;
+    ++asked.count;
+    ++items_in_flight_;
+    bytes_in_flight_ += weight;
+  }
+  if (asked.count == 0) return out_.resize(at);
+  asked.unanswered = asked.count;
+  call->in_flight += asked.count;
+  StoreBatchHeader({.length = static_cast<uint32_t>(out_.size() - at),
+                    .request = next_request_,
+                    .received = reader_.received(),
+                    .patience = std::clamp(call->deadline - now, Duration(0), kMaxPatience),
+                    .count = asked.count,
+                    .mode = call->mode},
+                   out_.data() + at);
+  told_ = reader_.received();
+  owed_bytes_ = 0;
+  asked_.emplace(next_request_++, asked);
+}
+
+void ClientConnection::AppendAcknowledgement() {
+  size_t at = out_.size();
+  out_.resize(at + kBatchHeaderBytes);
+  StoreBatchHeader({.length = kBatchHeaderBytes, .received = reader_.received()}, out_.data() + at);
+  told_ = reader_.received();
+  owed_bytes_ = 0;
+}
+
+Status ClientConnection::Flush(Time now) {
+  if (phase_ == Phase::kConnecting) return {};
+  while (out_sent_ < out_.size()) {
+    ssize_t n = send(fd_.get(), out_.data() + out_sent_, out_.size() - out_sent_,
+                     MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0) {
+      if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return {};
+      // Why the node has closed may still be there to be read.
+      if (phase_ == Phase::kHello) HF_RETURN_IF_ERROR(Receive(now));
+      return Status::Unavailable(endpoint_.text + ": " + ErrnoText(errno));
+    }
+    out_sent_ += static_cast<size_t>(n);
+    last_activity_ = now;
+  }
+  out_.clear();
+  out_sent_ = 0;
+  return {};
+}
+
+Status ClientConnection::OnEvent(bool readable, bool writable, Time now) {
+  if (phase_ == Phase::kConnecting) {
+    if (!writable) return {};
+    HF_RETURN_IF_ERROR(ConnectError(fd_.get(), endpoint_));
+    phase_ = Phase::kHello;
+    last_activity_ = now;
+  }
+  if (readable) HF_RETURN_IF_ERROR(Receive(now));
+  return writable ? Flush(now) : Status();
+}
+
+Status ClientConnection::Receive(Time now) {
+  reader_.Wake();
+  last_activity_ = now;
+  for (;;) {
+    switch (reader_.Next()) {
+      case AnswerReader::Step::kHello:
+        HF_RETURN_IF_ERROR(OnHello());
+        break;
+      case AnswerReader::Step::kAnswer:
+        HF_RETURN_IF_ERROR(OnAnswer());
+        break;
+      case AnswerReader::Step::kBody:
+        OnBody();
+        break;
+      case AnswerReader::Step::kBlocked:
+        if (owed_bytes_ >= kOwedBytes) AppendAcknowledgement();
+        return {};
+      case AnswerReader::Step::kBroken:
+        return reader_.error().Annotate(endpoint_.text);
+    }
+  }
+}
+
+Status ClientConnection::OnHello() {
+  if (phase_ == Phase::kOpen) return Violation("a second hello");
+  const ServerHello& hello = reader_.server_hello();
+  if (hello.code != Code::kOk) {
+    return {hello.code, endpoint_.text + " refuses: " + std::string(reader_.text())};
+  }
+  phase_ = Phase::kOpen;
+  return {};
+}
+
+Status ClientConnection::OnAnswer() {
+  const Answer& answer = reader_.answer();
+  auto found = asked_.find(answer.request);
+  if (found == asked_.end() || answer.item >= found->second.count) {
+    return Violation("an answer to what was never asked");
+  }
+  current_ = &found->second;
+  ClientCall* call = current_->call;
+  current_item_ = current_->first + answer.item;
+  if (call->states[current_item_] & ClientCall::kAnswered) {
+    return Violation("a second answer to the same question");
+  }
+  if (answer.code != Code::kOk) return {};
+  const BulkItem& item = call->items[current_item_];
+  if (answer.size > item.into.size()) return Violation("more bytes than there is room for");
+  if (item.version != 0 && answer.version != item.version) {
+    return Violation("another version than was asked for");
+  }
+  if (!(call->states[current_item_] & ClientCall::kDone)) reader_.Place(item.into.data());
+  return {};
+}
+
+void ClientConnection::OnBody() {
+  const Answer& answer = reader_.answer();
+  ClientCall* call = current_->call;
+  bool wanted = !(call->states[current_item_] & ClientCall::kDone);
+  if (answer.size >= kMinAcknowledgedBytes && answer.code == Code::kOk) owed_bytes_ += answer.size;
+  size_t item = current_item_;
+  Answered();
+  if (wanted) {
+    BulkOutcome outcome{.status = {}, .version = answer.version, .size = answer.size, .hash = 0};
+    if (answer.code != Code::kOk) {
+      outcome.status = Status(answer.code, endpoint_.text + ": " + std::string(reader_.text()));
+    } else if (reader_.body_hash() != answer.payload_hash) {
+      outcome.status = Status::Corrupt(endpoint_.text + ": an object's bytes fail their checksum");
+    } else {
+      outcome.hash = answer.payload_hash;
+    }
+    call->Finish(item, std::move(outcome));
+  }
+  settled_(call);
+}
+
+// The books of the item that was just received.
+void ClientConnection::Answered() {
+  ClientCall* call = current_->call;
+  call->states[current_item_] |= ClientCall::kAnswered;
+  --call->in_flight;
+  --items_in_flight_;
+  bytes_in_flight_ -= call->Weight(current_item_);
+  if (--current_->unanswered == 0) asked_.erase(reader_.answer().request);
+  current_ = nullptr;
+}
+
+Status ClientConnection::Violation(const std::string& what) const {
+  return Status::Corrupt(endpoint_.text + " breaks the bulk protocol: " + what);
+}
+
+Status ClientConnection::OnTick(Time now) {
+  if (!open() && now - opened_ > options_.connect_timeout) {
+    return Status::Unavailable("cannot connect to " + endpoint_.text + ": no answer within " +
+                               FormatDuration(options_.connect_timeout));
+  }
+  if (owed_bytes_ > 0) {
+    AppendAcknowledgement();
+    return Flush(now);
+  }
+  if (asked_.empty() && now - last_activity_ > options_.idle_timeout) {
+    return Status::Timeout("idle");
+  }
+  return {};
+}
+
+void ClientConnection::LetGo(const ClientCall* call) {
+  if (current_ != nullptr && current_->call == call) reader_.Drop();
+}
+
+bool ClientConnection::AnyoneWaits() const {
+  return std::any_of(asked_.begin(), asked_.end(),
+                     [](const auto& a) { return !a.second.call->finished(); });
+}
+
+void ClientConnection::Fail(const Status& why) {
+  current_ = nullptr;
+  auto asked = std::exchange(asked_, {});
+  for (auto& [request, batch] : asked) {
+    ClientCall* call = batch.call;
+    for (size_t i = batch.first; i < batch.first + batch.count; ++i) {
+      if (call->states[i] & ClientCall::kAnswered) continue;
+      call->states[i] |= ClientCall::kAnswered;
+      --call->in_flight;
+      if (!(call->states[i] & ClientCall::kDone)) {
+        call->Finish(i, {.status = why, .version = 0, .size = 0, .hash = 0});
+      }
+    }
+    settled_(call);
+  }
+}
+
+}  // namespace holdfast::bulk
