@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "base/bytes.h"
 #include "base/ids.h"
@@ -41,6 +42,7 @@ class LocalView {
   class LocalReader* reader_ = nullptr;
   uint32_t segment_ = 0;
   uint32_t lane_ = 0;
+  bool granted_ = false;  // counts against the session's grant
 };
 
 struct LocalRequest {
@@ -55,12 +57,20 @@ struct LocalOutcome {
   uint64_t size = 0;
 };
 
+// The start of a session file; the rest of it must be zero. Whoever makes the file calls this before the daemon and the
+// client get to see it.
+void FormatSession(ByteSpan session, uint32_t number, uint32_t segments, Incarnation incarnation,
+                   uint32_t pid);
+
 // Thread-safe: threads spread over the pin lanes. Never blocks, never allocates on the read path.
 class LocalReader {
  public:
   // `region` is mapped read-only, `session` read-write; both outlive the reader. kCorrupt when either does not carry the
-  // layout or their sizes disagree; kInvalid for another layout version.
-  static Result<std::unique_ptr<LocalReader>> Open(ByteView region, ByteSpan session);
+  // layout or their sizes disagree; kInvalid for another layout version. `forks`, when given, counts the forks that led
+  // to this process (a pthread_atfork child handler adds 1) and outlives the reader: in a child, which has no session of
+  // its own yet, everything is kNotFound and views let go of nothing.
+  static Result<std::unique_ptr<LocalReader>> Open(ByteView region, ByteSpan session,
+                                                   const std::atomic<uint32_t>* forks = nullptr);
 
   // Copies. One at a time, and many with prefetch (any number; groups of 64 inside).
   LocalOutcome Copy(const LocalRequest& request);

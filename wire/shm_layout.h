@@ -37,11 +37,11 @@ namespace holdfast::shm {
 constexpr uint64_t kRegionMagic = 0x31524d5344464c48;   // "HLFDSMR1"
 constexpr uint64_t kSessionMagic = 0x3153534c44464c48;  // "HLFDLSS1"
 constexpr uint32_t kLayoutVersion = 1;
-constexpr uint32_t kRecordMagic = 0x44524648;           // "HFRD"
+constexpr uint32_t kRecordMagic = 0x44524648;  // "HFRD"
 
-constexpr uint32_t kRecordAlign = 64;    // records and payloads start at multiples of this
+constexpr uint32_t kRecordAlign = 64;  // records and payloads start at multiples of this
 constexpr uint32_t kMaxSessions = 256;
-constexpr uint32_t kPinLanes = 4;        // threads of a client spread over the lanes
+constexpr uint32_t kPinLanes = 4;  // threads of a client spread over the lanes
 constexpr uint32_t kMarkSlots = 8192;
 constexpr uint32_t kBucketEntries = 8;
 
@@ -49,13 +49,13 @@ struct RegionHeader {
   uint64_t magic;
   uint32_t layout_version;
   uint32_t node;
-  uint64_t incarnation;          // of the daemon that runs now
-  uint64_t region_bytes;         // of the whole file
+  uint64_t incarnation;   // of the daemon that runs now
+  uint64_t region_bytes;  // of the whole file
   uint64_t segment_bytes;
   uint32_t segments;
   uint32_t buckets;
-  uint64_t bucket_offset;        // from the start of the file; all three offsets are multiples of 64
-  uint64_t segment_offset;       // a multiple of 2 MiB
+  uint64_t bucket_offset;   // from the start of the file; all three offsets are multiples of 64
+  uint64_t segment_offset;  // a multiple of 2 MiB
   char padding[64];
 };
 
@@ -66,6 +66,7 @@ struct SegmentState {
 };
 
 // Per session: how many segments its views may pin at a time (a copy pins for the time of the copy and does not count).
+// Written by the daemon; a client whose number is in no slot has no grant.
 struct SessionGrant {
   std::atomic<uint32_t> view_segments;
   std::atomic<uint32_t> session;  // number of the session that owns this slot, 0 when free
@@ -80,7 +81,9 @@ constexpr Entry MakeEntry(uint32_t tag, uint32_t segment, uint64_t offset) {
   return (static_cast<uint64_t>(tag) << (kSegmentBits + kOffsetBits)) |
          (static_cast<uint64_t>(segment) << kOffsetBits) | (offset / kRecordAlign);
 }
-constexpr uint32_t TagOf(Entry e) { return static_cast<uint32_t>(e >> (kSegmentBits + kOffsetBits)); }
+constexpr uint32_t TagOf(Entry e) {
+  return static_cast<uint32_t>(e >> (kSegmentBits + kOffsetBits));
+}
 constexpr uint32_t SegmentOf(Entry e) { return static_cast<uint32_t>(e >> kOffsetBits) & 0xffff; }
 constexpr uint64_t OffsetOf(Entry e) {
   return (e & ((uint64_t{1} << kOffsetBits) - 1)) * kRecordAlign;
@@ -91,7 +94,9 @@ struct alignas(64) Bucket {
 };
 
 // Where an OID may be: bucket FirstBucket or SecondBucket, with tag TagFor.
-constexpr uint32_t TagFor(const Oid& oid) { return static_cast<uint32_t>(oid.lo >> (64 - kTagBits)); }
+constexpr uint32_t TagFor(const Oid& oid) {
+  return static_cast<uint32_t>(oid.lo >> (64 - kTagBits));
+}
 constexpr uint32_t ReduceTo(uint32_t hash, uint32_t n) {  // Lemire's multiply-and-shift
   return static_cast<uint32_t>((uint64_t{hash} * n) >> 32);
 }
@@ -113,9 +118,9 @@ struct RecordHeader {
   uint16_t etag_bytes;
   Oid oid;
   VersionHash version;
-  uint64_t size;            // of the payload
-  uint64_t payload_hash;    // XXH3-64
-  uint64_t header_hash;     // XXH3-64 of this header with this field 0, then name, then ETag
+  uint64_t size;          // of the payload
+  uint64_t payload_hash;  // XXH3-64
+  uint64_t header_hash;   // XXH3-64 of this header with that of name and ETag in this field
 };
 
 constexpr uint64_t AlignUp(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
@@ -127,13 +132,15 @@ constexpr uint64_t RecordBytes(uint64_t size, uint64_t name_bytes, uint64_t etag
 struct SessionHeader {
   uint64_t magic;
   uint32_t layout_version;
-  uint32_t session;                    // number, from 1
-  uint64_t incarnation;                // of the region's daemon when the session was opened
-  uint32_t segments;                   // as in the region
-  uint32_t pid;                        // for people
-  std::atomic<uint64_t> mark_head;     // marks written so far; slot = head % kMarkSlots
+  uint32_t session;                 // number, from 1
+  uint64_t incarnation;             // of the region's daemon when the session was opened
+  uint32_t segments;                // as in the region
+  uint32_t pid;                     // for people
+  std::atomic<uint64_t> mark_head;  // marks written so far; slot = head % kMarkSlots
   char padding[24];
 };
+
+// The pins of a lane lie together: pins[lane * segments + segment].
 
 // A read mark: the entry without its tag (segment and offset) of what was read. Lossy: a full ring overwrites.
 using Mark = uint64_t;
@@ -144,6 +151,23 @@ constexpr uint64_t MarksOffset(uint32_t segments) {
 }
 constexpr uint64_t SessionBytes(uint32_t segments) {
   return AlignUp(MarksOffset(segments) + uint64_t{kMarkSlots} * sizeof(Mark), 4096);
+}
+
+// The grants follow the segment states, which follow the header.
+constexpr uint64_t GrantOffset(uint32_t segments) {
+  return AlignUp(sizeof(RegionHeader) + uint64_t{segments} * sizeof(SegmentState), 64);
+}
+
+// Orders everything before it with everything after it, for all processes. (The thread sanitizer does not know fences;
+// a locked instruction is one on x86.)
+inline void FullFence() {
+#ifdef __SANITIZE_THREAD__
+  std::atomic<int> word{0};
+  word.fetch_add(1, std::memory_order_seq_cst);
+  asm volatile("" ::: "memory");
+#else
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
 }
 
 // Where the pieces of a region lie. kInvalid for limits that do not fit: fewer than 8 segments, more than 65,535,

@@ -9,9 +9,11 @@
 // has a promise for, first in first out; and the hold classes, for records held until about the same time (class k: the
 // remaining time is below 1 min · 2^k; at most 16). A hold segment in which nothing is held any more joins the ring.
 //
-// Reclaim takes, among the oldest kReclaimCandidates sealed ring segments, the one with the fewest held bytes: held
-// records move into their hold class, records that were read since they were written are appended to the ring again
-// (at most once per pass over the ring, so that it ends), the others are dropped.
+// Reclaim takes, among the oldest sealed ring segments (a sixteenth of all, 2 to 16), the one with the fewest held
+// bytes: held records move into their hold class, records that were read since they were written are appended to the
+// ring again (up to half a segment per victim, and not again until they are read again, so that it ends), the others
+// are dropped. When no such segment would give a quarter of itself, the one with the fewest held bytes of all is taken,
+// of hold classes too: promises that ended early leave room that only moving the others together gives back.
 #pragma once
 
 #include <functional>
@@ -32,9 +34,12 @@
 namespace holdfast::store {
 
 struct MemoryTierOptions {
-  uint64_t memory_bytes = 0;         // the whole region: segments, index and header
-  uint64_t segment_bytes = 0;        // 0: memory / 256, between 256 KiB and 256 MiB, a multiple of 4 KiB (2 MiB when large)
-  uint64_t index_objects = 0;        // 0: one per 8 KiB of memory
+  uint64_t memory_bytes = 0;  // the whole region: segments, index and header
+  uint64_t segment_bytes =
+      0;  // 0: memory / 256, between 256 KiB and 256 MiB, a multiple of 4 KiB (2 MiB when large)
+  uint64_t index_objects = 0;  // 0: one per 8 KiB of memory
+  uint64_t max_object_bytes =
+      0;  // what may be promised; 0: about a quarter of a segment. See PromisableBytes
   NodeId node = 0;
   Incarnation incarnation = 0;
 };
@@ -61,17 +66,17 @@ struct RecordSpec {
 };
 
 struct TierStats {
-  uint64_t object_bytes = 0;      // capacity for records: segments × segment_bytes
-  uint64_t live_bytes = 0;        // RecordBytes of what can be found
+  uint64_t object_bytes = 0;  // capacity for records: segments × segment_bytes
+  uint64_t live_bytes = 0;    // RecordBytes of what can be found
   uint64_t live_objects = 0;
-  uint64_t held_bytes = 0;        // of which held
+  uint64_t held_bytes = 0;  // of which held
   uint64_t held_objects = 0;
   uint32_t segments = 0;
   uint32_t free_segments = 0;
   uint32_t waiting_segments = 0;  // emptied, pinned by readers
   uint64_t dropped_objects = 0;   // by reclaim, since start
   uint64_t dropped_bytes = 0;
-  uint64_t moved_bytes = 0;       // by reclaim: held and re-appended
+  uint64_t moved_bytes = 0;  // by reclaim: held and re-appended
   uint64_t marks = 0;
 };
 
@@ -83,28 +88,33 @@ class MemoryTier {
     ByteSpan payload;
   };
 
-  // Formats `region` (of PlanRegion's size, from the caller, outlives the tier). When the region already carries this
+  // Formats `region` (of PlanRegion's size, from the caller, outlives the tier). The sessions of clients that live must
+  // be attached to `sessions` before: what they pin is not written to. When the region already carries this
   // layout (a daemon restarted over it), every segment is emptied by the same rule as in reclaim, so that views of the
   // clients that still live stay valid until released.
-  MemoryTier(ByteSpan region, const shm::RegionPlan& plan, const MemoryTierOptions& options, Sessions* sessions);
+  MemoryTier(ByteSpan region, const shm::RegionPlan& plan, const MemoryTierOptions& options,
+             Sessions* sessions);
   ~MemoryTier();
   MemoryTier(const MemoryTier&) = delete;
 
   // version 0 finds any version. The view is valid until the next non-const call.
   std::optional<RecordView> Find(const Oid& oid, VersionHash version) const;
   // Sets here[i] and, where held, held[i] for (oids[i], versions[i]); in groups of 32 with prefetch.
-  void FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, Bitmap* here, Bitmap* held) const;
+  void FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, Bitmap* here,
+                Bitmap* held) const;
 
   // Room for a record. `hold_until` chooses the class; nullopt is the ring. Reclaims by itself when it must.
   // kNoSpace when nothing can be reclaimed now (everything is held or pinned; the text says which), kInvalid when the
   // record does not fit a segment.
   Result<Slot> Allocate(const RecordSpec& spec, Time now, std::optional<Time> hold_until);
   // The payload is written and has this XXH3-64: the record can be found from now on. A record of the same OID and
-  // version that is already there stays, and the new one is dropped. `holds` is how many promises hold it.
+  // version that is already there stays, and the new one is dropped. `holds` is how many promises hold it (they add to
+  // those of one that is already there).
   void Commit(uint64_t slot, uint64_t payload_hash, uint32_t holds);
   void Abort(uint64_t slot);
 
-  // One promise more or less for a record; false when it is not there. The first and the last one move its bytes
+  // One promise more or less for a record (version 0: of any version); false when it is not there, when it has 32,766
+  // already, or none to take away. The first and the last one move its bytes
   // between held and not held.
   bool Hold(const Oid& oid, VersionHash version);
   bool Unhold(const Oid& oid, VersionHash version);
@@ -122,7 +132,10 @@ class MemoryTier {
   void Maintain(Time now, uint64_t budget_bytes);
 
   // The most that promises may take: object_bytes less the open segments, the free low-water mark, the views' quarter
-  // and the bytes at the ends of segments that a record of max_object_bytes can leave unused.
+  // and the bytes at the ends of segments that a record of max_object_bytes can leave unused. A promise takes
+  // RecordBytes; Allocate with `hold_until` finds room for it as long as all held and allocated ones stay within this,
+  // none is larger than max_object_bytes, readers pin at most a quarter of the segments, and the records under way
+  // (allocated, not committed) lie in no more segments than there are classes.
   uint64_t PromisableBytes() const;
   uint64_t max_object_bytes() const;
   TierStats Stats() const;

@@ -21,6 +21,7 @@ class Sessions {
   void Attach(uint32_t id, ByteSpan memory);
   void Detach(uint32_t id);
   size_t size() const { return sessions_.size(); }
+  bool Has(uint32_t id) const { return sessions_.contains(id); }
 
   // Does any live session pin this segment? Call only after the entries were cleared and a full fence.
   bool Pinned(uint32_t segment) const;
@@ -65,7 +66,8 @@ void Sessions::DrainMarks(uint64_t segment_bytes, uint64_t limit, Visit visit) {
     const uint64_t head = header->mark_head.load(std::memory_order_acquire);
     if (head - session.drained > shm::kMarkSlots) session.drained = head - shm::kMarkSlots;
     for (; session.drained != head && limit > 0; ++session.drained, --limit) {
-      const shm::Mark mark = marks[session.drained % shm::kMarkSlots].load(std::memory_order_relaxed);
+      const shm::Mark mark =
+          marks[session.drained % shm::kMarkSlots].load(std::memory_order_relaxed);
       const uint32_t segment = shm::SegmentOf(mark);
       const uint64_t offset = shm::OffsetOf(mark);
       if (segment < segments_ && offset < segment_bytes) visit(segment, offset);

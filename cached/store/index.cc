@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/store/index.h"
+
+#include <algorithm>
+#include <array>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+namespace holdfast::store {
+namespace {
+
+using shm::kBucketEntries;
+
+// Nodes of the search for a chain of displacements. At 92 % full a chain of two is nearly always there.
+constexpr uint32_t kSearchNodes = 512;
+constexpr size_t kGroup = 32;
+
+// Bit i is set when entry i of the bucket has this tag (or is empty and the tag is 0). Only the deciding thread writes
+// buckets, and only it comes here, so plain loads see what is there.
+uint32_t TagMask(const shm::Bucket& bucket, uint32_t tag) {
+#ifdef __SSE2__
+  // The tag is the upper part of an entry's upper 32 bits.
+  constexpr int kShift = shm::kSegmentBits + shm::kOffsetBits - 32;
+  const auto* words = reinterpret_cast<const __m128*>(&bucket);
+  const __m128i want = _mm_set1_epi32(static_cast<int>(tag));
+  auto four = [&](int i) {
+    const __m128 upper = _mm_shuffle_ps(words[i], words[i + 1], _MM_SHUFFLE(3, 1, 3, 1));
+    return _mm_cmpeq_epi32(_mm_srli_epi32(_mm_castps_si128(upper), kShift), want);
+  };
+  const __m128i eight = _mm_packs_epi32(four(0), four(2));
+  return static_cast<uint32_t>(_mm_movemask_epi8(_mm_packs_epi16(eight, _mm_setzero_si128())));
+#else
+  uint32_t mask = 0;
+  for (uint32_t i = 0; i < kBucketEntries; ++i) {
+    const bool same = shm::TagOf(bucket.entries[i].load(std::memory_order_relaxed)) == tag;
+    mask |= static_cast<uint32_t>(same) << i;
+  }
+  return mask;
+#endif
+}
+
+}  // namespace
+
+Index::Index(const Region& region)
+    : region_(region),
+      buckets_(region.buckets()),
+      buckets_count_(region.plan().buckets),
+      side_(size_t{region.plan().buckets} * kBucketEntries, 0) {
+  capacity_ = side_.size() * 92 / 100;
+  for (size_t slot = 0; slot < side_.size(); ++slot) {
+    slots()[slot].store(0, std::memory_order_relaxed);
+  }
+}
+
+bool Index::Matches(shm::Entry e, const Oid& oid, VersionHash version) const {
+  if (e == 0) return false;
+  const shm::RecordHeader* record = region_.record(e);
+  return record->oid == oid && (version == 0 || record->version == version);
+}
+
+uint32_t Index::FindIn(uint32_t bucket, uint32_t tag, const Oid& oid, VersionHash version) const {
+  for (uint32_t left = TagMask(buckets_[bucket], tag); left != 0; left &= left - 1) {
+    const uint32_t slot = bucket * kBucketEntries + static_cast<uint32_t>(std::countr_zero(left));
+    if (Matches(entry(slot), oid, version)) return slot;
+  }
+  return kNone;
+}
+
+uint32_t Index::Find(const Oid& oid, VersionHash version) const {
+  const uint32_t tag = shm::TagFor(oid);
+  const uint32_t first = shm::FirstBucket(oid, buckets_count_);
+  const uint32_t slot = FindIn(first, tag, oid, version);
+  if (slot != kNone) return slot;
+  return FindIn(shm::OtherBucket(first, tag, buckets_count_), tag, oid, version);
+}
+
+uint32_t Index::FindPlace(const Oid& oid, Place place) const {
+  const uint32_t tag = shm::TagFor(oid);
+  const shm::Entry wanted = shm::MakeEntry(tag, place.segment, place.offset);
+  const uint32_t first = shm::FirstBucket(oid, buckets_count_);
+  for (uint32_t bucket : {first, shm::OtherBucket(first, tag, buckets_count_)}) {
+    for (uint32_t i = 0; i < kBucketEntries; ++i) {
+      const uint32_t slot = bucket * kBucketEntries + i;
+      if (entry(slot) == wanted && wanted != 0) return slot;
+    }
+  }
+  return kNone;
+}
+
+void Index::PrefetchBuckets(const Oid& oid) const {
+  const uint32_t first = shm::FirstBucket(oid, buckets_count_);
+  __builtin_prefetch(&buckets_[first]);
+  __builtin_prefetch(&buckets_[shm::OtherBucket(first, shm::TagFor(oid), buckets_count_)]);
+}
+
+void Index::FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, Bitmap* here,
+                     Bitmap* held) const {
+  if (used_ == 0) return;
+  std::array<uint32_t, kGroup> first;
+  std::array<uint32_t, kGroup> second;
+  std::array<uint32_t, kGroup> candidate;
+  for (size_t base = 0; base < oids.size(); base += kGroup) {
+    const size_t n = std::min(kGroup, oids.size() - base);
+    for (size_t i = 0; i < n; ++i) {
+      const Oid& oid = oids[base + i];
+      first[i] = shm::FirstBucket(oid, buckets_count_);
+      second[i] = shm::OtherBucket(first[i], shm::TagFor(oid), buckets_count_);
+      __builtin_prefetch(&buckets_[first[i]]);
+      __builtin_prefetch(&buckets_[second[i]]);
+    }
+    for (size_t i = 0; i < n; ++i) {
+      const uint32_t tag = shm::TagFor(oids[base + i]);
+      const uint32_t mask = TagMask(buckets_[first[i]], tag) | TagMask(buckets_[second[i]], tag)
+                                                                   << kBucketEntries;
+      candidate[i] = kNone;
+      if (mask == 0) continue;
+      const uint32_t at = static_cast<uint32_t>(std::countr_zero(mask));
+      candidate[i] = at < kBucketEntries ? first[i] * kBucketEntries + at
+                                         : second[i] * kBucketEntries + at - kBucketEntries;
+      __builtin_prefetch(region_.record(entry(candidate[i])));
+      __builtin_prefetch(&side_[candidate[i]]);
+    }
+    for (size_t i = 0; i < n; ++i) {
+      if (candidate[i] == kNone) continue;
+      const Oid& oid = oids[base + i];
+      const VersionHash version = versions.empty() ? 0 : versions[base + i];
+      // The first one with the tag is the record but for a collision of tags or another version of the object.
+      const uint32_t slot =
+          Matches(entry(candidate[i]), oid, version) ? candidate[i] : Find(oid, version);
+      if (slot == kNone) continue;
+      here->Set(base + i);
+      if (held != nullptr && holds(slot) != 0) held->Set(base + i);
+    }
+  }
+}
+
+uint32_t Index::EmptyIn(uint32_t bucket) const {
+  for (uint32_t i = 0; i < kBucketEntries; ++i) {
+    const uint32_t slot = bucket * kBucketEntries + i;
+    if (Empty(slot)) return slot;
+  }
+  return kNone;
+}
+
+std::optional<uint32_t> Index::Reserve(const Oid& oid) {
+  if (used_ >= capacity_) return std::nullopt;
+  const uint32_t first = shm::FirstBucket(oid, buckets_count_);
+  const uint32_t second = shm::OtherBucket(first, shm::TagFor(oid), buckets_count_);
+  uint32_t slot = EmptyIn(first);
+  if (slot == kNone) slot = EmptyIn(second);
+  if (slot == kNone) slot = Displace(first, second);
+  if (slot == kNone) return std::nullopt;
+  side_[slot] = kReservedMark;
+  ++used_;
+  return slot;
+}
+
+// Breadth first over the entries that could leave; the chain is then moved from its end, so that every entry is in one
+// of its buckets at every instant. Returns the slot of the first one, which is empty now.
+uint32_t Index::Displace(uint32_t first, uint32_t second) {
+  struct Node {
+    uint32_t slot;
+    uint32_t parent;
+  };
+  std::array<Node, kSearchNodes> nodes;
+  std::array<uint32_t, kSearchNodes + 2> visited;
+  uint32_t count = 0;
+  uint32_t visits = 0;
+  auto add_bucket = [&](uint32_t bucket, uint32_t parent) {
+    // Twice in a chain, a slot's entry would be another one when its turn comes.
+    if (std::find(visited.begin(), visited.begin() + visits, bucket) != visited.begin() + visits)
+      return;
+    visited[visits++] = bucket;
+    for (uint32_t i = 0; i < kBucketEntries && count < kSearchNodes; ++i) {
+      const uint32_t slot = bucket * kBucketEntries + i;
+      if (entry(slot) != 0) nodes[count++] = {slot, parent};  // a reserved one stays where it is
+    }
+  };
+  add_bucket(first, kNone);
+  add_bucket(second, kNone);
+  for (uint32_t at = 0; at < count; ++at) {
+    const uint32_t bucket = OtherOf(nodes[at].slot / kBucketEntries, entry(nodes[at].slot));
+    uint32_t empty = EmptyIn(bucket);
+    if (empty == kNone) {
+      add_bucket(bucket, at);
+      continue;
+    }
+    for (uint32_t node = at; node != kNone; node = nodes[node].parent) {
+      Move(nodes[node].slot, empty);
+      empty = nodes[node].slot;
+    }
+    return empty;
+  }
+  return kNone;
+}
+
+void Index::Move(uint32_t from, uint32_t to) {
+  const shm::Entry e = entry(from);
+  side_[to] = side_[from];
+  slots()[to].store(e, std::memory_order_release);
+  side_[from] = 0;
+  slots()[from].store(0, std::memory_order_release);
+}
+
+void Index::ReleaseReserved(uint32_t slot) {
+  side_[slot] = 0;
+  --used_;
+}
+
+void Index::Link(uint32_t reserved, shm::Entry e) {
+  side_[reserved] = 0;
+  slots()[reserved].store(e, std::memory_order_release);
+}
+
+void Index::Relink(uint32_t slot, shm::Entry e) {
+  slots()[slot].store(e, std::memory_order_release);
+}
+
+void Index::Unlink(uint32_t slot) {
+  side_[slot] = 0;
+  slots()[slot].store(0, std::memory_order_release);
+  --used_;
+}
+
+}  // namespace holdfast::store

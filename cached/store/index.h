@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// The index: from an OID to its record, 8 bytes of shared memory per slot and 2 bytes of our own.
+//
+// An entry lies in one of the two buckets of its OID. A full pair of buckets is relieved by displacement: the shortest
+// chain of entries that can each move to their other bucket, found breadth first. Readers of the shared memory see an
+// entry in its new slot before it leaves the old one. A slot is reserved before a record is written, so that linking
+// the record cannot fail, and no entry is ever lost.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/bitmap.h"
+#include "base/ids.h"
+#include "cached/store/region.h"
+#include "wire/shm_layout.h"
+
+namespace holdfast::store {
+
+// The deciding thread's. Slots are numbers (bucket · 8 + place) that stay valid until the next Reserve.
+class Index {
+ public:
+  static constexpr uint32_t kNone = UINT32_MAX;
+  static constexpr uint16_t kMaxHolds = 0x7ffe;
+
+  // Empties the buckets of the region.
+  explicit Index(const Region& region);
+
+  // The slot of a record of this object; version 0 finds any. kNone when there is none.
+  uint32_t Find(const Oid& oid, VersionHash version) const;
+  // The slot of the entry that leads to exactly this place; kNone when there is none. `oid` may be garbage.
+  uint32_t FindPlace(const Oid& oid, Place place) const;
+  // Sets here[i] and, where held, held[i]; see MemoryTier::FindMany.
+  void FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, Bitmap* here,
+                Bitmap* held) const;
+  void PrefetchBuckets(const Oid& oid) const;
+
+  // A slot for a record to come, which moves nowhere until it is linked or released. Nothing when the index is full.
+  std::optional<uint32_t> Reserve(const Oid& oid);
+  void ReleaseReserved(uint32_t slot);
+  void Link(uint32_t reserved, shm::Entry entry);
+  // The record has moved: readers find it at one place or the other.
+  void Relink(uint32_t slot, shm::Entry entry);
+  void Unlink(uint32_t slot);
+
+  shm::Entry entry(uint32_t slot) const { return slots()[slot].load(std::memory_order_relaxed); }
+  uint16_t holds(uint32_t slot) const { return side_[slot] & kHoldMask; }
+  void SetHolds(uint32_t slot, uint16_t holds) {
+    side_[slot] = static_cast<uint16_t>((side_[slot] & kReadBit) | holds);
+  }
+  bool was_read(uint32_t slot) const { return (side_[slot] & kReadBit) != 0; }
+  void SetRead(uint32_t slot, bool read) {
+    side_[slot] = static_cast<uint16_t>((side_[slot] & kHoldMask) | (read ? kReadBit : 0));
+  }
+
+  // Linked and reserved slots, and how many there can be.
+  uint64_t used() const { return used_; }
+  uint64_t capacity() const { return capacity_; }
+
+ private:
+  static constexpr uint16_t kReadBit = 0x8000;
+  static constexpr uint16_t kHoldMask = 0x7fff;
+  static constexpr uint16_t kReservedMark = 0x7fff;  // as a hold count, beside an empty entry
+
+  std::atomic<shm::Entry>* slots() const { return buckets_->entries; }
+  uint32_t OtherOf(uint32_t bucket, shm::Entry e) const {
+    return shm::OtherBucket(bucket, shm::TagOf(e), buckets_count_);
+  }
+  bool Empty(uint32_t slot) const { return entry(slot) == 0 && side_[slot] == 0; }
+  uint32_t EmptyIn(uint32_t bucket) const;
+  bool Matches(shm::Entry e, const Oid& oid, VersionHash version) const;
+  uint32_t FindIn(uint32_t bucket, uint32_t tag, const Oid& oid, VersionHash version) const;
+  uint32_t Displace(uint32_t first, uint32_t second);
+  void Move(uint32_t from, uint32_t to);
+
+  Region region_;
+  shm::Bucket* buckets_;
+  uint32_t buckets_count_;
+  uint64_t used_ = 0;
+  uint64_t capacity_;
+  std::vector<uint16_t> side_;
+};
+
+}  // namespace holdfast::store

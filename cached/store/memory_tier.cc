@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/store/memory_tier.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "cached/store/grants.h"
+#include "cached/store/index.h"
+#include "cached/store/reclaim.h"
+#include "cached/store/records.h"
+#include "cached/store/region.h"
+#include "cached/store/segments.h"
+
+namespace holdfast::store {
+namespace {
+
+// Marks that one Maintain looks at: each costs about two cache misses.
+constexpr uint64_t kMarksPerMaintain = 8192;
+// The longest name and ETag that the wire carries; a promised object's record has at most these.
+constexpr uint64_t kLongestText = 4096 + 256;
+
+// Few segments have few classes: each may leave one segment partly filled.
+uint32_t HoldClasses(uint32_t segments) {
+  return std::clamp<uint32_t>(segments / 32, 1, kMaxHoldClasses);
+}
+
+uint64_t MaxObjectBytes(const MemoryTierOptions& options, uint64_t segment_bytes) {
+  const uint64_t text = std::min(kLongestText, segment_bytes / 16);
+  const uint64_t most = segment_bytes - kFirstRecord - shm::kRecordAlign - text;
+  if (options.max_object_bytes != 0) return std::min(options.max_object_bytes, most);
+  return segment_bytes / 4 - shm::kRecordAlign - text;
+}
+
+RecordView ViewOf(const shm::RecordHeader* record) {
+  return {.oid = record->oid,
+          .version = record->version,
+          .name = NameOf(record),
+          .etag = EtagOf(record),
+          .payload = {PayloadOf(record), record->size},
+          .payload_hash = record->payload_hash};
+}
+
+}  // namespace
+
+struct MemoryTier::Core {
+  struct Allocated {
+    uint32_t slot;  // of the index, reserved
+    Place place;
+  };
+
+  Core(ByteSpan memory, const shm::RegionPlan& plan, const MemoryTierOptions& options, Sessions* s)
+      : region(Formatted(memory, plan, options)),
+        sessions(s),
+        index(region),
+        segments(region, s, HoldClasses(plan.segments)),
+        records(region, &index, &segments),
+        reclaim(region, &index, &segments, &records),
+        low_water(std::max(kMoveReserve + 1, plan.segments / 64)),
+        max_object_bytes(MaxObjectBytes(options, plan.segment_bytes)) {
+    RebalanceGrants(region, *sessions);
+  }
+
+  static Region Formatted(ByteSpan memory, const shm::RegionPlan& plan,
+                          const MemoryTierOptions& options) {
+    HF_CHECK(memory.size() >= plan.region_bytes);
+    Region region(memory, plan);
+    region.Format(options.node, options.incarnation, !region.Carries());
+    return region;
+  }
+
+  std::optional<uint32_t> ReserveEntry(const Oid& oid, Time now);
+  Result<Place> PlaceFor(uint32_t owner, uint64_t bytes, Time now);
+  Status NoSpace(uint64_t bytes) const;
+  void WriteHeader(Place place, const RecordSpec& spec) const;
+  void DrainMarks();
+
+  Region region;
+  Sessions* sessions;
+  Index index;
+  Segments segments;
+  Records records;
+  Reclaim reclaim;
+  uint32_t low_water;
+  uint64_t max_object_bytes;
+  std::map<uint64_t, Allocated> allocated;
+  uint64_t next_id = 1;
+  uint64_t marks = 0;
+};
+
+// A full index is relieved like full segments: by taking back what nobody holds. (Too many versions of one object, which
+// share their two buckets, are not worth that.)
+std::optional<uint32_t> MemoryTier::Core::ReserveEntry(const Oid& oid, Time now) {
+  std::optional<uint32_t> slot = index.Reserve(oid);
+  for (uint32_t tries = 0; !slot && tries < region.segments(); ++tries) {
+    if (index.used() < index.capacity()) return slot;
+    if (reclaim.Run(now, {}) != Reclaim::Outcome::kEmptied) return slot;
+    segments.FreeUnpinned();
+    slot = index.Reserve(oid);
+  }
+  return slot;
+}
+
+Result<Place> MemoryTier::Core::PlaceFor(uint32_t owner, uint64_t bytes, Time now) {
+  const bool promised = owner != kRingClass;
+  const uint64_t segment_bytes = region.segment_bytes();
+  // A round either ends or empties a segment; in a tier full of promises several give one.
+  for (uint32_t round = 0; round < 4 * region.segments() + 64; ++round) {
+    if (std::optional<Place> place = segments.Append(owner, bytes, kMoveReserve)) return *place;
+    if (segments.FreeUnpinned() > 0) continue;
+    if (reclaim.Run(now, {.min_gain = segment_bytes / 4, .keep_read = !promised}) ==
+        Reclaim::Outcome::kEmptied) {
+      continue;
+    }
+    if (!promised) break;  // not worth moving many promises for
+    if (std::optional<Place> place = segments.AppendToAnyHold(bytes)) return *place;
+    if (reclaim.Run(now, {.min_gain = segment_bytes / 64}) != Reclaim::Outcome::kEmptied) break;
+  }
+  return NoSpace(bytes);
+}
+
+Status MemoryTier::Core::NoSpace(uint64_t bytes) const {
+  const uint32_t pinned = segments.waiting() + segments.PinnedSealed();
+  std::string why = pinned > region.segments() / 4
+                        ? "readers pin " + std::to_string(pinned) + " of " +
+                              std::to_string(region.segments()) + " segments"
+                        : FormatBytes(records.counters().held_bytes) + " of " +
+                              FormatBytes(region.segments() * region.segment_bytes()) +
+                              " are promised";
+  return Status::NoSpace("no room in memory for " + FormatBytes(bytes) + ": " + why);
+}
+
+void MemoryTier::Core::WriteHeader(Place place, const RecordSpec& spec) const {
+  shm::RecordHeader* record = region.record(place);
+  *record = {.magic = shm::kRecordMagic,
+             .name_bytes = static_cast<uint16_t>(spec.name.size()),
+             .etag_bytes = static_cast<uint16_t>(spec.etag.size()),
+             .oid = spec.oid,
+             .version = spec.version,
+             .size = spec.size,
+             .payload_hash = 0,
+             .header_hash = 0};
+  std::byte* text = PayloadOf(record) + spec.size;
+  std::copy_n(spec.name.data(), spec.name.size(), reinterpret_cast<char*>(text));
+  std::copy_n(spec.etag.data(), spec.etag.size(), reinterpret_cast<char*>(text) + spec.name.size());
+}
+
+void MemoryTier::Core::DrainMarks() {
+  sessions->DrainMarks(
+      region.segment_bytes(), kMarksPerMaintain, [&](uint32_t segment, uint64_t offset) {
+        ++marks;
+        const Segment& s = segments[segment];
+        if (offset < kFirstRecord || offset >= s.end) return;
+        // What lies there need not be a header; an entry that leads there says that it is.
+        const uint32_t slot =
+            index.FindPlace(region.record(Place{segment, offset})->oid, {segment, offset});
+        if (slot != Index::kNone) index.SetRead(slot, true);
+      });
+}
+
+MemoryTier::MemoryTier(ByteSpan region, const shm::RegionPlan& plan,
+                       const MemoryTierOptions& options, Sessions* sessions)
+    : core_(std::make_unique<Core>(region, plan, options, sessions)) {}
+
+MemoryTier::~MemoryTier() = default;
+
+std::optional<RecordView> MemoryTier::Find(const Oid& oid, VersionHash version) const {
+  const uint32_t slot = core_->index.Find(oid, version);
+  if (slot == Index::kNone) return std::nullopt;
+  return ViewOf(core_->region.record(core_->index.entry(slot)));
+}
+
+void MemoryTier::FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions,
+                          Bitmap* here, Bitmap* held) const {
+  core_->index.FindMany(oids, versions, here, held);
+}
+
+Result<MemoryTier::Slot> MemoryTier::Allocate(const RecordSpec& spec, Time now,
+                                              std::optional<Time> hold_until) {
+  const uint64_t most = core_->region.segment_bytes() - kFirstRecord;
+  if (spec.name.size() > UINT16_MAX || spec.etag.size() > UINT16_MAX || spec.size > most ||
+      shm::RecordBytes(spec.size, spec.name.size(), spec.etag.size()) > most) {
+    return Status::Invalid("an object of " + FormatBytes(spec.size) +
+                           " does not fit a segment of " +
+                           FormatBytes(core_->region.segment_bytes()) + "; raise segment_bytes");
+  }
+  const uint64_t bytes = shm::RecordBytes(spec.size, spec.name.size(), spec.etag.size());
+  const std::optional<uint32_t> entry = core_->ReserveEntry(spec.oid, now);
+  if (!entry) {
+    return Status::NoSpace("no room in the index, which has " + FormatCount(core_->index.used()) +
+                           " of at most " + FormatCount(core_->index.capacity()) +
+                           " objects, for one more; raise index_objects");
+  }
+  const uint32_t owner = hold_until ? HoldClassFor(std::max(*hold_until - now, Duration(0)),
+                                                   core_->segments.hold_classes())
+                                    : kRingClass;
+  Result<Place> place = core_->PlaceFor(owner, bytes, now);
+  if (!place.ok()) {
+    core_->index.ReleaseReserved(*entry);
+    return place.status();
+  }
+  core_->WriteHeader(*place, spec);
+  const uint64_t id = core_->next_id++;
+  core_->allocated.emplace(id, Core::Allocated{*entry, *place});
+  return Slot{id, {PayloadOf(core_->region.record(*place)), spec.size}};
+}
+
+void MemoryTier::Commit(uint64_t slot, uint64_t payload_hash, uint32_t holds) {
+  auto it = core_->allocated.find(slot);
+  HF_CHECK(it != core_->allocated.end() && holds <= Index::kMaxHolds);
+  const Core::Allocated a = it->second;
+  core_->allocated.erase(it);
+  shm::RecordHeader* record = core_->region.record(a.place);
+  record->payload_hash = payload_hash;
+  record->header_hash = HeaderHash(record);
+  const uint32_t there = core_->index.Find(record->oid, record->version);
+  if (there == Index::kNone) {
+    core_->records.Link(a.slot, a.place, static_cast<uint16_t>(holds));
+  } else {
+    core_->index.ReleaseReserved(a.slot);
+    const uint32_t sum = std::min<uint32_t>(core_->index.holds(there) + holds, Index::kMaxHolds);
+    core_->records.SetHolds(there, static_cast<uint16_t>(sum));
+  }
+  core_->segments.WriterDone(a.place.segment);
+}
+
+void MemoryTier::Abort(uint64_t slot) {
+  auto it = core_->allocated.find(slot);
+  HF_CHECK(it != core_->allocated.end());
+  core_->index.ReleaseReserved(it->second.slot);
+  core_->segments.WriterDone(it->second.place.segment);
+  core_->allocated.erase(it);
+}
+
+bool MemoryTier::Hold(const Oid& oid, VersionHash version) {
+  const uint32_t slot = core_->index.Find(oid, version);
+  if (slot == Index::kNone || core_->index.holds(slot) == Index::kMaxHolds) return false;
+  core_->records.SetHolds(slot, static_cast<uint16_t>(core_->index.holds(slot) + 1));
+  return true;
+}
+
+bool MemoryTier::Unhold(const Oid& oid, VersionHash version) {
+  const uint32_t slot = core_->index.Find(oid, version);
+  if (slot == Index::kNone || core_->index.holds(slot) == 0) return false;
+  core_->records.SetHolds(slot, static_cast<uint16_t>(core_->index.holds(slot) - 1));
+  return true;
+}
+
+void MemoryTier::SetHoldUntil(std::function<Time(const Oid&, VersionHash)> hold_until) {
+  core_->reclaim.SetHoldUntil(std::move(hold_until));
+}
+
+bool MemoryTier::Drop(const Oid& oid, VersionHash version) {
+  const uint32_t slot = core_->index.Find(oid, version);
+  if (slot == Index::kNone || core_->index.holds(slot) != 0) return false;
+  core_->records.Unlink(slot);
+  return true;
+}
+
+void MemoryTier::ForEach(const std::function<void(const RecordView&, bool held)>& visit) const {
+  for (uint32_t segment = 0; segment < core_->region.segments(); ++segment) {
+    for (uint64_t offset = kFirstRecord; offset < core_->segments[segment].end;) {
+      const shm::RecordHeader* record = core_->region.record(Place{segment, offset});
+      const uint32_t slot = core_->index.FindPlace(record->oid, {segment, offset});
+      if (slot != Index::kNone) visit(ViewOf(record), core_->index.holds(slot) != 0);
+      offset += RecordBytesOf(*record);
+    }
+  }
+}
+
+void MemoryTier::Maintain(Time now, uint64_t budget_bytes) {
+  core_->DrainMarks();
+  core_->segments.FreeUnpinned();
+  RebalanceGrants(core_->region, *core_->sessions);
+  const Reclaim::Wish wish{.budget_bytes = budget_bytes,
+                           .min_gain = core_->region.segment_bytes() / 4,
+                           .keep_read = true};
+  if (core_->segments.free() + core_->segments.waiting() >= core_->low_water) return;
+  core_->reclaim.Run(now, wish);
+  core_->segments.FreeUnpinned();
+}
+
+uint64_t MemoryTier::PromisableBytes() const {
+  const uint32_t all = core_->region.segments();
+  const uint32_t aside = all / 4 + core_->segments.hold_classes() + 1 + core_->low_water;
+  const uint64_t text = std::min(kLongestText, core_->region.segment_bytes() / 16);
+  const uint64_t unused = kFirstRecord + shm::RecordBytes(core_->max_object_bytes, text, 0);
+  return all > aside ? (all - aside) * (core_->region.segment_bytes() - unused) : 0;
+}
+
+uint64_t MemoryTier::max_object_bytes() const { return core_->max_object_bytes; }
+
+TierStats MemoryTier::Stats() const {
+  const RecordCounters& records = core_->records.counters();
+  const ReclaimCounters& reclaim = core_->reclaim.counters();
+  return {.object_bytes = core_->region.segments() * core_->region.segment_bytes(),
+          .live_bytes = records.live_bytes,
+          .live_objects = records.live_objects,
+          .held_bytes = records.held_bytes,
+          .held_objects = records.held_objects,
+          .segments = core_->region.segments(),
+          .free_segments = core_->segments.free(),
+          .waiting_segments = core_->segments.waiting(),
+          .dropped_objects = reclaim.dropped_objects,
+          .dropped_bytes = reclaim.dropped_bytes,
+          .moved_bytes = reclaim.moved_bytes,
+          .marks = core_->marks};
+}
+
+}  // namespace holdfast::store

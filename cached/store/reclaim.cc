@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/store/reclaim.h"
+
+#include <algorithm>
+
+#include "base/status.h"
+
+namespace holdfast::store {
+namespace {
+
+// Records whose buckets are fetched before the first of them is looked up.
+constexpr uint32_t kAhead = 16;
+
+}  // namespace
+
+Reclaim::Outcome Reclaim::Run(Time now, const Wish& wish) {
+  if (victim_ == Segments::kNone) {
+    victim_ = segments_->ChooseVictim(wish.min_gain);
+    if (victim_ == Segments::kNone) return Outcome::kNothing;
+    cursor_ = kFirstRecord;
+    kept_bytes_ = 0;
+  }
+  uint64_t spent = 0;
+  const uint64_t end = (*segments_)[victim_].end;
+  for (uint32_t n = 0; cursor_ < end; ++n) {
+    if (spent >= wish.budget_bytes) return Outcome::kPaused;
+    if (n % kAhead == 0) PrefetchAhead(cursor_);
+    const Place place{victim_, cursor_};
+    const shm::RecordHeader* record = region_.record(place);
+    const uint64_t bytes = RecordBytesOf(*record);
+    // What was aborted, dropped or replaced has no entry any more.
+    const uint32_t slot = index_->FindPlace(record->oid, place);
+    if (slot != Index::kNone && !Settle(slot, bytes, now, wish.keep_read)) return Outcome::kNoRoom;
+    cursor_ += bytes;
+    spent += bytes;
+  }
+  segments_->Emptied(victim_);
+  victim_ = Segments::kNone;
+  return Outcome::kEmptied;
+}
+
+void Reclaim::PrefetchAhead(uint64_t offset) const {
+  const uint64_t end = (*segments_)[victim_].end;
+  for (uint32_t n = 0; n < kAhead && offset < end; ++n) {
+    const shm::RecordHeader* record = region_.record(Place{victim_, offset});
+    index_->PrefetchBuckets(record->oid);
+    offset += RecordBytesOf(*record);
+  }
+}
+
+// False when the record has to stay and there is no room for it elsewhere.
+bool Reclaim::Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_read) {
+  if (index_->holds(slot) != 0) return MoveHeld(slot, bytes, now);
+  if (keep_read && index_->was_read(slot) && KeepRead(slot, bytes)) return true;
+  records_->Unlink(slot);
+  ++counters_.dropped_objects;
+  counters_.dropped_bytes += bytes;
+  return true;
+}
+
+bool Reclaim::MoveHeld(uint32_t slot, uint64_t bytes, Time now) {
+  const shm::RecordHeader* record = region_.record(records_->PlaceOf(slot));
+  const Duration remaining =
+      hold_until_ ? std::max(hold_until_(record->oid, record->version) - now, Duration(0))
+                  : Duration(0);
+  const uint32_t owner = HoldClassFor(remaining, segments_->hold_classes());
+  // Near the end of the free segments the class matters less than to fill what is open.
+  std::optional<Place> to = segments_->Append(owner, bytes, kMoveReserve);
+  if (!to) to = segments_->AppendToAnyHold(bytes);
+  if (!to) to = segments_->Append(owner, bytes, 0);
+  if (!to) return false;
+  records_->Move(slot, *to);
+  segments_->WriterDone(to->segment);
+  counters_.moved_bytes += bytes;
+  return true;
+}
+
+bool Reclaim::KeepRead(uint32_t slot, uint64_t bytes) {
+  if (kept_bytes_ + bytes > region_.segment_bytes() / 2) return false;
+  // The victim itself comes back for the segment that this may take from the reserve.
+  const std::optional<Place> to = segments_->Append(kRingClass, bytes, kMoveReserve - 1);
+  if (!to) return false;
+  records_->Move(slot, *to);
+  segments_->WriterDone(to->segment);
+  index_->SetRead(slot, false);  // it has to be read again to stay once more
+  kept_bytes_ += bytes;
+  counters_.moved_bytes += bytes;
+  return true;
+}
+
+}  // namespace holdfast::store

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Takes segments back, one victim at a time and in slices: held records move into the hold class that fits the time
+// they are held until now, records that were read since they were written are appended to the ring again, the others
+// are dropped. The records of a victim that are still to come can be found, held and read as ever.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "base/ids.h"
+#include "base/units.h"
+#include "cached/store/records.h"
+
+namespace holdfast::store {
+
+// Segments that only reclaim may take, so that it can always move what is held.
+constexpr uint32_t kMoveReserve = 2;
+
+struct ReclaimCounters {
+  uint64_t dropped_objects = 0;
+  uint64_t dropped_bytes = 0;
+  uint64_t moved_bytes = 0;
+};
+
+class Reclaim {
+ public:
+  enum class Outcome {
+    kEmptied,  // one segment: it is free as soon as nobody reads it
+    kPaused,   // the budget is used up
+    kNothing,  // no segment would give `min_gain` bytes
+    kNoRoom,   // a held record could not be moved
+  };
+  struct Wish {
+    uint64_t budget_bytes = UINT64_MAX;
+    uint64_t min_gain = 0;  // of the victim, were one to be chosen
+    bool keep_read =
+        false;  // append records that were read again: up to half a segment per victim, so that it ends
+  };
+
+  Reclaim(const Region& region, Index* index, Segments* segments, Records* records)
+      : region_(region), index_(index), segments_(segments), records_(records) {}
+
+  void SetHoldUntil(std::function<Time(const Oid&, VersionHash)> hold_until) {
+    hold_until_ = std::move(hold_until);
+  }
+  // Goes on with the victim at hand, or chooses one; at most one is emptied.
+  Outcome Run(Time now, const Wish& wish);
+  const ReclaimCounters& counters() const { return counters_; }
+
+ private:
+  void PrefetchAhead(uint64_t offset) const;
+  bool Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_read);
+  bool MoveHeld(uint32_t slot, uint64_t bytes, Time now);
+  bool KeepRead(uint32_t slot, uint64_t bytes);
+
+  Region region_;
+  Index* index_;
+  Segments* segments_;
+  Records* records_;
+  std::function<Time(const Oid&, VersionHash)> hold_until_;
+  ReclaimCounters counters_;
+  uint32_t victim_ = Segments::kNone;
+  uint64_t cursor_ = 0;      // where the victim's next record begins
+  uint64_t kept_bytes_ = 0;  // of the victim, because they were read
+};
+
+}  // namespace holdfast::store

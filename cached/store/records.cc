@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/store/records.h"
+
+#include <cstring>
+
+#include "base/status.h"
+
+namespace holdfast::store {
+
+void Records::Link(uint32_t reserved, Place place, uint16_t holds) {
+  const shm::RecordHeader* record = region_.record(place);
+  const uint64_t bytes = RecordBytesOf(*record);
+  index_->Link(reserved, shm::MakeEntry(shm::TagFor(record->oid), place.segment, place.offset));
+  segments_->AddLive(place.segment, bytes);
+  counters_.live_bytes += bytes;
+  ++counters_.live_objects;
+  SetHolds(reserved, holds);
+}
+
+void Records::Unlink(uint32_t slot) {
+  HF_CHECK(index_->holds(slot) == 0);
+  const Place place = PlaceOf(slot);
+  const uint64_t bytes = RecordBytesOf(*region_.record(place));
+  index_->Unlink(slot);
+  segments_->RemoveLive(place.segment, bytes);
+  counters_.live_bytes -= bytes;
+  --counters_.live_objects;
+}
+
+void Records::Move(uint32_t slot, Place to) {
+  const Place from = PlaceOf(slot);
+  const shm::RecordHeader* record = region_.record(from);
+  const uint64_t bytes = RecordBytesOf(*record);
+  std::memcpy(region_.at(to), region_.at(from), bytes);
+  index_->Relink(slot, shm::MakeEntry(shm::TagFor(record->oid), to.segment, to.offset));
+  segments_->AddLive(to.segment, bytes);
+  segments_->RemoveLive(from.segment, bytes);
+  if (index_->holds(slot) != 0) {
+    segments_->AddHeld(to.segment, bytes);
+    segments_->RemoveHeld(from.segment, bytes);
+  }
+}
+
+void Records::SetHolds(uint32_t slot, uint16_t holds) {
+  const bool was_held = index_->holds(slot) != 0;
+  index_->SetHolds(slot, holds);
+  if (was_held == (holds != 0)) return;
+  const Place place = PlaceOf(slot);
+  const uint64_t bytes = RecordBytesOf(*region_.record(place));
+  if (was_held) {
+    segments_->RemoveHeld(place.segment, bytes);
+    counters_.held_bytes -= bytes;
+    --counters_.held_objects;
+  } else {
+    segments_->AddHeld(place.segment, bytes);
+    counters_.held_bytes += bytes;
+    ++counters_.held_objects;
+  }
+}
+
+}  // namespace holdfast::store

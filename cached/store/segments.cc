@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/store/segments.h"
+
+#include <algorithm>
+
+#include "base/status.h"
+
+namespace holdfast::store {
+namespace {
+
+// Among so many of the oldest ring segments reclaim chooses: more would let young records leave before old ones, fewer
+// would move more held bytes.
+uint32_t ReclaimCandidates(uint32_t segments) { return std::clamp<uint32_t>(segments / 16, 2, 16); }
+
+}  // namespace
+
+uint32_t HoldClassFor(Duration remaining, uint32_t hold_classes) {
+  uint32_t k = 0;
+  for (Duration below = 1min; k + 1 < hold_classes && remaining >= below; below *= 2) ++k;
+  return k + 1;
+}
+
+Segments::Segments(const Region& region, Sessions* sessions, uint32_t hold_classes)
+    : region_(region),
+      sessions_(sessions),
+      hold_classes_(hold_classes),
+      segments_(region.segments()) {
+  open_.fill(kNone);
+  for (uint32_t s = region.segments(); s > 0; --s) {
+    // Of an earlier daemon it may lead somewhere; the index has been emptied before.
+    std::atomic<uint64_t>& generation = region_.states()[s - 1].generation;
+    generation.store(generation.load(std::memory_order_relaxed) | 1, std::memory_order_release);
+    segments_[s - 1].use = SegmentUse::kWaiting;
+    waiting_.push_back(s - 1);
+  }
+  shm::FullFence();
+  FreeUnpinned();
+}
+
+Place Segments::Take(uint32_t segment, uint64_t bytes) {
+  Segment& s = segments_[segment];
+  const Place place{segment, s.end};
+  s.end += bytes;
+  ++s.writers;
+  return place;
+}
+
+std::optional<Place> Segments::Append(uint32_t owner, uint64_t bytes, uint32_t reserve) {
+  uint32_t& open = open_[owner];
+  if (open != kNone && segments_[open].end + bytes <= region_.segment_bytes())
+    return Take(open, bytes);
+  if (free_.size() <= reserve) return std::nullopt;
+  if (open != kNone) Seal(open);
+  open = free_.back();
+  free_.pop_back();
+  Segment& s = segments_[open];
+  s = Segment();
+  s.use = SegmentUse::kOpen;
+  s.owner = owner;
+  region_.states()[open].generation.fetch_add(1, std::memory_order_release);
+  return Take(open, bytes);
+}
+
+std::optional<Place> Segments::AppendToAnyHold(uint64_t bytes) {
+  for (uint32_t owner = 1; owner <= hold_classes_; ++owner) {
+    const uint32_t open = open_[owner];
+    if (open != kNone && segments_[open].end + bytes <= region_.segment_bytes())
+      return Take(open, bytes);
+  }
+  return std::nullopt;
+}
+
+void Segments::WriterDone(uint32_t segment) {
+  HF_CHECK(segments_[segment].writers > 0);
+  --segments_[segment].writers;
+  JoinRingIfDone(segment);
+}
+
+void Segments::RemoveHeld(uint32_t segment, uint64_t bytes) {
+  HF_CHECK(segments_[segment].held_bytes >= bytes);
+  segments_[segment].held_bytes -= bytes;
+  JoinRingIfDone(segment);
+}
+
+void Segments::Seal(uint32_t segment) {
+  Segment& s = segments_[segment];
+  s.use = SegmentUse::kSealed;
+  if (s.owner == kRingClass) {
+    s.ring_age = next_age_++;
+    ring_.emplace(s.ring_age, segment);
+  } else {
+    JoinRingIfDone(segment);
+  }
+}
+
+void Segments::JoinRingIfDone(uint32_t segment) {
+  Segment& s = segments_[segment];
+  if (s.use != SegmentUse::kSealed || s.ring_age != 0 || s.held_bytes != 0 || s.writers != 0)
+    return;
+  s.ring_age = next_age_++;
+  ring_.emplace(s.ring_age, segment);
+}
+
+uint32_t Segments::ChooseVictim(uint64_t min_gain) const {
+  uint32_t best = kNone;
+  uint64_t fewest = region_.segment_bytes() - std::min(min_gain, region_.segment_bytes()) + 1;
+  auto consider = [&](uint32_t segment) {
+    const Segment& s = segments_[segment];
+    if (s.use != SegmentUse::kSealed || s.writers != 0) return false;
+    // Without this a pinned segment would lose its records and give no room.
+    if (sessions_->Pinned(segment)) return false;
+    if (s.held_bytes < fewest) {
+      best = segment;
+      fewest = s.held_bytes;
+    }
+    return true;
+  };
+  const uint32_t most = ReclaimCandidates(region_.segments());
+  uint32_t candidates = 0;
+  for (auto it = ring_.begin(); it != ring_.end() && candidates < most; ++it) {
+    if (consider(it->second)) ++candidates;
+  }
+  if (best != kNone && fewest <= region_.segment_bytes() / 4 * 3) return best;
+  for (uint32_t segment = 0; segment < segments_.size(); ++segment) {
+    if (segments_[segment].held_bytes < fewest) consider(segment);
+  }
+  return best;
+}
+
+void Segments::Emptied(uint32_t segment) {
+  Segment& s = segments_[segment];
+  HF_CHECK(s.use == SegmentUse::kSealed && s.live_bytes == 0 && s.held_bytes == 0 &&
+           s.writers == 0);
+  if (s.ring_age != 0) ring_.erase(s.ring_age);
+  s = Segment();
+  s.use = SegmentUse::kWaiting;
+  region_.states()[segment].generation.fetch_add(1, std::memory_order_seq_cst);
+  waiting_.push_back(segment);
+}
+
+uint32_t Segments::FreeUnpinned() {
+  if (waiting_.empty()) return 0;
+  // The rule of local reading: whoever pinned before the entries were cleared is seen from here on.
+  shm::FullFence();
+  const size_t before = waiting_.size();
+  std::erase_if(waiting_, [&](uint32_t segment) {
+    if (sessions_->Pinned(segment)) return false;
+    segments_[segment].use = SegmentUse::kFree;
+    free_.push_back(segment);
+    return true;
+  });
+  return static_cast<uint32_t>(before - waiting_.size());
+}
+
+uint32_t Segments::PinnedSealed() const {
+  uint32_t pinned = 0;
+  for (uint32_t segment = 0; segment < segments_.size(); ++segment) {
+    if (segments_[segment].use == SegmentUse::kSealed && sessions_->Pinned(segment)) ++pinned;
+  }
+  return pinned;
+}
+
+}  // namespace holdfast::store

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// The segments of a tier: what state each is in, where the next record of a class goes, and what may be taken back.
+//
+//   free → open (one per class) → sealed → emptied → waiting (for readers) → free
+//
+// Sealed segments lie in the ring, oldest first, or belong to a hold class; one in which nothing is held any more joins
+// the ring as its youngest.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "base/units.h"
+#include "cached/store/region.h"
+#include "cached/store/sessions.h"
+
+namespace holdfast::store {
+
+enum class SegmentUse : uint8_t { kFree, kOpen, kSealed, kWaiting };
+
+// Class 0 is the ring, 1 ... kMaxHoldClasses are the hold classes.
+constexpr uint32_t kMaxHoldClasses = 16;
+constexpr uint32_t kRingClass = 0;
+constexpr uint64_t kFirstRecord = shm::kRecordAlign;  // offset 0 is never a record
+
+// The class of a record that is to stay for `remaining`: the k-th one (from 0) is for less than 1 min · 2^k, the last
+// one for everything longer.
+uint32_t HoldClassFor(Duration remaining, uint32_t hold_classes);
+
+struct Segment {
+  SegmentUse use = SegmentUse::kFree;
+  uint32_t owner = kRingClass;  // its class
+  uint32_t writers = 0;         // records that were allocated and not yet committed or aborted
+  uint64_t end = kFirstRecord;  // where the next record goes
+  uint64_t live_bytes = 0;
+  uint64_t held_bytes = 0;
+  uint64_t ring_age = 0;  // position in the ring, 0 when not in it
+};
+
+class Segments {
+ public:
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  // `hold_classes` is from 1 to kMaxHoldClasses. Every segment waits for its readers first.
+  Segments(const Region& region, Sessions* sessions, uint32_t hold_classes);
+
+  const Segment& operator[](uint32_t segment) const { return segments_[segment]; }
+  uint32_t hold_classes() const { return hold_classes_; }
+  uint32_t free() const { return static_cast<uint32_t>(free_.size()); }
+  uint32_t waiting() const { return static_cast<uint32_t>(waiting_.size()); }
+
+  // Room for `bytes` (a multiple of 64) in the open segment of the class, or in a new one when more than `reserve` are
+  // free. Its segment has one more writer.
+  std::optional<Place> Append(uint32_t owner, uint64_t bytes, uint32_t reserve);
+  // The same in whichever hold class has room in its open segment.
+  std::optional<Place> AppendToAnyHold(uint64_t bytes);
+  // The record was linked, or never will be.
+  void WriterDone(uint32_t segment);
+
+  void AddLive(uint32_t segment, uint64_t bytes) { segments_[segment].live_bytes += bytes; }
+  void RemoveLive(uint32_t segment, uint64_t bytes) { segments_[segment].live_bytes -= bytes; }
+  void AddHeld(uint32_t segment, uint64_t bytes) { segments_[segment].held_bytes += bytes; }
+  void RemoveHeld(uint32_t segment, uint64_t bytes);
+
+  // The sealed segment from which reclaim gains most: the one with the fewest held bytes among the oldest of the ring,
+  // or, when that gains less than a quarter of a segment, of all. It has no writers and nobody pins it. kNone when
+  // none would gain `min_gain` bytes.
+  uint32_t ChooseVictim(uint64_t min_gain) const;
+  // All of its entries are cleared. It waits for its readers.
+  void Emptied(uint32_t segment);
+  // Frees the waiting segments that nobody pins; how many.
+  uint32_t FreeUnpinned();
+  // Sealed segments that cannot be taken back because readers pin them: for people.
+  uint32_t PinnedSealed() const;
+
+ private:
+  void Seal(uint32_t segment);
+  void JoinRingIfDone(uint32_t segment);
+  Place Take(uint32_t segment, uint64_t bytes);
+
+  Region region_;
+  Sessions* sessions_;
+  uint32_t hold_classes_;
+  std::vector<Segment> segments_;
+  std::array<uint32_t, kMaxHoldClasses + 1> open_;
+  std::vector<uint32_t> free_;         // the last one is taken next
+  std::vector<uint32_t> waiting_;      // emptied, oldest first
+  std::map<uint64_t, uint32_t> ring_;  // by age
+  uint64_t next_age_ = 1;
+};
+
+}  // namespace holdfast::store

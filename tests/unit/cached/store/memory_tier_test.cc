@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/store/memory_tier.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "base/random.h"
+#include "tests/unit/cached/store/tier_fixture.h"
+
+namespace holdfast::store {
+namespace {
+
+constexpr Time kNow{1'000'000};
+const Time kLater = kNow + 10min;
+
+TEST(MemoryTier, FindsWhatWasCommitted) {
+  Node node(SmallOptions(16, 64 * kKiB, 1000));
+  ASSERT_TRUE(node.Put(1, 5, 1000).ok());
+  const std::optional<RecordView> found = node.tier->Find(OidOf(1), 5);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->name, "mem:1");
+  EXPECT_EQ(found->etag, "v5");
+  EXPECT_EQ(found->version, 5u);
+  EXPECT_EQ(found->payload_hash, Hash64(found->payload));
+  EXPECT_TRUE(IsRight(1, 5, found->payload));
+  EXPECT_TRUE(node.tier->Find(OidOf(1), 0));
+  EXPECT_FALSE(node.tier->Find(OidOf(1), 6));
+  EXPECT_FALSE(node.tier->Find(OidOf(2), 0));
+}
+
+TEST(MemoryTier, VersionsCoexist) {
+  Node node(SmallOptions(16, 64 * kKiB, 1000));
+  for (VersionHash v = 1; v <= 5; ++v) ASSERT_TRUE(node.Put(1, v, 100 * v).ok());
+  for (VersionHash v = 1; v <= 5; ++v) {
+    ASSERT_TRUE(node.tier->Find(OidOf(1), v));
+    EXPECT_EQ(node.tier->Find(OidOf(1), v)->payload.size(), 100 * v);
+  }
+}
+
+TEST(MemoryTier, IsInvisibleUntilCommit) {
+  Node node(SmallOptions(16, 64 * kKiB, 1000));
+  Result<MemoryTier::Slot> slot = node.tier->Allocate(
+      {.oid = OidOf(1), .version = 1, .size = 10, .name = "n", .etag = ""}, kNow, {});
+  ASSERT_TRUE(slot.ok());
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(slot->payload.data()) % 64, 0u);
+  EXPECT_FALSE(node.Has(1));
+  EXPECT_EQ(node.tier->Stats().live_objects, 0u);
+  node.tier->Abort(slot->id);
+  EXPECT_FALSE(node.Has(1));
+}
+
+TEST(MemoryTier, SecondCommitOfTheSameRecordAddsItsHoldsToTheFirst) {
+  Node node(SmallOptions(16, 64 * kKiB, 1000));
+  ASSERT_TRUE(node.Put(1, 1, 100, kNow).ok());
+  ASSERT_TRUE(node.Put(1, 1, 100, kNow, kLater).ok());
+  EXPECT_EQ(node.tier->Stats().live_objects, 1u);
+  EXPECT_EQ(node.tier->Stats().held_objects, 1u);
+  EXPECT_TRUE(node.tier->Unhold(OidOf(1), 1));
+  EXPECT_EQ(node.tier->Stats().held_bytes, 0u);
+}
+
+TEST(MemoryTier, RefusesWhatFitsNoSegment) {
+  Node node(SmallOptions(16, 64 * kKiB, 1000));
+  EXPECT_EQ(node.Put(1, 1, 64 * kKiB).code(), Code::kInvalid);
+  EXPECT_EQ(node.Put(1, 1, UINT64_MAX).code(), Code::kInvalid);
+  EXPECT_TRUE(node.Put(1, 1, 64 * kKiB - 64 - 64 - 64).ok());
+  EXPECT_TRUE(node.Has(1));
+  const std::string name(70'000, 'x');
+  EXPECT_EQ(
+      node.tier
+          ->Allocate({.oid = OidOf(2), .version = 1, .size = 1, .name = name, .etag = ""}, kNow, {})
+          .status()
+          .code(),
+      Code::kInvalid);
+}
+
+TEST(MemoryTier, HeldRecordsOutliveTheRing) {
+  Node node(SmallOptions(16, 16 * kKiB, 10'000));
+  ASSERT_TRUE(node.Put(1, 1, 1000, kNow, kLater).ok());
+  ASSERT_TRUE(node.Put(2, 1, 1000, kNow).ok());
+  ASSERT_TRUE(node.tier->Hold(OidOf(2), 1));  // a keep bid: it lies in the ring
+  for (uint64_t i = 100; i < 1000; ++i) ASSERT_TRUE(node.Put(i, 1, 1000, kNow).ok());
+  EXPECT_TRUE(node.Has(1));
+  EXPECT_TRUE(node.Has(2));
+  EXPECT_FALSE(node.Has(200));
+  EXPECT_TRUE(node.Has(999));
+  EXPECT_TRUE(IsRight(2, 1, node.tier->Find(OidOf(2), 1)->payload));
+  EXPECT_FALSE(node.tier->Drop(OidOf(2), 1));
+  EXPECT_TRUE(node.tier->Unhold(OidOf(1), 1));
+  EXPECT_TRUE(node.tier->Unhold(OidOf(2), 1));
+  EXPECT_FALSE(node.tier->Unhold(OidOf(2), 1));
+  EXPECT_TRUE(node.tier->Drop(OidOf(2), 1));
+}
+
+TEST(MemoryTier, SegmentsWhoseTimeIsOverJoinTheRing) {
+  Node node(SmallOptions(16, 16 * kKiB, 10'000));
+  for (uint64_t i = 0; i < 60; ++i) ASSERT_TRUE(node.Put(i, 1, 1000, kNow, kLater).ok());
+  for (uint64_t i = 100; i < 1000; ++i) ASSERT_TRUE(node.Put(i, 1, 1000, kNow).ok());
+  for (uint64_t i = 0; i < 60; ++i) ASSERT_TRUE(node.tier->Unhold(OidOf(i), 1));
+  const uint64_t moved = node.tier->Stats().moved_bytes;
+  for (uint64_t i = 1000; i < 2000; ++i) ASSERT_TRUE(node.Put(i, 1, 1000, kNow).ok());
+  EXPECT_FALSE(node.Has(1));
+  EXPECT_EQ(node.tier->Stats().moved_bytes, moved);
+}
+
+TEST(MemoryTier, ReadRecordsStayOnceMore) {
+  Node node(SmallOptions(16, 16 * kKiB, 10'000));
+  Client client(1, node.memory.span(), node.plan.segments, &node.sessions);
+  std::vector<std::byte> into(1000);
+  ASSERT_TRUE(node.Put(1, 1, 1000).ok());
+  ASSERT_TRUE(node.Put(2, 1, 1000).ok());
+  EXPECT_EQ(client->Copy({OidOf(1), 1, into}).code, Code::kOk);
+  EXPECT_EQ(client->Copy({OidOf(2), 2, into}).code, Code::kNotFound);
+  node.tier->Maintain(kNow, kMiB);
+  EXPECT_EQ(node.tier->Stats().marks, 1u);
+  uint64_t next = 100;
+  while (node.Has(2)) ASSERT_TRUE(node.Put(next++, 1, 1000).ok());
+  EXPECT_TRUE(node.Has(1));
+  while (next < 1000) ASSERT_TRUE(node.Put(next++, 1, 1000).ok());
+  EXPECT_FALSE(node.Has(1));
+}
+
+TEST(MemoryTier, AViewKeepsItsSegmentUntilReleased) {
+  Node node(SmallOptions(16, 16 * kKiB, 10'000));
+  Client client(1, node.memory.span(), node.plan.segments, &node.sessions);
+  ASSERT_TRUE(node.Put(1, 1, 1000).ok());
+  node.tier->Maintain(kNow, 0);
+  bool over_grant = false;
+  LocalView view = client->View(OidOf(1), 1, &over_grant);
+  ASSERT_TRUE(view);
+  EXPECT_EQ(view.name(), "mem:1");
+  EXPECT_EQ(view.etag(), "v1");
+  EXPECT_EQ(node.memory.span().data() + view.payload_file_offset(), view.payload().data());
+  ASSERT_TRUE(node.tier->Drop(OidOf(1), 1));
+  for (uint64_t i = 100; i < 2000; ++i) ASSERT_TRUE(node.Put(i, 1, 1000).ok());
+  EXPECT_TRUE(IsRight(1, 1, view.payload()));
+  EXPECT_FALSE(client->View(OidOf(1), 1, &over_grant));
+  EXPECT_FALSE(over_grant);
+}
+
+TEST(MemoryTier, ViewsPinAtMostAQuarter) {
+  Node node(SmallOptions(16, 16 * kKiB, 10'000));
+  Client a(1, node.memory.span(), node.plan.segments, &node.sessions);
+  for (uint64_t i = 0; i < 12 * 16; ++i) ASSERT_TRUE(node.Put(i, 1, 900).ok());
+  node.tier->Maintain(kNow, 0);
+  std::vector<LocalView> views;
+  bool over_grant = false;
+  for (uint64_t i = 0; i < 12 * 16 && !over_grant; ++i)
+    views.push_back(a->View(OidOf(i), 1, &over_grant));
+  EXPECT_TRUE(over_grant);
+  EXPECT_EQ(node.sessions.PinnedSegments(1), 4u);
+  {
+    // A second session gets its share only as the first one lets go of it.
+    Client b(2, node.memory.span(), node.plan.segments, &node.sessions);
+    node.tier->Maintain(kNow, 0);
+    EXPECT_FALSE(b->View(OidOf(150), 1, &over_grant));
+    EXPECT_TRUE(over_grant);
+    EXPECT_TRUE(b->Pin(OidOf(150), 1));
+    views.clear();
+    node.tier->Maintain(kNow, 0);
+    EXPECT_TRUE(b->View(OidOf(150), 1, &over_grant));
+  }
+  node.tier->Maintain(kNow, 0);
+  node.tier->Maintain(kNow, 0);
+  for (uint64_t i = 0; i < 3 * 16; ++i) views.push_back(a->View(OidOf(i), 1, &over_grant));
+  EXPECT_FALSE(over_grant);
+}
+
+TEST(MemoryTier, ARestartForgetsRecordsButNotViews) {
+  Node node(SmallOptions(16, 16 * kKiB, 10'000));
+  Client client(1, node.memory.span(), node.plan.segments, &node.sessions);
+  for (uint64_t i = 0; i < 100; ++i) ASSERT_TRUE(node.Put(i, 1, 1000).ok());
+  LocalView view = client->Pin(OidOf(50), 1);
+  ASSERT_TRUE(view);
+  node.options.incarnation = 78;
+  node.tier =
+      std::make_unique<MemoryTier>(node.memory.span(), node.plan, node.options, &node.sessions);
+  EXPECT_EQ(client->incarnation(), 78u);
+  EXPECT_FALSE(node.Has(50));
+  EXPECT_EQ(node.tier->Stats().waiting_segments, 1u);
+  EXPECT_EQ(node.tier->Stats().free_segments, node.plan.segments - 1);
+  for (uint64_t i = 1000; i < 3000; ++i) ASSERT_TRUE(node.Put(i, 1, 1000).ok());
+  EXPECT_TRUE(IsRight(50, 1, view.payload()));
+  view.Release();
+  node.tier->Maintain(kNow, 0);
+  EXPECT_EQ(node.tier->Stats().waiting_segments, 0u);
+}
+
+TEST(MemoryTier, SaysWhenReadersPinEverything) {
+  Node node(SmallOptions(8, 16 * kKiB, 10'000));
+  Client client(1, node.memory.span(), node.plan.segments, &node.sessions);
+  // A client that writes nonsense into its session.
+  std::memset(client.session().data() + shm::PinsOffset(), 0xff,
+              shm::SessionBytes(node.plan.segments) - shm::PinsOffset());
+  Status status;
+  for (uint64_t i = 0; i < 1000 && status.ok(); ++i) status = node.Put(i, 1, 1000);
+  EXPECT_EQ(status.code(), Code::kNoSpace);
+  EXPECT_NE(status.message().find("readers pin"), std::string::npos) << status.message();
+  node.sessions.Detach(1);
+  EXPECT_TRUE(node.Put(5000, 1, 1000).ok());
+  node.sessions.Attach(1, client.session());
+}
+
+TEST(MemoryTier, GarbageInMarksDoesNothing) {
+  Node node(SmallOptions(16, 16 * kKiB, 10'000));
+  Client client(1, node.memory.span(), node.plan.segments, &node.sessions);
+  for (uint64_t i = 0; i < 100; ++i) ASSERT_TRUE(node.Put(i, 1, 1000).ok());
+  Random random(7);
+  auto* header = reinterpret_cast<shm::SessionHeader*>(client.session().data());
+  auto* marks =
+      reinterpret_cast<shm::Mark*>(client.session().data() + shm::MarksOffset(node.plan.segments));
+  for (int round = 0; round < 20; ++round) {
+    for (uint32_t i = 0; i < shm::kMarkSlots; ++i) {
+      marks[i] = random.Chance(0.5) ? random.Next()
+                                    : shm::MakeEntry(0, static_cast<uint32_t>(random.Below(16)),
+                                                     random.Below(16 * kKiB));
+    }
+    header->mark_head.store(random.Next());
+    node.tier->Maintain(kNow, kMiB);
+  }
+  for (uint64_t i = 0; i < 100; ++i)
+    EXPECT_TRUE(IsRight(i, 1, node.tier->Find(OidOf(i), 1)->payload));
+}
+
+TEST(MemoryTier, AFullIndexDropsTheOldest) {
+  Node node(SmallOptions(64, 16 * kKiB, 100));
+  for (uint64_t i = 0; i < 2000; ++i) ASSERT_TRUE(node.Put(i, 1, 100).ok()) << i;
+  EXPECT_TRUE(node.Has(1999));
+  EXPECT_FALSE(node.Has(0));
+}
+
+TEST(MemoryTier, AFullIndexOfPromisesSaysSo) {
+  Node node(SmallOptions(64, 16 * kKiB, 100));
+  Status status;
+  for (uint64_t i = 0; i < 2000 && status.ok(); ++i) status = node.Put(i, 1, 100, kNow, kLater);
+  EXPECT_EQ(status.code(), Code::kNoSpace);
+  EXPECT_NE(status.message().find("index_objects"), std::string::npos);
+}
+
+TEST(MemoryTier, FindManyAgreesWithFind) {
+  Node node(SmallOptions(64, 64 * kKiB, 5'000));
+  for (uint64_t i = 0; i < 1500; ++i) ASSERT_TRUE(node.Put(i, 1 + i % 2, 500, kNow).ok());
+  for (uint64_t i = 0; i < 1500; i += 3) ASSERT_TRUE(node.tier->Hold(OidOf(i), 0));
+  std::vector<Oid> oids;
+  std::vector<VersionHash> versions;
+  for (uint64_t i = 0; i < 3000; ++i) {
+    oids.push_back(OidOf(i));
+    versions.push_back(i % 3);
+  }
+  Bitmap here(3000);
+  Bitmap held(3000);
+  node.tier->FindMany(oids, versions, &here, &held);
+  for (uint64_t i = 0; i < 3000; ++i) {
+    const bool expected = i < 1500 && (i % 3 == 0 || i % 3 == 1 + i % 2);
+    EXPECT_EQ(here.Get(i), expected) << i;
+    EXPECT_EQ(held.Get(i), expected && i % 3 == 0) << i;
+  }
+}
+
+TEST(MemoryTier, ForEachVisitsEveryLiveRecordOnce) {
+  Node node(SmallOptions(16, 16 * kKiB, 10'000));
+  for (uint64_t i = 0; i < 50; ++i) ASSERT_TRUE(node.Put(i, 1, 1000, kNow, kLater).ok());
+  for (uint64_t i = 0; i < 50; i += 2) {
+    ASSERT_TRUE(node.tier->Unhold(OidOf(i), 1));
+    EXPECT_TRUE(i % 4 != 0 || node.tier->Drop(OidOf(i), 1));
+  }
+  uint64_t live = 0;
+  uint64_t held = 0;
+  node.tier->ForEach([&](const RecordView& record, bool is_held) {
+    ++live;
+    held += is_held ? 1 : 0;
+    EXPECT_EQ(Hash64(record.payload), record.payload_hash);
+  });
+  EXPECT_EQ(live, 37u);
+  EXPECT_EQ(held, 25u);
+}
+
+TEST(PlanRegion, NamesWhatCannotWork) {
+  EXPECT_NE(PlanRegion({.memory_bytes = kMiB}).status().message().find("memory_bytes"),
+            std::string::npos);
+  EXPECT_NE(PlanRegion({.memory_bytes = kGiB, .segment_bytes = 1000})
+                .status()
+                .message()
+                .find("segment_bytes"),
+            std::string::npos);
+  EXPECT_NE(PlanRegion({.memory_bytes = kGiB, .segment_bytes = 4 * kKiB})
+                .status()
+                .message()
+                .find("65,535"),
+            std::string::npos);
+  EXPECT_NE(PlanRegion({.memory_bytes = kGiB, .index_objects = 1'000'000'000'000})
+                .status()
+                .message()
+                .find("index_objects"),
+            std::string::npos);
+}
+
+TEST(PlanRegion, StaysWithinItsMemoryForEverySize) {
+  for (uint64_t memory = 8 * kMiB; memory < 64 * kGiB; memory = memory * 5 / 4 + 12345) {
+    const Result<shm::RegionPlan> plan = PlanRegion({.memory_bytes = memory});
+    ASSERT_TRUE(plan.ok()) << memory << " " << plan.status().message();
+    EXPECT_LE(plan->region_bytes, memory);
+    EXPECT_GE(plan->region_bytes + 2 * plan->segment_bytes, memory);
+    EXPECT_EQ(plan->segment_offset % (2 * kMiB), 0u);
+    EXPECT_LE(plan->bucket_offset + plan->buckets * sizeof(shm::Bucket), plan->segment_offset);
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::store
