@@ -32,9 +32,9 @@ struct NodeOptions {
   NodeId node = 0;
   Incarnation incarnation = 0;  // random, not 0
   std::string cluster = "holdfast";
-  std::vector<Member> members;  // every node of the cluster, this one too; ids distinct
-  std::string bulk_endpoint;    // as told to others
-  std::string far_identity;     // as told to others, for people
+  std::vector<Member> members{};  // every node of the cluster, this one too; ids distinct
+  std::string bulk_endpoint{};    // as told to others
+  std::string far_identity{};     // as told to others, for people
 
   uint32_t max_loads = 256;                // far and peer reads under way
   uint64_t max_load_bytes = 256 * kMiB;    // their bytes

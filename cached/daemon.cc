@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/daemon.h"
+
+#include <sys/epoll.h>
+
+#include <csignal>
+#include <fstream>
+#include <random>
+#include <sstream>
+#include <utility>
+
+#include "cached/node.h"
+#include "io/bulk/bulk_client.h"
+#include "io/bulk/bulk_server.h"
+#include "io/far/far_client.h"
+#include "io/net/cluster_key.h"
+#include "io/net/event_loop.h"
+#include "io/net/zmq_network.h"
+#include "io/shm/attach_server.h"
+#include "io/shm/memory_limit.h"
+#include "io/shm/region_file.h"
+#include "io/shm/session_files.h"
+#include "wire/local_reader.h"
+
+namespace holdfast::cached {
+namespace {
+
+uint64_t RandomNumber() {
+  std::random_device entropy;
+  uint64_t number = (uint64_t{entropy()} << 32) | entropy();
+  return number == 0 ? 1 : number;
+}
+
+Result<std::optional<net::ClusterKey>> ReadClusterKey(const std::string& path) {
+  if (path.empty()) return std::optional<net::ClusterKey>();
+  std::ifstream in(path);
+  if (!in) return Status::NotFound("cluster_key_file: cannot read \"" + path + "\"");
+  std::ostringstream text;
+  text << in.rdbuf();
+  Result<net::ClusterKey> key = net::ParseClusterKey(text.str());
+  if (!key.ok()) return key.status().Annotate("cluster_key_file \"" + path + "\"");
+  return std::optional<net::ClusterKey>(*key);
+}
+
+}  // namespace
+
+// In the order of their making; destroyed from the last to the first, so threads that write into the region end before it.
+struct Daemon::Parts {
+  Log* log = nullptr;
+  DaemonConfig config;
+  std::unique_ptr<net::EventLoop> loop;
+  std::optional<net::ClusterKey> key;
+  shm::RegionPlan plan;
+  std::unique_ptr<shm::RegionFile> region;
+  std::unique_ptr<store::Sessions> sessions;
+  std::unique_ptr<shm::SessionFiles> session_files;
+  std::unique_ptr<store::MemoryTier> tier;
+  std::unique_ptr<shm::AttachServer> attach;
+  Buffer bulk_session;  // the bulk server reads like a client, in a session of its own
+  std::unique_ptr<LocalReader> bulk_reader;
+  std::unique_ptr<far::FarClient> far;
+  std::unique_ptr<bulk::BulkClient> bulk_client;
+  std::unique_ptr<net::ZmqNetwork> network;
+  std::unique_ptr<Random> random;
+  std::unique_ptr<Node> node;
+  std::unique_ptr<bulk::BulkServer> bulk_server;
+
+  Status OpenMemory();
+  Status OpenBulkReader();
+  Status OpenNetwork();
+  Status OpenNode();
+  Status OpenBulkServer();
+  void EverySecond();
+  void OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done);
+};
+
+Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Daemon::~Daemon() {
+  if (parts_->session_files == nullptr || parts_->region == nullptr) return;
+  bool views_live = parts_->session_files->attached() > 0;
+  std::unique_ptr<shm::RegionFile> region = std::move(parts_->region);
+  parts_->bulk_server.reset();
+  parts_->node.reset();
+  parts_->network.reset();
+  parts_->far.reset();
+  parts_->bulk_client.reset();
+  parts_.reset();
+  if (!views_live) region->Remove();
+}
+
+Result<std::unique_ptr<Daemon>> Daemon::Open(DaemonConfig config, Log* log) {
+  auto parts = std::make_unique<Parts>();
+  parts->log = log;
+  parts->config = std::move(config);
+  parts->config.node.incarnation = RandomNumber();
+  parts->config.memory.node = parts->config.node.node;
+  parts->config.memory.incarnation = parts->config.node.incarnation;
+  Result<std::unique_ptr<net::EventLoop>> loop = net::EventLoop::Create();
+  if (!loop.ok()) return loop.status();
+  parts->loop = *std::move(loop);
+  // Before any other thread starts: they inherit the blocked signals.
+  HF_RETURN_IF_ERROR(
+      parts->loop->OnSignals({SIGTERM, SIGINT}, [p = parts.get()](int) { p->loop->Stop(); }));
+  Result<std::optional<net::ClusterKey>> key = ReadClusterKey(parts->config.cluster_key_file);
+  if (!key.ok()) return key.status();
+  parts->key = *key;
+  log->Info("node " + std::to_string(parts->config.node.node) + " of cluster \"" +
+            parts->config.node.cluster + "\", " +
+            std::to_string(parts->config.node.members.size()) + " members" +
+            (parts->key ? ", with a cluster key" : ", without a cluster key: loopback only"));
+  HF_RETURN_IF_ERROR(parts->OpenMemory());
+  HF_RETURN_IF_ERROR(parts->OpenBulkReader());
+  HF_RETURN_IF_ERROR(parts->OpenNetwork());
+  HF_RETURN_IF_ERROR(parts->OpenBulkServer());
+  HF_RETURN_IF_ERROR(parts->OpenNode());
+  return std::unique_ptr<Daemon>(new Daemon(std::move(parts)));
+}
+
+void Daemon::Run() {
+  parts_->log->Info("ready");
+  parts_->loop->Run();
+  parts_->log->Info("ending");
+}
+
+Status Daemon::Parts::OpenMemory() {
+  HF_RETURN_IF_ERROR(shm::CheckMemoryLimit(config.memory_limit, "memory.limit"));
+  Result<shm::RegionPlan> planned = store::PlanRegion(config.memory);
+  if (!planned.ok()) return planned.status();
+  plan = *planned;
+  Result<std::unique_ptr<shm::RegionFile>> file =
+      shm::RegionFile::Open({.directory = config.state_directory,
+                             .group = config.group,
+                             .plan = plan,
+                             .huge = config.huge_pages,
+                             .progress = {},
+                             .log = log});
+  if (!file.ok()) return file.status();
+  region = *std::move(file);
+  log->Info("memory: " + region->description() + ", " + std::to_string(plan.segments) +
+            " segments of " + FormatBytes(plan.segment_bytes));
+  sessions = std::make_unique<store::Sessions>(plan.segments);
+  Result<std::unique_ptr<shm::SessionFiles>> files = shm::SessionFiles::Open(
+      {.directory = region->session_directory(),
+       .segments = plan.segments,
+       .incarnation = config.node.incarnation,
+       .attach = [this](uint32_t id, ByteSpan memory) { sessions->Attach(id, memory); },
+       .detach = [this](uint32_t id) { sessions->Detach(id); },
+       .log = log});
+  if (!files.ok()) return files.status();
+  session_files = *std::move(files);
+  tier = std::make_unique<store::MemoryTier>(region->memory(), plan, config.memory, sessions.get());
+  Result<std::unique_ptr<shm::AttachServer>> server =
+      shm::AttachServer::Open({.path = region->attach_path(),
+                               .group = region->group(),
+                               .node = config.node.node,
+                               .incarnation = config.node.incarnation,
+                               .region_fd = region->read_only_fd(),
+                               .region_bytes = plan.region_bytes,
+                               .sessions = session_files.get(),
+                               .log = log});
+  if (!server.ok()) return server.status();
+  attach = *std::move(server);
+  HF_RETURN_IF_ERROR(
+      loop->Watch(attach->fd(), EPOLLIN, [this](uint32_t) { attach->OnReadable(loop->Now()); }));
+  EverySecond();
+  return {};
+}
+
+void Daemon::Parts::EverySecond() {
+  attach->OnTick(loop->Now());
+  session_files->Sweep(loop->Now());
+  loop->At(loop->Now() + 1s, [this] { EverySecond(); });
+}
+
+Status Daemon::Parts::OpenBulkReader() {
+  constexpr uint32_t kNumber = shm::kMaxSessions + 1;  // beyond those of clients
+  bulk_session = Buffer(shm::SessionBytes(plan.segments));
+  FormatSession(bulk_session.span(), kNumber, plan.segments, config.node.incarnation, 0);
+  sessions->Attach(kNumber, bulk_session.span());
+  Result<std::unique_ptr<LocalReader>> reader =
+      LocalReader::Open(region->memory(), bulk_session.span(), nullptr);
+  if (!reader.ok()) return reader.status();
+  bulk_reader = *std::move(reader);
+  return {};
+}
+
+Status Daemon::Parts::OpenNetwork() {
+  far::FarOptions far_options = config.far;
+  far_options.log = log;
+  Result<std::unique_ptr<far::FarClient>> client = far::FarClient::Open(
+      std::move(far_options), [this](std::function<void()> run) { loop->Post(std::move(run)); });
+  if (!client.ok()) return client.status();
+  far = *std::move(client);
+  bulk::BulkClientOptions bulk_options;
+  bulk_options.cluster = config.node.cluster;
+  if (key) bulk_options.token = net::BulkToken(*key);
+  bulk_client = std::make_unique<bulk::BulkClient>(bulk_options);
+  net::ZmqOptions zmq_options;
+  zmq_options.key = key;
+  Result<std::unique_ptr<net::ZmqNetwork>> opened = net::ZmqNetwork::Open(
+      loop.get(), zmq_options,
+      [this](std::string endpoint, BulkMode mode, std::vector<BulkItem> items, Time deadline,
+             std::function<void(size_t, BulkOutcome)> each) {
+        bulk_client->Read(endpoint, mode, std::move(items), deadline, std::move(each));
+      },
+      log);
+  if (!opened.ok()) return opened.status();
+  network = *std::move(opened);
+  Result<std::string> control = network->Listen(config.control_endpoint);
+  if (!control.ok()) return control.status();
+  log->Info("control: " + *control);
+  return {};
+}
+
+Status Daemon::Parts::OpenBulkServer() {
+  bulk::BulkServerOptions options;
+  options.endpoints = {config.bulk_endpoint, "unix:" + config.state_directory + "/bulk.sock"};
+  options.cluster = config.node.cluster;
+  options.threads = static_cast<uint32_t>(config.bulk_threads);
+  if (key) options.token = net::BulkToken(*key);
+  Result<std::unique_ptr<bulk::BulkServer>> server = bulk::BulkServer::Start(
+      options, bulk_reader.get(), region->read_only_fd(),
+      [this](bulk::ReadMiss miss, std::function<void(Status)> done) {
+        OnMiss(std::move(miss), std::move(done));
+      },
+      log);
+  if (!server.ok()) return server.status();
+  bulk_server = *std::move(server);
+  log->Info("bulk: " + bulk_server->endpoints().front());
+  config.node.bulk_endpoint =
+      config.advertise_bulk.empty() ? bulk_server->endpoints().front() : config.advertise_bulk;
+  return {};
+}
+
+// On the bulk server's threads; the node decides on its own.
+void Daemon::Parts::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
+  loop->Post([this, miss = std::move(miss), done = std::move(done)]() mutable {
+    node->OnMiss(std::move(miss), std::move(done));
+  });
+}
+
+Status Daemon::Parts::OpenNode() {
+  random = std::make_unique<Random>(RandomNumber());
+  Env env{.clock = loop.get(),
+          .network = network.get(),
+          .far = far.get(),
+          .random = random.get(),
+          .log = log};
+  node = std::make_unique<Node>(env, tier.get(), config.node);
+  node->Start();
+  return {};
+}
+
+}  // namespace holdfast::cached

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/daemon_config.h"
+
+#include <algorithm>
+#include <set>
+
+#include "io/far/aws_settings.h"
+#include "io/net/log_sink.h"
+
+namespace holdfast::cached {
+namespace {
+
+void ReadMembers(config::ConfigFile* file, DaemonConfig* config) {
+  std::set<NodeId> seen;
+  for (config::ConfigFile& element : file->Tables("node")) {
+    Member member;
+    uint64_t id = kNoNode;
+    element.Get("id", &id, 0, kNoNode - 1);
+    element.Get("control", &member.control_endpoint);
+    member.node = static_cast<NodeId>(id);
+    if (id == kNoNode)
+      element.Fail("id", "is missing; every [[node]] has an id and a control address");
+    if (member.control_endpoint.empty())
+      element.Fail("control", "is missing; as in \"tcp://10.0.0.1:7070\"");
+    if (!seen.insert(member.node).second) element.Fail("id", "stands twice; ids are distinct");
+    file->Join(element);
+    config->node.members.push_back(std::move(member));
+  }
+}
+
+void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
+  file->GetBytes("memory.limit", &config->memory_limit);
+  config->node.max_planning_bytes = std::min<uint64_t>(512 * kMiB, config->memory_limit / 8);
+  file->GetBytes("memory.planning", &config->node.max_planning_bytes);
+  file->GetBytes("memory.segment", &config->memory.segment_bytes);
+  file->Get("memory.index_objects", &config->memory.index_objects, 0, uint64_t{1} << 34);
+  std::string huge = "auto";
+  file->GetChoice("memory.huge_pages", &huge, {"auto", "on", "off"});
+  config->huge_pages = huge == "auto" ? shm::HugePages::kAuto
+                       : huge == "on" ? shm::HugePages::kOn
+                                      : shm::HugePages::kOff;
+  if (config->memory_limit < 2 * config->node.max_planning_bytes) {
+    file->Fail("memory.planning",
+               "must be at most half of memory.limit = " + FormatBytes(config->memory_limit));
+    return;
+  }
+  config->memory.memory_bytes = config->memory_limit - config->node.max_planning_bytes;
+  Result<shm::RegionPlan> plan = store::PlanRegion(config->memory);
+  if (!plan.ok()) file->Fail("memory.limit", plan.status().message());
+}
+
+void ReadLimits(config::ConfigFile* file, DaemonConfig* config) {
+  NodeOptions& node = config->node;
+  uint64_t loads = node.max_loads, jobs = node.max_jobs, share = node.job_share_percent;
+  file->Get("loads.max_active", &loads, 1, 65'536);
+  file->GetBytes("loads.max_bytes", &node.max_load_bytes);
+  file->GetBytes("loads.bytes_per_s", &node.far_bytes_per_s);
+  file->Get("loads.objects_per_s", &node.far_objects_per_s, 1, 1'000'000'000);
+  file->Get("limits.jobs", &jobs, 1, 1'000'000);
+  file->Get("limits.job_share_percent", &share, 1, 100);
+  file->GetDuration("limits.offer_ttl", &node.offer_ttl);
+  file->GetDuration("limits.max_hold", &node.max_hold);
+  node.max_loads = static_cast<uint32_t>(loads);
+  node.max_jobs = static_cast<uint32_t>(jobs);
+  node.job_share_percent = static_cast<uint32_t>(share);
+}
+
+void ReadFar(config::ConfigFile* file, DaemonConfig* config) {
+  far::FarOptions& far = config->far;
+  uint64_t connections = far.limits.max_connections;
+  file->Get("far.s3_endpoint", &far.s3.endpoint);
+  file->Get("far.region", &far.s3.region);
+  file->Get("far.virtual_hosted", &far.s3.virtual_hosted);
+  file->Get("far.ca_bundle", &far.ca_bundle);
+  file->Get("far.directory_roots", &far.directory_roots);
+  file->Get("far.max_connections", &connections, 1, 4'096);
+  far.limits.max_connections = static_cast<uint32_t>(connections);
+  far.limits.min_connections = std::min(far.limits.min_connections, far.limits.max_connections);
+  uint64_t gets = static_cast<uint64_t>(far.prices.per_1000_gets);
+  uint64_t lists = static_cast<uint64_t>(far.prices.per_1000_lists);
+  uint64_t gigabyte = static_cast<uint64_t>(far.prices.per_gb);
+  file->Get("far.micro_usd_per_1000_gets", &gets, 0, 1'000'000'000);
+  file->Get("far.micro_usd_per_1000_lists", &lists, 0, 1'000'000'000);
+  file->Get("far.micro_usd_per_gb", &gigabyte, 0, 1'000'000'000);
+  far.prices = {static_cast<MicroUsd>(gets), static_cast<MicroUsd>(lists),
+                static_cast<MicroUsd>(gigabyte)};
+  config->node.far_identity = far.s3.endpoint;
+}
+
+}  // namespace
+
+Result<DaemonConfig> ReadDaemonConfig(config::ConfigFile* file) {
+  DaemonConfig config;
+  uint64_t id = kNoNode;
+  file->Get("id", &id, 0, kNoNode - 1);
+  if (id == kNoNode)
+    file->Fail("id", "is missing; give this node's number among the [[node]] tables");
+  config.node.node = static_cast<NodeId>(id);
+  file->Get("cluster", &config.node.cluster);
+  file->Get("control", &config.control_endpoint);
+  file->Get("bulk", &config.bulk_endpoint);
+  file->Get("advertise_bulk", &config.advertise_bulk);
+  file->Get("bulk_threads", &config.bulk_threads, 1, 64);
+  file->Get("cluster_key_file", &config.cluster_key_file);
+  file->Get("group", &config.group);
+  config.state_directory = "/dev/shm/holdfast-" + config.node.cluster + "-" + std::to_string(id);
+  file->Get("state_directory", &config.state_directory);
+  std::string level = "info";
+  file->GetChoice("log_level", &level, {"debug", "info", "warn", "error"});
+  ReadMembers(file, &config);
+  ReadMemory(file, &config);
+  ReadLimits(file, &config);
+  ReadFar(file, &config);
+  HF_RETURN_IF_ERROR(file->Finish());
+  if (Result<LogLevel> parsed = net::ParseLogLevel(level); parsed.ok()) config.log_level = *parsed;
+  auto own = std::find_if(config.node.members.begin(), config.node.members.end(),
+                          [&](const Member& member) { return member.node == config.node.node; });
+  if (own == config.node.members.end()) {
+    config.node.members.push_back({config.node.node, config.control_endpoint});
+  }
+  HF_RETURN_IF_ERROR(far::ApplyAwsSettings(&config.far));
+  return config;
+}
+
+}  // namespace holdfast::cached

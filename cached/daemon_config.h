@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The configuration of the daemon; docs/operators.md has the table of keys.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "cached/node.h"
+#include "cached/store/memory_tier.h"
+#include "io/config/config_file.h"
+#include "io/far/far_options.h"
+#include "io/shm/region_file.h"
+
+namespace holdfast::cached {
+
+struct DaemonConfig {
+  NodeOptions node;                 // incarnation and endpoints are filled in as they become known
+  store::MemoryTierOptions memory;  // memory_bytes: the region, which is `limit` less `planning`
+  uint64_t memory_limit = 1 * kGiB;
+  std::string state_directory;
+  std::string group;
+  shm::HugePages huge_pages = shm::HugePages::kAuto;
+  std::string control_endpoint = "tcp://127.0.0.1:7070";
+  std::string bulk_endpoint = "tcp://127.0.0.1:7071";
+  std::string advertise_bulk;  // what others are told; empty: bulk_endpoint with its real port
+  std::string cluster_key_file;
+  uint64_t bulk_threads = 1;
+  far::FarOptions far;
+  LogLevel log_level = LogLevel::kInfo;
+};
+
+// kInvalid names the key; kDenied and kNotFound the file that cannot be read.
+Result<DaemonConfig> ReadDaemonConfig(config::ConfigFile* file);
+
+}  // namespace holdfast::cached
