@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A job's side of the protocol: the core of the client library, on one thread, through base/env.h alone.
+// A job's side of the protocol: the core of the client library, on one thread, through base/env.h alone. One job is one
+// user of its Network (it takes over OnMessage). None of the environment's callbacks may run after the job's destruction.
 //
 //   1. Greet     hello to every member; whoever has not answered by hello_timeout counts as away
 //   2. Call      offers by bitmap to each node that answered; manifests to those who lack them
@@ -23,6 +24,8 @@
 
 namespace holdfast::jobclient {
 
+class Flights;
+
 struct Member {
   NodeId node = kNoNode;
   std::string control_endpoint;
@@ -31,13 +34,17 @@ struct Member {
 struct JobOptions {
   std::string cluster = "holdfast";
   std::vector<Member> members;
-  NodeId reader = kNoNode;         // the node on this host; kNoNode: none, everything is read over the network
+  NodeId reader =
+      kNoNode;  // the node on this host; kNoNode: none, everything is read over the network
   Duration hold = std::chrono::hours(1);
-  Duration lease = 15s;            // heartbeats go out every lease / 5
+  Duration lease = 15s;  // heartbeats go out every lease / 5
   uint8_t priority = 100;
-  bool dry_run = false;            // plan only: nothing is reserved or confirmed
+  bool dry_run = false;  // plan only: nothing is reserved or confirmed
   // Pace of the reader, for need-by times: objects a second; 0: as fast as can be (order is all that counts).
   double objects_per_s = 0;
+  // Positions of the list in the order of the first reading, for need-by times; empty: the order of the list.
+  std::vector<uint32_t> read_order;
+  JobId job = 0;  // 0: a random one
 
   Duration hello_timeout = 1s;
   Duration bid_timeout = 5s;
@@ -48,21 +55,21 @@ struct JobOptions {
 
 // Who serves what, and what it will take; both as planned and, at the end, as it was.
 struct PlanReport {
-  uint64_t objects = 0;            // distinct
+  uint64_t objects = 0;  // distinct
   uint64_t bytes = 0;
-  uint64_t local_objects = 0;      // kept at the reader's own node
-  uint64_t kept_objects = 0;       // kept anywhere in the cluster, local ones included
+  uint64_t local_objects = 0;  // kept at the reader's own node
+  uint64_t kept_objects = 0;   // kept anywhere in the cluster, local ones included
   uint64_t kept_bytes = 0;
-  uint64_t load_objects = 0;       // to be loaded by nodes
+  uint64_t load_objects = 0;  // to be loaded by nodes
   uint64_t load_bytes = 0;
-  uint64_t far_objects = 0;        // that nobody can have: read far away by the job
+  uint64_t far_objects = 0;  // that nobody can have: read far away by the job
   uint64_t far_bytes = 0;
   uint64_t too_large_objects = 0;  // of those, larger than any node's segment
   Duration ready{};                // when the last load is due
   uint32_t calls = 0;
-  uint64_t bids = 0;               // bids received, all rounds
+  uint64_t bids = 0;  // bids received, all rounds
   uint64_t manifest_bytes_sent = 0;
-  Duration planned_in{};           // from the first call to the last acknowledgement
+  Duration planned_in{};  // from the first call to the last acknowledgement
   struct PerNode {
     NodeId node = kNoNode;
     bool answered = false;
@@ -71,7 +78,7 @@ struct PlanReport {
     uint64_t loads = 0;
     uint64_t bytes = 0;
   };
-  std::vector<PerNode> nodes;      // by node id
+  std::vector<PerNode> nodes;  // by node id
 };
 
 class Job {
@@ -85,10 +92,14 @@ class Job {
   // report says that everything is far. Once.
   void Plan(const ObjectList* list, std::function<void(Result<PlanReport>)> done);
 
+  JobId id() const;
+  NodeId reader() const;  // as in the options
+
   // After Plan. Index in the manifest of a position in the list.
   const planner::Manifest& manifest() const;
   uint32_t IndexOf(size_t position) const;
-  // The node that has promised object `index`; kNoNode: nobody. Changes as nodes are lost and won.
+  // The node that has promised object `index`; kNoNode: nobody. Changes as nodes are lost and won. This, IndexOf and
+  // manifest() may be called from any thread.
   NodeId NodeOf(uint32_t index) const;
   // Where reads go: the bulk endpoint of a node that is there; nullptr when it is away.
   const std::string* BulkEndpoint(NodeId node) const;
@@ -97,6 +108,8 @@ class Job {
   // The reader saw a node fail (a broken connection): it counts as away until it answers a heartbeat, and what it had
   // promised goes into another call.
   void NodeFailed(NodeId node);
+  // The node that had promised it does not have it: nobody has promised it any more.
+  void PromiseBroken(NodeId node, uint32_t index);
   // Objects that were read; another call does not ask for them again in a single pass. `Rewind` forgets it.
   void MarkRead(uint32_t index);
   void Rewind();
@@ -106,8 +119,12 @@ class Job {
   wire::Progress ClusterProgress() const;
   void OnProgress(std::function<void(const wire::Progress&)> observer);
 
-  // Step 7. Sends EndJob; nothing is awaited.
+  // Step 7. Sends EndJob; nothing is awaited, and nothing but reads that are under way goes on.
   void End();
+
+  // The reads of the job's readers that are under way. Their buffers are filled from outside until they land, so a job
+  // is destroyed only when there are none, or when the environment has ended them all.
+  Flights& flights();
 
  private:
   struct Parts;

@@ -15,19 +15,30 @@ namespace holdfast {
 class ObjectList {
  public:
   struct Item {
-    std::string_view uri;   // canonical once the list was planned; views live as long as the list is not changed
+    std::string_view
+        uri;  // canonical once the list was planned; views live as long as the list is not changed
     std::string_view etag;  // empty: not known
     uint64_t size = 0;      // meaningful when has_size
     bool has_size = false;
   };
 
-  // kInvalid for names over 4096 bytes or with a NUL or a newline, and beyond 4,000,000 items.
+  // kInvalid for names over 4096 bytes, ETags over 256, either with a NUL, a newline or a tab (list files use them),
+  // and beyond 4,000,000 items.
   Status Add(std::string_view uri);
   Status Add(std::string_view uri, uint64_t size, std::string_view etag);
-  size_t size() const { return ends_.size(); }
-  bool empty() const { return ends_.empty(); }
+  size_t size() const { return rows_.size(); }
+  bool empty() const { return rows_.empty(); }
   Item item(size_t position) const;
-  void SetVersion(size_t position, uint64_t size, std::string_view etag);
+  void SetVersion(size_t position, uint64_t size,
+                  std::string_view etag);  // the ETag has at most 256 bytes
+  // Starts to bring item(position) into the processor's cache: first where it is, then (a few items later) its text.
+  void PrefetchRow(size_t position) const { __builtin_prefetch(&rows_[position]); }
+  void PrefetchText(size_t position) const {
+    uint64_t begin = position == 0 ? 0 : rows_[position - 1].uri_end;
+    __builtin_prefetch(text_.data() + begin);
+    __builtin_prefetch(text_.data() + rows_[position].uri_end - 1);
+    __builtin_prefetch(etags_.data() + rows_[position].etag_begin);
+  }
 
   // A list file: one object per line, "URI" or "URI<TAB>SIZE<TAB>ETAG"; empty lines and lines that begin with # are
   // skipped. kInvalid names the line.
@@ -35,16 +46,18 @@ class ObjectList {
   std::string Format() const;
 
  private:
-  struct Ends {
+  struct Row {
     uint64_t uri_end;
     uint64_t etag_begin;
     uint64_t size;
     uint16_t etag_bytes;
     bool has_size;
   };
-  std::string text_;   // the names
+  Status Append(std::string_view uri);
+
+  std::string text_;  // the names
   std::string etags_;
-  std::vector<Ends> ends_;
+  std::vector<Row> rows_;
 };
 
 }  // namespace holdfast

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobclient/job.h"
+
+#include <utility>
+
+#include "jobclient/flights.h"
+#include "jobclient/job_list.h"
+#include "jobclient/leases.h"
+#include "jobclient/nodes.h"
+#include "jobclient/promises.h"
+#include "jobclient/search.h"
+#include "wire/codec.h"
+
+namespace holdfast::jobclient {
+namespace {
+
+constexpr Duration kFirstStayAway = 100ms;
+constexpr uint32_t kMaxDoublings = 8;
+
+JobId RandomId(Random* random) {
+  JobId id = 0;
+  while (id == 0) id = random->Next();
+  return id;
+}
+
+JobOptions WithId(JobOptions options, Random* random) {
+  if (options.job == 0) options.job = RandomId(random);
+  return options;
+}
+
+bool IsFinal(Code code) {
+  return code == Code::kNotFound || code == Code::kDenied || code == Code::kChanged ||
+         code == Code::kInvalid;
+}
+
+}  // namespace
+
+struct Job::Parts {
+  enum class State { kNew, kPreparing, kPlanning, kRunning, kEnded };
+
+  Parts(const Env& e, JobOptions o)
+      : env(e),
+        options(WithId(std::move(o), e.random)),
+        nodes(e, options),
+        leases(e, options, options.job, &nodes) {}
+
+  // Step 1, while the list is made ready.
+  void Greet(Time until);
+  void PrepareSlice();
+  void PlanIfReady();
+  void Planned();
+
+  // Messages, each to whom it concerns.
+  void Handle(PeerId from, Frames frames);
+  void On(Node& node, wire::HelloReply&& reply);
+  void On(Node& node, wire::Progress&& progress);
+  void On(Node& node, wire::NeedManifest&& need);
+  void On(Node& node, wire::Bids&& bids);
+  void On(Node& node, wire::Ack&& ack);
+  void On(Node& node, wire::ErrorReply&& error);
+  template <typename Other>
+  void On(Node&, Other&&) {}  // not for a job
+
+  // Step 6.
+  void Beat();
+  void Away(NodeId id);
+  void Lost(Node& node, const std::vector<wire::Loss>& losses);
+  PlanReport Report() const;
+
+  Env env;
+  JobOptions options;
+  State state = State::kNew;
+  Nodes nodes;
+  Leases leases;
+  Flights flights;
+  std::unique_ptr<JobList> list;
+  std::unique_ptr<Promises> promises;
+  std::unique_ptr<Search> search;
+  bool greeted = false;
+  bool prepared = false;
+  std::function<void(Result<PlanReport>)> done;
+  std::function<void(const wire::Progress&)> observer;
+};
+
+Job::Job(const Env& env, JobOptions options)
+    : parts_(std::make_unique<Parts>(env, std::move(options))) {
+  env.network->OnMessage([parts = parts_.get()](PeerId from, Frames frames) {
+    parts->Handle(from, std::move(frames));
+  });
+}
+
+Job::~Job() {
+  parts_->env.network->OnMessage([](PeerId, Frames) {});
+  for (const Node& node : parts_->nodes.all()) parts_->env.network->Disconnect(node.peer);
+}
+
+// --- Greet and plan --------------------------------------------------------------------------------------------------
+
+void Job::Plan(const ObjectList* list, std::function<void(Result<PlanReport>)> done) {
+  Parts& p = *parts_;
+  HF_CHECK(p.state == Parts::State::kNew);
+  p.state = Parts::State::kPreparing;
+  p.done = std::move(done);
+  p.list = std::make_unique<JobList>(list, std::move(p.options.read_order));
+  p.Greet(p.env.clock->Now() + p.options.hello_timeout);
+  p.env.clock->At(p.env.clock->Now(), [&p] { p.PrepareSlice(); });
+}
+
+void Job::Parts::Greet(Time until) {
+  if (state != State::kPreparing || greeted) return;
+  const Time now = env.clock->Now();
+  greeted = nodes.AllSettled() || now >= until;
+  if (greeted) return PlanIfReady();
+  for (const Node& node : nodes.all()) {
+    if (!node.here) nodes.SendHello(node, options.job);
+  }
+  env.clock->At(std::min(until, now + options.resend_after), [this, until] { Greet(until); });
+}
+
+void Job::Parts::PrepareSlice() {
+  if (state != State::kPreparing) return;
+  Result<bool> step = list->Step();
+  if (!step.ok()) {
+    state = State::kEnded;
+    return std::exchange(done, nullptr)(step.status());
+  }
+  prepared = *step;
+  if (prepared) return PlanIfReady();
+  env.clock->At(env.clock->Now(), [this] { PrepareSlice(); });
+}
+
+void Job::Parts::PlanIfReady() {
+  if (!prepared || !greeted || state != State::kPreparing) return;
+  state = State::kPlanning;
+  promises = std::make_unique<Promises>(&list->manifest());
+  search = std::make_unique<Search>(
+      env, &options, list.get(), &nodes, promises.get(),
+      Search::Hooks{[this](NodeId node) { Away(node); }, [this] { Planned(); }});
+  if (!options.dry_run) env.clock->At(env.clock->Now() + leases.period(), [this] { Beat(); });
+  search->Begin();
+}
+
+void Job::Parts::Planned() {
+  if (state != State::kPlanning) return;
+  state = State::kRunning;
+  std::exchange(done, nullptr)(Report());
+}
+
+// --- Messages --------------------------------------------------------------------------------------------------------
+
+void Job::Parts::Handle(PeerId from, Frames frames) {
+  Node* node = nodes.OfPeer(from);
+  if (node == nullptr || state == State::kNew || state == State::kEnded) return;
+  Result<wire::Message> message = wire::Decode(std::move(frames));
+  if (!message.ok()) {
+    env.log->Warn("node " + std::to_string(node->member.node) +
+                  " sent what is no message: " + message.status().ToString());
+    return;
+  }
+  std::visit([&](auto&& m) { On(*node, std::move(m)); }, std::move(*message));
+}
+
+void Job::Parts::On(Node& node, wire::HelloReply&& reply) {
+  const uint64_t free_bytes = reply.free_bytes;
+  const Nodes::Arrival arrival = nodes.TakeHello(node, std::move(reply));
+  if (arrival == Nodes::Arrival::kIgnored) return;
+  if (state == State::kPreparing) {
+    if (!greeted && nodes.AllSettled()) {
+      greeted = true;
+      PlanIfReady();
+    }
+    return;
+  }
+  if (!search->calling()) node.room_bytes = free_bytes;
+  if (arrival == Nodes::Arrival::kKnown) return;
+  if (arrival == Nodes::Arrival::kRestarted) {
+    promises->Suspend(node.member.node);
+    promises->Forget(node.member.node);
+    search->Out(node.member.node);
+  }
+  // What it holds for this job, if anything, its answer to a heartbeat says.
+  if (!options.dry_run) leases.SendHeartbeat(node);
+  search->Again();
+}
+
+void Job::Parts::On(Node& node, wire::Progress&& progress) {
+  const bool known = progress.known;
+  std::vector<wire::Loss> losses;
+  if (progress.incarnation != node.hello.incarnation) return nodes.SendHello(node, options.job);
+  if (promises == nullptr || !leases.Take(node, std::move(progress), &losses)) return;
+  nodes.TakeSignOfLife(node, node.hello.incarnation);
+  if (!node.here) return;  // a reader's failures keep it away for a while
+  if (known) {
+    if (promises->Resume(node.member.node) > 0) {
+      env.log->Info("node " + std::to_string(node.member.node) +
+                    " is back with what it had promised");
+    }
+  } else if (promises->HasAny(node.member.node)) {
+    env.log->Warn("node " + std::to_string(node.member.node) +
+                  " no longer knows this job; calling again");
+    promises->Suspend(node.member.node);
+    promises->Forget(node.member.node);
+    search->Again();
+  }
+  Lost(node, losses);
+  if (observer) observer(nodes.SumOfProgress());
+}
+
+void Job::Parts::On(Node& node, wire::NeedManifest&& need) {
+  if (search != nullptr && need.job == options.job) search->OnNeed(node.member.node, need);
+}
+
+void Job::Parts::On(Node& node, wire::Bids&& bids) {
+  if (search != nullptr && bids.job == options.job)
+    search->OnBids(node.member.node, std::move(bids));
+}
+
+void Job::Parts::On(Node& node, wire::Ack&& ack) {
+  if (search != nullptr && ack.job == options.job) search->OnAck(node.member.node, ack);
+}
+
+void Job::Parts::On(Node& node, wire::ErrorReply&& error) {
+  env.log->Warn("node " + std::to_string(node.member.node) + " refused a " + error.about + ": " +
+                error.status.ToString());
+  if (error.about == "Hello") {
+    node.refused = true;
+    if (state == State::kPreparing && !greeted && nodes.AllSettled()) {
+      greeted = true;
+      PlanIfReady();
+    }
+  } else if (search != nullptr && error.job == options.job) {
+    search->Out(node.member.node);
+  }
+}
+
+// --- Keep ------------------------------------------------------------------------------------------------------------
+
+void Job::Parts::Beat() {
+  if (state == State::kEnded) return;
+  for (NodeId node : leases.Beat()) Away(node);
+  env.clock->At(env.clock->Now() + leases.period(), [this] { Beat(); });
+}
+
+void Job::Parts::Away(NodeId id) {
+  Node* node = nodes.Find(id);
+  if (node == nullptr || !node->here) return;
+  env.log->Warn("node " + std::to_string(id) +
+                " does not answer; what it promised is asked for elsewhere");
+  node->here = false;
+  promises->Suspend(id);
+  search->Out(id);
+  search->Again();
+}
+
+void Job::Parts::Lost(Node& node, const std::vector<wire::Loss>& losses) {
+  for (const wire::Loss& loss : losses) {
+    if (loss.index >= list->manifest().size()) continue;
+    if (!promises->TakeAway(node.member.node, loss.index)) continue;
+    search->Lost(loss.index, IsFinal(loss.code));
+  }
+}
+
+void Job::NodeFailed(NodeId id) {
+  Parts& p = *parts_;
+  Node* node = p.nodes.Find(id);
+  if (node == nullptr || !node->here || p.state == Parts::State::kEnded) return;
+  const Time now = p.env.clock->Now();
+  // The first time its next answer brings it back; a node that goes on failing stays away for longer and longer.
+  if (now - node->away_until > p.options.lease) node->failures = 0;
+  const uint32_t doublings = std::min(node->failures, kMaxDoublings);
+  node->away_until = node->failures == 0 ? now : now + kFirstStayAway * (int64_t{1} << doublings);
+  ++node->failures;
+  p.Away(id);
+  p.env.clock->At(node->away_until, [&p, node] {
+    if (!node->here && p.state != Parts::State::kEnded) p.leases.SendHeartbeat(*node);
+  });
+}
+
+void Job::PromiseBroken(NodeId node, uint32_t index) {
+  if (parts_->promises->TakeAway(node, index)) parts_->search->Lost(index, false);
+}
+
+void Job::MarkRead(uint32_t index) { parts_->search->MarkRead(index); }
+void Job::Rewind() { parts_->search->Rewind(); }
+
+void Job::End() {
+  Parts& p = *parts_;
+  if (p.state == Parts::State::kEnded) return;
+  p.state = Parts::State::kEnded;
+  p.leases.SendEnd();
+  if (p.search != nullptr) p.search->Stop();
+}
+
+// --- Looking ---------------------------------------------------------------------------------------------------------
+
+JobId Job::id() const { return parts_->options.job; }
+NodeId Job::reader() const { return parts_->options.reader; }
+Flights& Job::flights() { return parts_->flights; }
+const planner::Manifest& Job::manifest() const { return parts_->list->manifest(); }
+uint32_t Job::IndexOf(size_t position) const { return parts_->list->IndexOf(position); }
+NodeId Job::NodeOf(uint32_t index) const { return parts_->promises->NodeOf(index); }
+wire::Progress Job::ClusterProgress() const { return parts_->nodes.SumOfProgress(); }
+PlanReport Job::Report() const { return parts_->Report(); }
+
+void Job::OnProgress(std::function<void(const wire::Progress&)> observer) {
+  parts_->observer = std::move(observer);
+}
+
+const std::string* Job::BulkEndpoint(NodeId id) const {
+  const Node* node = std::as_const(parts_->nodes).Find(id);
+  if (node == nullptr || !node->here || node->hello.bulk_endpoint.empty()) return nullptr;
+  return &node->hello.bulk_endpoint;
+}
+
+NodeId Job::FetcherOf(uint32_t index) const {
+  planner::Picks picks = parts_->search->placement().PicksOf(manifest().oid(index));
+  if (BulkEndpoint(picks.home) != nullptr) return picks.home;
+  return BulkEndpoint(picks.second) != nullptr ? picks.second : kNoNode;
+}
+
+PlanReport Job::Parts::Report() const {
+  PlanReport report;
+  for (const Node& node : nodes.all()) {
+    report.nodes.push_back({.node = node.member.node,
+                            .answered = node.hello.incarnation != 0,
+                            .incarnation = node.hello.incarnation,
+                            .keeps = 0,
+                            .loads = 0,
+                            .bytes = 0});
+  }
+  promises->CountInto(options.reader, &report);
+  search->CountInto(&report);
+  for (const Node& node : nodes.all()) {
+    if (!node.here || node.load_objects == 0) continue;
+    Duration due = node.rate.Finish(node.load_objects, node.load_bytes) + report.planned_in;
+    report.ready = std::max(report.ready, due);
+  }
+  return report;
+}
+
+}  // namespace holdfast::jobclient
