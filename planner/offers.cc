@@ -17,14 +17,14 @@ class Offering {
  public:
   Offering(const Manifest& manifest, const std::vector<NodeLoad>& nodes, const Bitmap& asked,
            uint32_t round, NodeId reader, RecordCost cost)
-      : manifest_(manifest), asked_(asked), first_round_(round <= 1), cost_(cost) {
+      : manifest_(manifest), asked_(asked), cost_(cost) {
     for (const NodeLoad& n : nodes) {
       if (position_.size() <= n.node) position_.resize(size_t{n.node} + 1, kNobody);
       position_[n.node] = offers_.size();
       offers_.push_back({n.node, Bitmap(asked.size()), Bitmap(asked.size()), 0});
       room_.push_back(n.spare_room_bytes);
     }
-    reader_ = first_round_ ? PositionOf(reader) : kNobody;
+    reader_ = round <= 1 ? PositionOf(reader) : kNobody;
   }
 
   // Objects are in the order of their OIDs, so those of one slot are neighbours and share their
@@ -73,7 +73,7 @@ class Offering {
         at_first |= uint64_t{1} << bit;
       } else if (second != kNobody && TakeRoom(second, bytes)) {
         at_second |= uint64_t{1} << bit;
-      } else if (first_round_) {
+      } else {
         at_first |= uint64_t{1} << bit;
       }
     }
@@ -94,7 +94,6 @@ class Offering {
 
   const Manifest& manifest_;
   const Bitmap& asked_;
-  bool first_round_;
   RecordCost cost_;
   std::vector<size_t> position_;  // by node id
   std::vector<Offer> offers_;
@@ -111,8 +110,12 @@ std::vector<Offer> OffersFor(const Manifest& manifest, const Placement& placemen
   Offering offering(manifest, nodes, asked, round, reader, cost);
   if (round <= 1) return offering.Run(placement);
   std::vector<NodeWeight> rooms;
-  for (const NodeLoad& n : nodes) rooms.push_back({n.node, n.spare_room_bytes});
-  return offering.Run(Placement(std::move(rooms)));
+  uint64_t room = 0;
+  for (const NodeLoad& n : nodes) {
+    rooms.push_back({n.node, n.spare_room_bytes});
+    room = std::max(room, n.spare_room_bytes);
+  }
+  return offering.Run(room == 0 ? placement : Placement(std::move(rooms)));
 }
 
 std::vector<NodeLoad> AfterOffers(std::vector<NodeLoad> nodes, const std::vector<Offer>& offers) {

@@ -24,20 +24,17 @@ struct Offer {
 
 // One Offer for each of `nodes`, in that order. Nodes are those that answer; their spare_room_bytes
 // is what each can take as far as the job knows: what its hello said, less what it acknowledged
-// since, and 0 once it has answered that it has no room.
+// since, and 0 once it has refused for want of room. `cost` is what an object takes of it.
 //
 // Every object of `asked` has two candidates:
 //  round 1    its picks by `placement` (home and second) that are in `nodes`;
-//  later      two picks weighted by the room that is known to be left, so what found no room at its
-//  home goes where
-//             room is. A node without room gets nothing; if no node has room, nobody gets an offer,
-//             and another call would be useless.
-// Both may offer, and so may `reader` in round 1 if it is one of `nodes` (kNoNode: nobody more).
-// The offer that reserves is the first candidate's that still has room after what was offered to it
-// before in this call; in round 1, if neither has, the home's, because what the job knows about
-// room may be old. So there are at most holders + 1 + d bids for an object.
-//
-// `cost` is what an object takes of that room.
+//  later      two picks weighted by the room that is known to be left, so that what found no room at
+//             its home goes where room is. If no node is known to have room, as in round 1: what the
+//             job knows may be old, and a node may have loaded the object for somebody else.
+// Both may offer, and so may `reader` in round 1 if it is one of `nodes` (kNoNode: nobody more). The
+// offer that reserves is that of the first candidate that has room left after what was offered to it
+// before in this call, else the first candidate's. So there are at most holders + 1 + d bids for an
+// object.
 std::vector<Offer> OffersFor(const Manifest& manifest, const Placement& placement,
                              const std::vector<NodeLoad>& nodes, const Bitmap& asked,
                              uint32_t round, NodeId reader,

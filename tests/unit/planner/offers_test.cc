@@ -143,13 +143,15 @@ TEST(Offers, ALaterCallGoesWhereRoomIsLeft) {
   EXPECT_GT(reserved, m.total_bytes() * 99 / 100);
 }
 
-TEST(Offers, WithoutRoomAnywhereALaterCallIsUseless) {
+TEST(Offers, WithoutRoomAnywhereALaterCallIsAsTheFirst) {
   Random random(35);
   Manifest m = RandomManifest(100, random);
   Cluster c(3, 0);
-  for (const Offer& o : OffersFor(m, c.placement, c.loads, Bitmap(100, true), 2, kNoNode)) {
-    EXPECT_TRUE(o.offer.None());
-    EXPECT_TRUE(o.home.None());
+  std::vector<Offer> first = OffersFor(m, c.placement, c.loads, Bitmap(100, true), 1, kNoNode);
+  std::vector<Offer> later = OffersFor(m, c.placement, c.loads, Bitmap(100, true), 2, kNoNode);
+  for (size_t n = 0; n < 3; ++n) {
+    EXPECT_EQ(first[n].offer, later[n].offer);
+    EXPECT_EQ(first[n].home, later[n].home);
   }
   EXPECT_TRUE(OffersFor(m, c.placement, {}, Bitmap(100, true), 1, kNoNode).empty());
 }
