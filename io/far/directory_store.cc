@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/far/directory_store.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <climits>
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/hash.h"
+#include "io/far/file_errors.h"
+
+namespace holdfast::far {
+namespace {
+
+constexpr size_t kReadAtOnce = 256 * 1024;  // hashed while it is in the cache
+constexpr size_t kPageEntries = 1000;
+constexpr size_t kMaxKeptWalks = 16;
+
+class File {
+ public:
+  explicit File(int fd) : fd_(fd) {}
+  ~File() { close(fd_); }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  int fd() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+std::string ETagOf(int64_t mtime_ns, uint64_t size) {
+  std::array<char, 64> text;
+  std::snprintf(text.data(), text.size(), "%llx-%llx", static_cast<unsigned long long>(mtime_ns),
+                static_cast<unsigned long long>(size));
+  return text.data();
+}
+
+FarInfo InfoOf(const struct stat& status) {
+  const auto size = static_cast<uint64_t>(status.st_size);
+  return {.size = size,
+          .etag = ETagOf(status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec, size)};
+}
+
+Result<FarInfo> InfoOf(const std::string& path, int fd) {
+  struct stat status {};
+  if (fstat(fd, &status) != 0) return FileError(path, errno);
+  if (S_ISDIR(status.st_mode)) {
+    return Status::Invalid(path + ": is a directory, not an object; list what is in it");
+  }
+  if (!S_ISREG(status.st_mode)) return Status::Invalid(path + ": is not a regular file");
+  return InfoOf(status);
+}
+
+// Fills `into` from `offset` on and hashes it.
+Status ReadAndHash(const std::string& path, int fd, uint64_t offset, ByteSpan into,
+                   uint64_t* hash) {
+  Hasher64 hasher;
+  for (size_t done = 0; done < into.size();) {
+    const size_t n = std::min(kReadAtOnce, into.size() - done);
+    const ssize_t got = pread(fd, into.data() + done, n, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return FileError(path, errno);
+    if (got == 0) return Status::Changed(path + ": became shorter while it was read");
+    const ByteSpan part = into.subspan(done, static_cast<size_t>(got));
+    done += part.size();
+    if (part.size() == into.size()) {
+      *hash = Hash64(part);
+      return Status();
+    }
+    hasher.Update(part);
+  }
+  *hash = hasher.Digest();
+  return Status();
+}
+
+std::string FileUri(const std::string& path) {
+  return ToCanonical(
+      {.scheme = FarScheme::kFile, .authority = "", .bucket = "", .path = path, .query = ""});
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DirectoryStore>> DirectoryStore::Open(const FarOptions& options,
+                                                             Outbox* outbox, Spending* spending) {
+  std::unique_ptr<DirectoryStore> store(new DirectoryStore(options, outbox, spending));
+  for (const std::string& root : options.directory_roots) {
+    std::array<char, PATH_MAX> resolved;
+    if (realpath(root.c_str(), resolved.data()) == nullptr) {
+      return FileError(root, errno).Annotate("a root of the directory far store");
+    }
+    std::string text = resolved.data();
+    if (text == "/") text.clear();
+    store->roots_.push_back(text);
+  }
+  for (uint32_t i = 0; i < std::max<uint32_t>(options.limits.directory_threads, 1); ++i) {
+    store->threads_.emplace_back([self = store.get()] { self->RunThread(); });
+  }
+  return store;
+}
+
+DirectoryStore::DirectoryStore(const FarOptions& options, Outbox* outbox, Spending* spending)
+    : options_(options), outbox_(outbox), spending_(spending) {}
+
+DirectoryStore::~DirectoryStore() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  arrived_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void DirectoryStore::Submit(Work work) {
+  calls_.fetch_add(1, std::memory_order_relaxed);
+  {
+    std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(work));
+  }
+  arrived_.notify_one();
+}
+
+void DirectoryStore::RunThread() {
+  std::vector<std::function<void()>> answers;
+  std::unique_lock lock(mutex_);
+  while (true) {
+    arrived_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+    if (stopping_) return;
+    const Work work = std::move(queue_.front());
+    queue_.pop_front();
+    lock.unlock();
+    answers.push_back(work());
+    calls_.fetch_sub(1, std::memory_order_relaxed);
+    outbox_->Add(answers);
+    lock.lock();
+  }
+}
+
+Status DirectoryStore::CheckDeadline(const std::string& path, Time deadline) const {
+  if (options_.now() < deadline) return Status();
+  return Status::Timeout(path + ": its deadline passed before it was read");
+}
+
+Status DirectoryStore::CheckRoots(const std::string& real_path) const {
+  if (roots_.empty()) return Status();
+  for (const std::string& root : roots_) {
+    const std::string_view rest =
+        std::string_view(real_path).substr(std::min(root.size(), real_path.size()));
+    if (real_path.starts_with(root) && (rest.empty() || rest.starts_with('/'))) return Status();
+  }
+  return Status::Denied(real_path +
+                        ": is not below a directory that may be read; see directory_roots");
+}
+
+// Not blocking, because a FIFO would wait for its writer.
+Result<int> DirectoryStore::OpenFile(const std::string& path) const {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (fd < 0) return FileError(path, errno);
+  if (roots_.empty()) return fd;
+  std::array<char, PATH_MAX> real;
+  const std::string link = "/proc/self/fd/" + std::to_string(fd);
+  const ssize_t n = readlink(link.c_str(), real.data(), real.size());
+  const Status allowed =
+      n < 0 ? FileError(path, errno) : CheckRoots(std::string(real.data(), static_cast<size_t>(n)));
+  if (allowed.ok()) return fd;
+  close(fd);
+  return allowed;
+}
+
+void DirectoryStore::Get(std::string path, FarGet get,
+                         std::function<void(Status, FarInfo, uint64_t)> done) {
+  Submit([this, path = std::move(path), get = std::move(get), done = std::move(done)] {
+    FarInfo info;
+    uint64_t hash = 0;
+    const Status status = Read(path, get, &info, &hash);
+    if (!status.ok()) spending_->CountError();
+    return [done, status, info, hash] { done(status, info, hash); };
+  });
+}
+
+Status DirectoryStore::Read(const std::string& path, const FarGet& get, FarInfo* info,
+                            uint64_t* hash) {
+  HF_RETURN_IF_ERROR(CheckDeadline(path, get.deadline));
+  spending_->CountRequest(Ask::Kind::kGet, false, false);
+  const Result<int> fd = OpenFile(path);
+  if (!fd.ok()) return fd.status();
+  const File file(*fd);
+  const Result<FarInfo> before = InfoOf(path, file.fd());
+  if (!before.ok()) return before.status();
+  if (!get.etag.empty() && before->etag != get.etag) {
+    return Status::Changed(path + ": is version " + before->etag + " now, " + get.etag +
+                           " was planned");
+  }
+  const bool fits = get.whole
+                        ? before->size == get.length
+                        : get.offset <= before->size && get.length <= before->size - get.offset;
+  if (!fits) {
+    return Status::Changed(path + ": has " + std::to_string(before->size) +
+                           " bytes, not those that were planned");
+  }
+  HF_RETURN_IF_ERROR(
+      ReadAndHash(path, file.fd(), get.whole ? 0 : get.offset, get.into.first(get.length), hash));
+  spending_->CountBytes(get.length, false);
+  const Result<FarInfo> after = InfoOf(path, file.fd());
+  if (!after.ok()) return after.status();
+  if (after->etag != before->etag) return Status::Changed(path + ": changed while it was read");
+  *info = *before;
+  return Status();
+}
+
+void DirectoryStore::Head(std::string path, Time deadline,
+                          std::function<void(Result<FarInfo>)> done) {
+  Submit([this, path = std::move(path), deadline, done = std::move(done)] {
+    Result<FarInfo> info = ReadInfo(path, deadline);
+    if (!info.ok()) spending_->CountError();
+    return [done, info = std::move(info)] { done(info); };
+  });
+}
+
+Result<FarInfo> DirectoryStore::ReadInfo(const std::string& path, Time deadline) {
+  HF_RETURN_IF_ERROR(CheckDeadline(path, deadline));
+  spending_->CountRequest(Ask::Kind::kHead, false, false);
+  const Result<int> fd = OpenFile(path);
+  if (!fd.ok()) return fd.status();
+  const File file(*fd);
+  return InfoOf(path, file.fd());
+}
+
+void DirectoryStore::List(std::string prefix, std::string token, bool delimited, Time deadline,
+                          std::function<void(Result<FarPage>)> done) {
+  Submit([this, prefix = std::move(prefix), token = std::move(token), delimited, deadline,
+          done = std::move(done)] {
+    Result<FarPage> page = ReadPage(prefix, token, delimited, deadline);
+    if (!page.ok()) spending_->CountError();
+    return [done, page = std::move(page)] { done(page); };
+  });
+}
+
+Result<FarPage> DirectoryStore::ReadPage(const std::string& prefix, const std::string& token,
+                                         bool delimited, Time deadline) {
+  HF_RETURN_IF_ERROR(CheckDeadline(prefix, deadline));
+  spending_->CountRequest(Ask::Kind::kList, false, false);
+  const std::string kind = prefix + '\0' + (delimited ? "d" : "") + '\0';
+  std::optional<KeptWalk> kept = TakeWalk(kind + token);
+  if (!kept) {
+    const auto report = [log = options_.log](const std::string& text) {
+      if (log != nullptr) log->Warn("not listed: " + text);
+    };
+    Result<DirectoryWalk> walk = DirectoryWalk::Begin(prefix, delimited, token, report);
+    if (!walk.ok()) return walk.status();
+    HF_RETURN_IF_ERROR(CheckRoots(walk->root()));
+    kept.emplace(KeptWalk{.key = "", .walk = std::move(*walk), .ahead = {}, .more = true});
+    kept->more = kept->walk.Next(&kept->ahead);
+  }
+  FarPage page;
+  std::string last;
+  while (kept->more && page.entries.size() + page.prefixes.size() < kPageEntries) {
+    const WalkedFile& file = kept->ahead;
+    if (file.is_prefix) {
+      page.prefixes.push_back(FileUri(file.path));
+    } else {
+      page.entries.push_back({FileUri(file.path), {file.size, ETagOf(file.mtime_ns, file.size)}});
+    }
+    last = file.path;
+    kept->more = kept->walk.Next(&kept->ahead);
+  }
+  if (kept->more) {
+    page.next = last;
+    kept->key = kind + last;
+    KeepWalk(std::move(*kept));
+  }
+  return page;
+}
+
+std::optional<DirectoryStore::KeptWalk> DirectoryStore::TakeWalk(const std::string& key) {
+  std::lock_guard lock(mutex_);
+  const auto it = std::find_if(walks_.begin(), walks_.end(),
+                               [&](const KeptWalk& walk) { return walk.key == key; });
+  if (it == walks_.end()) return std::nullopt;
+  std::optional<KeptWalk> walk = std::move(*it);
+  walks_.erase(it);
+  return walk;
+}
+
+void DirectoryStore::KeepWalk(KeptWalk walk) {
+  std::lock_guard lock(mutex_);
+  if (walks_.size() == kMaxKeptWalks) walks_.erase(walks_.begin());
+  walks_.push_back(std::move(walk));
+}
+
+}  // namespace holdfast::far

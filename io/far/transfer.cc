@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/far/transfer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+
+#include "base/hash.h"
+#include "io/far/s3_xml.h"
+
+namespace holdfast::far {
+namespace {
+
+constexpr long kReceiveBuffer = 128 * 1024;
+constexpr size_t kMaxRefusalText = 16 * 1024;
+constexpr size_t kMaxRefusalBody = 256 * 1024;  // longer ones cost more than a new connection
+constexpr size_t kMaxListingText = 16 * 1024 * 1024;
+constexpr long kMaxRedirects = 5;
+
+bool IsLoopback(const std::string& host) {
+  return host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]");
+}
+
+// Errors that another attempt meets again.
+std::optional<Status> FinalTransportError(CURLcode code, const std::string& text) {
+  switch (code) {
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+      return Status::Denied(text + "; if the store has its own authority, configure its CA bundle");
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_URL_MALFORMAT:
+    case CURLE_TOO_MANY_REDIRECTS:
+      return Status::Invalid(text);
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace
+
+Transfer::Transfer(CurlMulti& multi, const FarOptions& options, size_t slot)
+    : multi_(multi), options_(options), slot_(slot), easy_(curl_easy_init()) {
+  HF_CHECK(easy_ != nullptr);
+  multi_.Attach(easy_);
+  SetFixedOptions(options);
+}
+
+Transfer::~Transfer() {
+  if (call_ != nullptr) multi_.Remove(easy_);
+  curl_easy_cleanup(easy_);
+}
+
+Transfer* Transfer::Of(CURL* easy) {
+  char* self = nullptr;
+  curl_easy_getinfo(easy, CURLINFO_PRIVATE, &self);
+  return reinterpret_cast<Transfer*>(self);
+}
+
+void Transfer::SetFixedOptions(const FarOptions& options) {
+  curl_easy_setopt(easy_, CURLOPT_PRIVATE, reinterpret_cast<char*>(this));
+  curl_easy_setopt(easy_, CURLOPT_WRITEFUNCTION, OnBody);
+  curl_easy_setopt(easy_, CURLOPT_WRITEDATA, this);
+  curl_easy_setopt(easy_, CURLOPT_HEADERFUNCTION, OnHeader);
+  curl_easy_setopt(easy_, CURLOPT_HEADERDATA, this);
+  curl_easy_setopt(easy_, CURLOPT_ERRORBUFFER, error_.data());
+  curl_easy_setopt(easy_, CURLOPT_BUFFERSIZE, kReceiveBuffer);
+  curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(easy_, CURLOPT_PATH_AS_IS, 1L);
+  // HTTP/2 would put all transfers on one connection, which is slower than many.
+  curl_easy_setopt(easy_, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  curl_easy_setopt(easy_, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(easy_, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(easy_, CURLOPT_MAXREDIRS, kMaxRedirects);
+  curl_easy_setopt(easy_, CURLOPT_TCP_KEEPALIVE, 1L);
+  curl_easy_setopt(easy_, CURLOPT_CONNECTTIMEOUT_MS,
+                   static_cast<long>(std::max<int64_t>(options.timeouts.connect / 1ms, 1)));
+  if (!options.ca_bundle.empty()) {
+    curl_easy_setopt(easy_, CURLOPT_CAINFO, options.ca_bundle.c_str());
+    curl_easy_setopt(easy_, CURLOPT_CAPATH, nullptr);
+  }
+}
+
+void Transfer::Begin(HttpCall* call, HttpRequestMaker& maker, Time now) {
+  call_ = call;
+  began_ = window_began_ = now;
+  head_.Clear();
+  body_ = Body::kUnknown;
+  refused_.reset();
+  skip_ = filled_ = received_ = window_received_ = 0;
+  enough_ = false;
+  text_.clear();
+  error_[0] = '\0';
+
+  const HttpTarget target =
+      maker.TargetOf(call->name, call->kind == Ask::Kind::kList ? &call->list : nullptr);
+  maker.Headers(call->ask, target, time(nullptr), headers_);
+  header_list_.resize(headers_.size());
+  for (size_t i = 0; i < headers_.size(); ++i) {
+    header_list_[i].data = headers_[i].data();
+    header_list_[i].next = i + 1 < headers_.size() ? &header_list_[i + 1] : nullptr;
+  }
+  curl_easy_setopt(easy_, CURLOPT_HTTPHEADER, header_list_.data());
+  curl_easy_setopt(easy_, CURLOPT_URL, target.Url().c_str());
+  if (call->kind == Ask::Kind::kHead) {
+    curl_easy_setopt(easy_, CURLOPT_NOBODY, 1L);
+  } else {
+    curl_easy_setopt(easy_, CURLOPT_HTTPGET, 1L);
+  }
+  // A signature is for one host, so only plain HTTP follows redirects.
+  curl_easy_setopt(easy_, CURLOPT_FOLLOWLOCATION, call->ask.s3 ? 0L : 1L);
+  if (target.host != last_host_) {
+    const bool direct = IsLoopback(target.host);
+    const char* proxy = options_.proxy ? options_.proxy->c_str() : nullptr;
+    curl_easy_setopt(easy_, CURLOPT_PROXY, direct ? "" : proxy);
+    last_host_ = target.host;
+  }
+  multi_.Add(easy_);
+}
+
+bool Transfer::Stalled(Time now, Duration window, uint64_t least) {
+  if (now - window_began_ < window) return false;
+  const bool stalled = received_ - window_received_ < least;
+  window_began_ = now;
+  window_received_ = received_;
+  return stalled;
+}
+
+size_t Transfer::OnHeader(char* data, size_t, size_t size, void* self) {
+  static_cast<Transfer*>(self)->head_.AddLine({data, size});
+  return size;
+}
+
+size_t Transfer::OnBody(char* data, size_t, size_t size, void* self_pointer) {
+  auto* self = static_cast<Transfer*>(self_pointer);
+  const std::string_view bytes(data, size);
+  self->received_ += size;
+  if (self->body_ == Body::kUnknown) self->body_ = self->Classify();
+  bool go_on = !self->refused_;
+  if (go_on && self->body_ == Body::kObject) go_on = self->TakeObject(bytes);
+  if (go_on && self->body_ == Body::kListing) go_on = self->TakeText(bytes, kMaxListingText, true);
+  if (go_on && self->body_ == Body::kRefusal) {
+    go_on = self->TakeText(bytes, kMaxRefusalText, false) && self->received_ <= kMaxRefusalBody;
+  }
+  return go_on ? size : 0;
+}
+
+// The head is whole once the body begins.
+Transfer::Body Transfer::Classify() {
+  if (head_.status != 200 && head_.status != 206) return Body::kRefusal;
+  refused_ = JudgeHead(call_->ask, head_);
+  skip_ = BytesToSkip(call_->ask, head_);
+  return call_->kind == Ask::Kind::kList ? Body::kListing : Body::kObject;
+}
+
+bool Transfer::TakeObject(std::string_view data) {
+  const size_t skipped = std::min<uint64_t>(skip_, data.size());
+  skip_ -= skipped;
+  data.remove_prefix(skipped);
+  const uint64_t room = call_->get.length - filled_;
+  const size_t n = std::min<uint64_t>(room, data.size());
+  if (n > 0) std::memcpy(call_->get.into.data() + filled_, data.data(), n);
+  filled_ += n;
+  if (call_->get.whole) return n == data.size();  // longer than planned: received_ says so
+  enough_ = filled_ == call_->get.length && head_.status == 200;
+  return n == data.size() && !enough_;
+}
+
+bool Transfer::TakeText(std::string_view data, size_t limit, bool stop_at_limit) {
+  const size_t n = std::min(data.size(), limit - text_.size());
+  text_.append(data.substr(0, n));
+  return n == data.size() || !stop_at_limit;
+}
+
+Verdict Transfer::End(CURLcode code, HttpCall::Answer& answer) {
+  multi_.Remove(easy_);
+  Verdict verdict = Judge(code, answer);
+  call_ = nullptr;
+  return verdict;
+}
+
+void Transfer::Cancel() {
+  multi_.Remove(easy_);
+  call_ = nullptr;
+}
+
+Verdict Transfer::Judge(CURLcode code, HttpCall::Answer& answer) {
+  if (refused_) return *refused_;
+  const bool too_long = body_ == Body::kObject && received_ > filled_ && call_->get.whole;
+  const bool refusal_cut = body_ == Body::kRefusal && code == CURLE_WRITE_ERROR;
+  if (code != CURLE_OK && !enough_ && !too_long && !refusal_cut) return JudgeTransport(code);
+  if (head_.status != 200 && head_.status != 206) {
+    return JudgeRefusal(call_->ask, head_, text_);
+  }
+  if (body_ == Body::kUnknown) {  // no body came, so nobody has looked at the head
+    if (std::optional<Verdict> verdict = JudgeHead(call_->ask, head_); verdict) return *verdict;
+  }
+  if (call_->kind == Ask::Kind::kList) return JudgeListing(answer);
+  if (call_->kind == Ask::Kind::kHead) {
+    answer.info.size = *head_.content_length;
+    answer.info.etag = VersionOf(head_, answer.info.size);
+    return {};
+  }
+  const ByteView bytes = ByteView(call_->get.into).first(filled_);
+  Verdict verdict = JudgeBody(call_->ask, head_, bytes, received_);
+  if (!verdict.status.ok()) return verdict;
+  answer.info.size = ObjectSize(head_).value_or(call_->get.offset + filled_);
+  answer.info.etag = VersionOf(head_, answer.info.size);
+  // In one go at the end: the bytes are still in the cache, and hashing parts costs more than that saves.
+  answer.hash = Hash64(bytes);
+  return verdict;
+}
+
+Verdict Transfer::JudgeTransport(CURLcode code) const {
+  std::string text(call_->ask.uri);
+  text += ": ";
+  text += error_[0] != '\0' ? error_.data() : curl_easy_strerror(code);
+  if (code == CURLE_WRITE_ERROR && body_ == Body::kListing) {
+    return {Status::Corrupt(text + "; the listing is longer than 16 MiB")};
+  }
+  if (std::optional<Status> final_error = FinalTransportError(code, text); final_error) {
+    return {*final_error};
+  }
+  return {Status::Unavailable(text), Retry::kYes};
+}
+
+Verdict Transfer::JudgeListing(HttpCall::Answer& answer) {
+  const std::string prefix_text = std::string(call_->ask.uri) + ": ";
+  Result<Listing> listing = ParseListing(text_);
+  if (!listing.ok()) {
+    return {
+        Status::Corrupt(prefix_text + "the listing cannot be read: " + listing.status().message()),
+        Retry::kOnce};
+  }
+  FarName name = call_->name;
+  const auto uri_of = [&](const std::string& key) {
+    name.path = key;
+    return ToCanonical(name);
+  };
+  const auto belongs = [&](const std::string& key) {
+    return key.starts_with(call_->name.path) && key.find('\0') == std::string::npos;
+  };
+  for (ListedObject& object : listing->objects) {
+    if (!belongs(object.key)) {
+      return {Status::Corrupt(prefix_text + "the listing has a key that was not asked for")};
+    }
+    answer.page.entries.push_back({uri_of(object.key), {object.size, std::move(object.etag)}});
+  }
+  for (const std::string& prefix : listing->prefixes) {
+    if (!belongs(prefix)) {
+      return {Status::Corrupt(prefix_text + "the listing has a prefix that was not asked for")};
+    }
+    answer.page.prefixes.push_back(uri_of(prefix));
+  }
+  if (!listing->next_token.empty() && listing->next_token == call_->list.token) {
+    return {Status::Corrupt(prefix_text + "the listing does not move on")};
+  }
+  answer.page.next = std::move(listing->next_token);
+  return {};
+}
+
+}  // namespace holdfast::far

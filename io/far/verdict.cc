@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/far/verdict.h"
+
+#include <array>
+
+#include "io/far/s3_xml.h"
+
+namespace holdfast::far {
+namespace {
+
+constexpr int kOk = 200;
+constexpr int kPartial = 206;
+constexpr int kDeniedLow = 401;
+constexpr int kForbidden = 403;
+constexpr int kMissing = 404;
+constexpr int kPreconditionFailed = 412;
+constexpr int kRangeNotSatisfiable = 416;
+
+std::string Text(const Ask& ask, std::string_view what) {
+  return std::string(ask.uri).append(": ").append(what);
+}
+
+bool IsTransient(int status) {
+  return status == 408 || status == 425 || status == 429 || status == 500 || status == 502 ||
+         status == 503 || status == 504;
+}
+
+// `HTTP 403 AccessDenied ("...")`.
+std::string Answer(const ResponseHead& head, const std::optional<S3Error>& error) {
+  std::string text = "HTTP " + std::to_string(head.status);
+  if (error) {
+    text += " " + error->code;
+    if (!error->message.empty()) text += " (\"" + error->message + "\")";
+  }
+  return text;
+}
+
+// What to check when access is refused, by S3's error code.
+std::string Advice(const Ask& ask, std::string_view code) {
+  if (!ask.s3) return "check whether this server lets this machine read";
+  if (!ask.is_signed) {
+    return "no credentials were used; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile";
+  }
+  if (code == "InvalidAccessKeyId") return "check the access key";
+  if (code == "SignatureDoesNotMatch") {
+    return "check the secret key and the region, which is \"" + std::string(ask.region) + "\"";
+  }
+  if (code == "RequestTimeTooSkewed") return "check this machine's clock";
+  if (code == "ExpiredToken" || code == "InvalidToken" || code == "TokenRefreshRequired") {
+    return "renew the session token";
+  }
+  return "check the keys and what the bucket's policy allows them";
+}
+
+Verdict Missing(const Ask& ask, std::string_view code) {
+  const bool no_bucket = code == "NoSuchBucket" || (ask.kind == Ask::Kind::kList && ask.s3);
+  if (no_bucket) {
+    return {Status::NotFound(
+        Text(ask, "the bucket does not exist at this endpoint; check both names"))};
+  }
+  if (ask.s3 && ask.kind == Ask::Kind::kHead) {
+    return {Status::NotFound(Text(ask, "the object or its bucket does not exist"))};
+  }
+  return {Status::NotFound(Text(ask, "the object does not exist"))};
+}
+
+Verdict Redirected(const Ask& ask, const ResponseHead& head, const std::string& answer) {
+  std::string text = answer + "; the bucket belongs to another endpoint or region";
+  if (!head.bucket_region.empty()) text += " (\"" + head.bucket_region + "\")";
+  return {Status::Invalid(Text(ask, text + "; configure that one"))};
+}
+
+Verdict Changed(const Ask& ask, std::string_view what) {
+  return {Status::Changed(Text(ask, what))};
+}
+Verdict Wrong(const Ask& ask, std::string_view what) {
+  return {Status::Corrupt(Text(ask, what)), Retry::kOnce};
+}
+
+// A size that is not the planned one is another version, unless the store says by the ETag that it
+// is the same one: then the answer contradicts itself, and the next one may not.
+Verdict WrongSize(const Ask& ask, const ResponseHead& head, uint64_t size) {
+  Verdict verdict = Changed(ask, "has " + std::to_string(size) + " bytes, " +
+                                     std::to_string(ask.length) + " were planned");
+  if (!ask.etag.empty() && head.etag == ask.etag) verdict.retry = Retry::kOnce;
+  return verdict;
+}
+
+std::optional<Verdict> JudgeVersion(const Ask& ask, const ResponseHead& head, uint64_t size) {
+  if (ask.etag.empty()) return std::nullopt;
+  const std::string version = VersionOf(head, size);
+  if (version == ask.etag) return std::nullopt;
+  return Changed(ask, "is version " + version + " now, " + std::string(ask.etag) + " was planned");
+}
+
+std::optional<Verdict> JudgePartial(const Ask& ask, const ResponseHead& head) {
+  if (ask.whole) return Wrong(ask, "the whole object was asked for, the store sent a part");
+  if (!head.content_range) return Wrong(ask, "a part came without a valid Content-Range");
+  const ContentRange& range = *head.content_range;
+  const uint64_t wanted_last = ask.offset + ask.length - 1;
+  const bool object_ends = range.total && *range.total <= wanted_last;
+  if (range.first == ask.offset && object_ends && range.last + 1 == *range.total) {
+    return Changed(ask, "has only " + std::to_string(*range.total) + " bytes now");
+  }
+  if (range.first != ask.offset || range.last != wanted_last || object_ends) {
+    return Wrong(ask, "bytes " + std::to_string(ask.offset) + "-" + std::to_string(wanted_last) +
+                          " were asked for, the store sent " + std::to_string(range.first) + "-" +
+                          std::to_string(range.last));
+  }
+  if (head.content_length && *head.content_length != ask.length) {
+    return Wrong(ask, "Content-Length and Content-Range contradict each other");
+  }
+  if (!range.total && head.etag.empty() && !ask.etag.empty()) {
+    return Wrong(ask, "a part came without anything that tells its version");
+  }
+  return JudgeVersion(ask, head, range.total.value_or(0));
+}
+
+std::optional<Verdict> JudgeWhole(const Ask& ask, const ResponseHead& head) {
+  if (!head.content_length && !ask.whole) {
+    return Verdict{Status::Invalid(Text(ask, "the server sends no ranges and says no length"))};
+  }
+  if (!head.content_length) return std::nullopt;  // chunked: the end tells
+  const uint64_t size = *head.content_length;
+  if (std::optional<Verdict> verdict = JudgeVersion(ask, head, size); verdict) return verdict;
+  if (ask.whole && size != ask.length) return WrongSize(ask, head, size);
+  if (!ask.whole && size < ask.offset + ask.length) {
+    return Changed(ask, "has only " + std::to_string(size) + " bytes now");
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Verdict> JudgeHead(const Ask& ask, const ResponseHead& head) {
+  if (head.status == kPartial && ask.kind == Ask::Kind::kGet) return JudgePartial(ask, head);
+  if (head.status != kOk) return JudgeRefusal(ask, head, "");
+  if (ask.kind == Ask::Kind::kGet) return JudgeWhole(ask, head);
+  if (ask.kind == Ask::Kind::kHead && !head.content_length) {
+    return Verdict{Status::Invalid(Text(ask, "the server does not say how long it is"))};
+  }
+  return std::nullopt;
+}
+
+Verdict JudgeRefusal(const Ask& ask, const ResponseHead& head, std::string_view body) {
+  const std::optional<S3Error> error = ask.s3 ? ParseError(body) : std::nullopt;
+  const std::string code = error ? error->code : "";
+  const std::string answer = Answer(head, error);
+  const int status = head.status;
+  if (status == kPreconditionFailed) return Changed(ask, "changed since it was planned");
+  if (status == kRangeNotSatisfiable) {
+    return Changed(ask, "has fewer bytes than were planned");
+  }
+  if (status == kMissing) return Missing(ask, code);
+  if (status == kForbidden || status == kDeniedLow) {
+    return {Status::Denied(Text(ask, answer + "; " + Advice(ask, code)))};
+  }
+  if (IsTransient(status) || code == "RequestTimeout" || code == "SlowDown") {
+    return {Status::Unavailable(Text(ask, answer)), Retry::kYes, status == 503 || status == 429};
+  }
+  if (code == "AuthorizationHeaderMalformed" || code == "ExpiredToken" || code == "InvalidToken") {
+    return {Status::Denied(Text(ask, answer + "; " + Advice(ask, code)))};
+  }
+  if (status >= 300 && status < 400 && ask.s3) return Redirected(ask, head, answer);
+  if (status >= 400 && status < 500) return {Status::Invalid(Text(ask, answer))};
+  return {Status::Unavailable(Text(ask, answer)), Retry::kOnce};
+}
+
+Verdict JudgeBody(const Ask& ask, const ResponseHead& head, ByteView bytes, uint64_t received) {
+  if (head.status == kOk && ask.whole) {
+    if (std::optional<Verdict> verdict = JudgeVersion(ask, head, received); verdict) {
+      return std::move(*verdict);
+    }
+    if (received != ask.length) return WrongSize(ask, head, received);
+  }
+  if (bytes.size() != ask.length) return Changed(ask, "has fewer bytes than were planned");
+  if (head.status != kOk || !ask.whole) return {};  // checksums are of whole objects
+  for (const GivenChecksum& given : head.checksums) {
+    if (ChecksumBase64(given.kind, bytes) != given.base64) {
+      return Wrong(ask, "the bytes do not have the " + std::string(ChecksumName(given.kind)) +
+                            " that the store gives");
+    }
+  }
+  return {};
+}
+
+uint64_t BytesToSkip(const Ask& ask, const ResponseHead& head) {
+  return head.status == kOk && !ask.whole ? ask.offset : 0;
+}
+
+std::optional<uint64_t> ObjectSize(const ResponseHead& head) {
+  if (head.content_range) return head.content_range->total;
+  return head.content_length;
+}
+
+}  // namespace holdfast::far
