@@ -99,7 +99,8 @@ void ClientLoop::Submit(const std::string& endpoint, BulkMode mode, std::vector<
   }
   deadlines_.insert({deadline, call->number});
   (*node)->queue.push_back(call.get());
-  calls_[call->number] = {.node = *node, .call = std::move(call)};
+  uint64_t number = call->number;
+  calls_[number] = {.node = *node, .call = std::move(call)};
   Serve(*node);
 }
 
