@@ -92,6 +92,11 @@ std::array<std::byte, kServerHelloBytes> Encode(const ServerHello& hello) {
   return bytes;
 }
 
+bool MayBeHello(ByteView bytes) {
+  size_t n = std::min(bytes.size(), sizeof(kHelloMagic));
+  return n == 0 || std::memcmp(bytes.data(), &kHelloMagic, n) == 0;
+}
+
 Result<ClientHello> DecodeClientHello(ByteView bytes) {
   if (bytes.size() != kClientHelloBytes ||
       LoadAs<uint64_t>(bytes.data() + client_hello::kMagic) != kHelloMagic) {

@@ -46,6 +46,9 @@ constexpr size_t kMaxBulkEtagBytes = 256;
 constexpr size_t kMaxTextBytes = 512;  // of a refusal or an error
 constexpr Duration kMaxPatience = std::chrono::hours(1);
 constexpr uint64_t kMaxObjectBytes = uint64_t{1} << 40;
+// Readers acknowledge soon what they took of bodies of this size and more; a node copies smaller
+// ones.
+constexpr uint64_t kMinAcknowledgedBytes = 4096;
 
 // Secret of the cluster, from the cluster key; all zero when none is configured.
 using Token = std::array<std::byte, 32>;
@@ -69,6 +72,8 @@ struct ServerHello {
 
 std::array<std::byte, kClientHelloBytes> Encode(const ClientHello& hello);
 std::array<std::byte, kServerHelloBytes> Encode(const ServerHello& hello);
+// Could a hello begin with these bytes, of any number? So that whoever speaks something else is told at once.
+bool MayBeHello(ByteView bytes);
 // `bytes` has exactly the fixed size. kCorrupt for what is no hello at all, kInvalid for another
 // version (both are named).
 Result<ClientHello> DecodeClientHello(ByteView bytes);
@@ -81,12 +86,12 @@ bool TokensEqual(const Token& a, const Token& b);
 
 // One object of a batch. `name` and `etag` point into the received batch.
 struct Want {
-  Oid oid;
+  Oid oid{};
   VersionHash version = 0;  // 0: whatever version is there
   uint64_t size = 0;        // where known, else 0
   uint64_t room = 0;  // a larger object is answered with kNoSpace and its size, without its bytes
-  std::string_view name;  // only with BulkMode::kFetch
-  std::string_view etag;
+  std::string_view name{};  // only with BulkMode::kFetch
+  std::string_view etag{};
 };
 
 constexpr size_t kBatchHeaderBytes = 40;

@@ -17,7 +17,7 @@
 namespace holdfast::bulk {
 
 struct BulkClientOptions {
-  std::string cluster;
+  std::string cluster{};
   Token token{};
   uint32_t connections_per_endpoint = 1;
   uint32_t window_items = 1024;           // asked for and not answered, per connection

@@ -24,9 +24,9 @@ namespace holdfast::bulk {
 
 struct BulkServerOptions {
   // "tcp://127.0.0.1:7071" (port 0: any), "tcp://[::1]:0", "unix:/run/holdfast/bulk.sock"
-  std::vector<std::string> endpoints;
-  std::string cluster;  // both sides' names must be equal
-  Token token{};        // all zero: no cluster key
+  std::vector<std::string> endpoints{};
+  std::string cluster{};  // both sides' names must be equal
+  Token token{};          // all zero: no cluster key
   uint32_t threads = 1;
   uint64_t sendfile_bytes = 32 * kKiB;  // records of this size and more go by sendfile
 

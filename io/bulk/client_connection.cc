@@ -161,7 +161,6 @@ Status ClientConnection::Receive(Time now) {
 }
 
 Status ClientConnection::OnHello() {
-  if (phase_ == Phase::kOpen) return Violation("a second hello");
   const ServerHello& hello = reader_.server_hello();
   if (hello.code != Code::kOk) {
     return {hello.code, endpoint_.text + " refuses: " + std::string(reader_.text())};

@@ -63,8 +63,9 @@ bool ServerConnection::TakeInput(Time now) {
       return true;
     }
     if (phase_ == Phase::kHello) {
-      if (rest.size() < kClientHelloBytes) return true;
-      if (!TakeHello()) continue;
+      bool whole = rest.size() >= kClientHelloBytes;
+      if (!whole && MayBeHello(rest)) return true;
+      if (!TakeHello(rest.first(std::min(rest.size(), kClientHelloBytes)))) continue;
       in_begin_ += kClientHelloBytes;
       continue;
     }
@@ -81,8 +82,8 @@ bool ServerConnection::TakeInput(Time now) {
 }
 
 // False when the reader is refused.
-bool ServerConnection::TakeHello() {
-  auto hello = DecodeClientHello({in_.data() + in_begin_, kClientHelloBytes});
+bool ServerConnection::TakeHello(ByteView bytes) {
+  auto hello = DecodeClientHello(bytes);
   Status refusal = hello.status();
   if (hello.ok() && hello->cluster_hash != shared_->cluster_hash) {
     refusal = Status::Denied("this node belongs to another cluster than the reader; its own is '" +

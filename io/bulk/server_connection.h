@@ -90,7 +90,7 @@ class ServerConnection {
   };
 
   bool TakeInput(Time now);
-  bool TakeHello();
+  bool TakeHello(ByteView bytes);
   bool TakeBatch(ByteView bytes, Time now);
   void Refuse(const Status& why);
   bool Serve(Time now);
