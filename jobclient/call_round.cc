@@ -99,9 +99,7 @@ bool CallRound::OfferEverything() {
   std::vector<planner::Offer> offers =
       planner::OffersFor(context_->list->manifest(), *context_->placement, loads, task_.asked,
                          task_.round, context_->options->reader, Cost());
-  const bool any = std::any_of(offers.begin(), offers.end(),
-                               [](const planner::Offer& o) { return !o.offer.None(); });
-  if (offers.empty() || (!any && !task_.even_without_room)) return false;
+  if (offers.empty()) return false;
   settler_ = std::make_unique<planner::Settler>(
       &context_->list->manifest(), context_->placement, context_->options->reader,
       planner::AfterOffers(std::move(loads), offers), Cost());
@@ -337,6 +335,7 @@ void CallRound::OnAck(NodeId node, const wire::Ack& ack) {
     }
     called->no_room = called->no_room || ack.why == wire::Refusal::kNoRoom;
   }
+  outcome_.promised += part.keep.Count() + part.load.Count();
   context_->promises->Give(node, ack.first, part.keep, part.load);
   context_->nodes->Find(node)->rate = ack.rate;
   CountLoads(*called, number, part.load);

@@ -49,7 +49,8 @@ class CallRound {
     Bitmap remaining;  // asked for, and nobody promised it
     uint64_t bids = 0;
     uint64_t manifest_bytes_sent = 0;
-    bool sent = false;     // somebody was asked
+    bool sent = false;      // somebody was asked
+    uint64_t promised = 0;  // objects
     bool refused = false;  // something that was bid for is not promised: another call may find more
   };
   using Step = void (CallRound::*)();
@@ -61,8 +62,6 @@ class CallRound {
     uint32_t round = 1;  // counts those of one search for what remains
     Bitmap asked;        // over the manifest
     uint32_t read = 0;   // objects read so far
-    bool even_without_room =
-        true;  // ask also when nobody can offer a load: somebody may have the objects
   };
 
   // `done` is called once, at the end of a step; the call may be destroyed only after that step.

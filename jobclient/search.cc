@@ -58,7 +58,7 @@ void Search::Start() {
   placement_ = planner::Placement(nodes_->Weights());
   Bitmap wanted = Wanted();
   if (wanted.None() || !nodes_->AnyHere()) return Finish();
-  StartRound(std::move(wanted), true);
+  StartRound(std::move(wanted));
 }
 
 Bitmap Search::Wanted() const {
@@ -80,7 +80,7 @@ Bitmap Search::TooLarge() const {
   return too_large;
 }
 
-void Search::StartRound(Bitmap asked, bool even_without_room) {
+void Search::StartRound(Bitmap asked) {
   const uint32_t call = ++call_;
   ++round_number_;
   auto later = [this, call](Time when, CallRound::Step step) {
@@ -91,13 +91,11 @@ void Search::StartRound(Bitmap asked, bool even_without_room) {
   auto done = [this, call] {
     env_.clock->At(env_.clock->Now(), [this, call] { FinishRound(call); });
   };
-  round_ = std::make_unique<CallRound>(&context_,
-                                       CallRound::Task{.call = call,
-                                                       .round = round_number_,
-                                                       .asked = std::move(asked),
-                                                       .read = read_count_,
-                                                       .even_without_room = even_without_room},
-                                       std::move(later), std::move(done));
+  round_ = std::make_unique<CallRound>(
+      &context_,
+      CallRound::Task{
+          .call = call, .round = round_number_, .asked = std::move(asked), .read = read_count_},
+      std::move(later), std::move(done));
   round_->Start();
 }
 
@@ -108,10 +106,11 @@ void Search::FinishRound(uint32_t call) {
   calls_ += outcome.sent ? 1 : 0;
   bids_ += outcome.bids;
   manifest_bytes_ += outcome.manifest_bytes_sent;
-  const bool more = outcome.sent && !outcome.remaining.None() &&
-                    round_number_ < options_->max_rounds && !options_->dry_run && nodes_->AnyHere();
+  const bool changed = outcome.promised > 0 || outcome.refused;
+  const bool more = changed && !outcome.remaining.None() && round_number_ < options_->max_rounds &&
+                    !options_->dry_run && nodes_->AnyHere();
   if (!more) return Finish();
-  StartRound(std::move(outcome.remaining), outcome.refused);
+  StartRound(std::move(outcome.remaining));
 }
 
 void Search::Finish() {

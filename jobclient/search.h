@@ -3,7 +3,7 @@
 //
 //   1. Begin   the search of the plan: everything
 //   2. Round   one call (call_round.h)
-//   3. Settle up  what nobody promised goes into the next call, at most max_rounds, while somebody may have room for it
+//   3. Settle up  what nobody promised goes into the next call, at most max_rounds, until a call changes nothing
 //   4. Again   later, in the background: nodes were lost or won, promises broken. Searches take at most a tenth of the
 //              time, so that a cluster that comes and goes does not make a job call for ever
 #pragma once
@@ -53,7 +53,7 @@ class Search {
   Bitmap Wanted() const;
   Bitmap TooLarge() const;
   void Start();
-  void StartRound(Bitmap asked, bool even_without_room);
+  void StartRound(Bitmap asked);
   void FinishRound(uint32_t call);
   void Finish();
 
