@@ -24,6 +24,7 @@ Result<std::unique_ptr<ZapHandler>> ZapHandler::Start(EventLoop* loop, void* con
   std::unique_ptr<ZapHandler> handler(new ZapHandler(loop, std::move(*socket), client_key));
   HF_RETURN_IF_ERROR(loop->Watch(handler->socket_.Fd(), EPOLLIN,
                                  [h = handler.get()](uint32_t) { h->AnswerAll(); }));
+  handler->AnswerAll();  // from here on the descriptor tells
   return handler;
 }
 
@@ -38,7 +39,6 @@ void ZapHandler::AnswerAll() {
     ZmqSocket::Received got = socket_.Receive(&request, kRequestFrames);
     if (got == ZmqSocket::Received::kNothing) return;
     bool allowed = got == ZmqSocket::Received::kMessage && Allowed(request);
-    if (!allowed) ++refused_;
     std::string_view id =
         request.size() > kRequestId ? AsText(request[kRequestId].view()) : std::string_view();
     // version, request id, status, text, user, metadata

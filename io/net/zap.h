@@ -21,8 +21,6 @@ class ZapHandler {
   ~ZapHandler();
   ZapHandler(const ZapHandler&) = delete;
 
-  uint64_t refused() const { return refused_; }
-
  private:
   ZapHandler(EventLoop* loop, ZmqSocket socket, std::array<std::byte, 32> client_key);
   void AnswerAll();
@@ -31,7 +29,6 @@ class ZapHandler {
   EventLoop* loop_;
   ZmqSocket socket_;
   std::array<std::byte, 32> client_key_;
-  uint64_t refused_ = 0;
 };
 
 }  // namespace holdfast::net

@@ -11,6 +11,7 @@
 
 #include "io/net/endpoint.h"
 #include "io/net/zap.h"
+#include "io/net/zmq_monitor.h"
 #include "io/net/zmq_socket.h"
 
 namespace holdfast::net {
@@ -40,10 +41,11 @@ struct ZmqNetwork::Impl {
   struct Source {
     explicit Source(ZmqSocket s) : socket(std::move(s)) {}
     ZmqSocket socket;
+    std::unique_ptr<ZmqMonitor> monitor;  // ends before the socket
     bool drain_planned = false;
   };
   struct Outbound {
-    std::string endpoint;
+    explicit Outbound(ZmqSocket s) : source(std::move(s)) {}
     Source source;
     std::shared_ptr<ByteGauge> queued = std::make_shared<ByteGauge>(0);
   };
@@ -77,7 +79,8 @@ struct ZmqNetwork::Impl {
   ~Impl();
 
   Result<ZmqSocket> NewSocket(int type);
-  Status OpenRouter();
+  Status OpenRouter(const std::string& endpoint);
+  Status Open(Outbound* out, const std::string& endpoint, PeerId peer);
   Source* Find(PeerId peer);
   PeerId PeerOf(std::string_view identity);
   void Forget(PeerId peer);
@@ -141,7 +144,7 @@ Result<ZmqSocket> ZmqNetwork::Impl::NewSocket(int type) {
 
 // --- Those who connect to us ---
 
-Status ZmqNetwork::Impl::OpenRouter() {
+Status ZmqNetwork::Impl::OpenRouter(const std::string& endpoint) {
   if (router) return {};
   Result<ZmqSocket> socket = NewSocket(ZMQ_ROUTER);
   if (!socket.ok()) return socket.status();
@@ -157,7 +160,13 @@ Status ZmqNetwork::Impl::OpenRouter() {
     socket->Set(ZMQ_CURVE_SERVER, 1);
     socket->Set(ZMQ_CURVE_SECRETKEY, KeyText(server_keys->secret));
   }
-  router = std::make_unique<Source>(std::move(*socket));
+  auto source = std::make_unique<Source>(std::move(*socket));
+  Result<std::unique_ptr<ZmqMonitor>> monitor =
+      ZmqMonitor::Start(loop, context, &source->socket, ZmqMonitor::Side::kServer, endpoint, log);
+  if (!monitor.ok()) return monitor.status();
+  source->monitor = std::move(*monitor);
+  router = std::move(source);
+  PlanDrain(kNoPeer, router.get());
   return loop->Watch(router->socket.Fd(), EPOLLIN, [this](uint32_t) { Drain(kNoPeer); });
 }
 
@@ -170,7 +179,7 @@ Result<std::string> ZmqNetwork::Listen(const std::string& endpoint) {
         " needs a cluster key, because others than this machine could connect: set "
         "one, or listen on tcp://127.0.0.1:PORT");
   }
-  HF_RETURN_IF_ERROR(impl_->OpenRouter());
+  HF_RETURN_IF_ERROR(impl_->OpenRouter(endpoint));
   int error = impl_->router->socket.Bind(endpoint);
   if (error == EADDRINUSE) {
     return Status::Unavailable("cannot listen on " + endpoint +
@@ -231,20 +240,26 @@ PeerId ZmqNetwork::Connect(const std::string& endpoint) {
     socket->Set(ZMQ_CURVE_PUBLICKEY, KeyText(impl.client_keys->public_key));
     socket->Set(ZMQ_CURVE_SECRETKEY, KeyText(impl.client_keys->secret));
   }
-  Status watched;
-  if (int error = socket->Connect(endpoint); error != 0) {
-    watched = Status::Unavailable(zmq_strerror(error));
-  } else {
-    watched = impl.loop->Watch(socket->Fd(), EPOLLIN,
-                               [i = impl_.get(), peer](uint32_t) { i->Drain(peer); });
-  }
-  if (!watched.ok()) {
-    impl.log->Warn("no connection to " + endpoint + ": " + watched.message());
+  auto out = std::make_unique<Impl::Outbound>(std::move(*socket));
+  if (Status open = impl.Open(out.get(), endpoint, peer); !open.ok()) {
+    impl.log->Warn("no connection to " + endpoint + ": " + open.message());
     return peer;
   }
-  impl.outbound[peer] =
-      std::make_unique<Impl::Outbound>(endpoint, Impl::Source(std::move(*socket)));
+  impl.outbound[peer] = std::move(out);
   return peer;
+}
+
+Status ZmqNetwork::Impl::Open(Outbound* out, const std::string& endpoint, PeerId peer) {
+  Source& source = out->source;
+  Result<std::unique_ptr<ZmqMonitor>> monitor =
+      ZmqMonitor::Start(loop, context, &source.socket, ZmqMonitor::Side::kClient, endpoint, log);
+  if (!monitor.ok()) return monitor.status();
+  source.monitor = std::move(*monitor);
+  if (int error = source.socket.Connect(endpoint); error != 0) {
+    return Status::Unavailable(zmq_strerror(error));
+  }
+  PlanDrain(peer, &source);  // from then on the descriptor tells
+  return loop->Watch(source.socket.Fd(), EPOLLIN, [this, peer](uint32_t) { Drain(peer); });
 }
 
 void ZmqNetwork::Disconnect(PeerId peer) {
@@ -363,7 +378,7 @@ void ZmqNetwork::BulkRead(const std::string& bulk_endpoint, BulkMode mode,
 
 ZmqStats ZmqNetwork::Stats() const {
   ZmqStats stats = impl_->stats;
-  if (impl_->zap) stats.refused_clients = impl_->zap->refused();
+  if (impl_->router) stats.refused_clients = impl_->router->monitor->refused();
   return stats;
 }
 

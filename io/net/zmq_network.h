@@ -45,7 +45,7 @@ struct ZmqStats {
   uint64_t dropped_full = 0;     // the peer's queue was full
   uint64_t dropped_gone = 0;     // no such peer any more
   uint64_t refused_frames = 0;   // messages with more frames than any message has
-  uint64_t refused_clients = 0;  // without the cluster key
+  uint64_t refused_clients = 0;  // handshakes that failed: another cluster key, or garbage
 };
 
 // Belongs to the loop's thread. Callbacks may call anything here but not destroy it.

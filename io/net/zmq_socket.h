@@ -49,8 +49,8 @@ class ZmqSocket {
   int Connect(const std::string& endpoint);
   std::string LastEndpoint() const;
 
-  // Readable when anything happened; what did, tells Readable. Edge-triggered in effect: after it became readable, and after
-  // every other use of the socket, receive until kNothing or ask Readable again.
+  // Readable when anything happened; what did, tells Readable. Edge-triggered in effect: at the beginning, after it became
+  // readable, and after every other use of the socket, receive until kNothing or ask Readable again.
   int Fd() const;
   bool Readable() const;
 
