@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/cluster.h"
+
+#include <algorithm>
+
+#include "nlohmann/json.hpp"
+#include "tests/sim/chaos.h"
+
+namespace holdfast::sim {
+namespace {
+
+constexpr Time kFaultsEnd{40'000'000};
+// After the faults every job has this long: leases, deadlines and rounds of calls have to run out one after the other.
+constexpr Duration kJobsMustEnd = 400s;
+constexpr Time kShortest{60'000'000};
+// After the last job: leases, offers and grants run out.
+constexpr Duration kSettle = 70s;
+
+}  // namespace
+
+Cluster::Cluster(uint64_t seed, std::FILE* trace)
+    : world_(seed),
+      fabric_(&world_),
+      random_(world_.Stream("cluster")),
+      scenario_(DrawScenario(&world_, &far_)),
+      promises_(&world_, [this](ProcessId process) -> NodeHost* {
+        for (auto& host : hosts_) {
+          if (host->up() && host->process() == process) return host.get();
+        }
+        return nullptr;
+      }) {
+  world_.trace().PrintTo(trace);
+  fabric_.set_queue_limit(scenario_.queue_limit);
+  fabric_.Observe([this](const Delivery& delivery) { promises_.Observe(delivery); });
+  for (NodeSetup& setup : scenario_.nodes)
+    hosts_.push_back(std::make_unique<NodeHost>(&fabric_, &far_, setup));
+  for (JobSetup& setup : scenario_.jobs) {
+    if (setup.job.reader != kNoNode) setup.own_node = hosts_[setup.job.reader].get();
+    JobSlot slot = {.setup = setup, .planned = {}, .process = nullptr};
+    for (uint32_t index : setup.objects)
+      slot.planned.push_back({far_.object(index).oid, far_.object(index).version});
+    auto by_oid = [](const PlannedObject& a, const PlannedObject& b) { return a.oid < b.oid; };
+    auto same = [](const PlannedObject& a, const PlannedObject& b) { return a.oid == b.oid; };
+    std::sort(slot.planned.begin(), slot.planned.end(), by_oid);
+    slot.planned.erase(std::unique(slot.planned.begin(), slot.planned.end(), same),
+                       slot.planned.end());
+    jobs_.push_back(std::move(slot));
+  }
+}
+
+Cluster::~Cluster() {
+  for (JobSlot& slot : jobs_) {
+    if (slot.process != nullptr) world_.Kill(slot.process->process());
+    slot.process.reset();
+  }
+}
+
+void Cluster::StartJob(size_t job) {
+  JobSlot& slot = jobs_[job];
+  ProcessId process = world_.Spawn(slot.setup.name + "." + std::to_string(++slot.starts));
+  slot.process =
+      std::make_unique<JobProcess>(&fabric_, &far_, process, &slot.setup, &report_.reads);
+  promises_.AddJob(process, &slot.planned);
+  world_.After({}, process, [&slot] { slot.process->Start(); });
+}
+
+void Cluster::KillJob(size_t job, bool again, Duration delay) {
+  JobSlot& slot = jobs_[job];
+  world_.Note("kill job", {job, again});
+  slot.process->Kill();
+  slot.process.reset();
+  slot.abandoned = !again;
+  if (again) world_.After(delay, kWorld, [this, job] { StartJob(job); });
+}
+
+void Cluster::StopFaults() {
+  world_.faults().Stop();
+  world_.Note("faults end", {});
+  fabric_.Mend();
+  far_.outage_until = {};
+  for (auto& host : hosts_) {
+    if (!host->up()) host->Start(random_.Chance(0.5));
+  }
+}
+
+bool Cluster::AllJobsDone() const {
+  return world_.now() >= kShortest &&
+         std::all_of(jobs_.begin(), jobs_.end(), [](const JobSlot& slot) {
+           return slot.abandoned || (slot.process != nullptr && slot.process->done());
+         });
+}
+
+void Cluster::LookAround() {
+  NodeHost& host = *hosts_[random_.Below(hosts_.size())];
+  if (host.up()) CheckNode(host);
+  world_.After(Duration(random_.Below(30'000)), kWorld, [this] { LookAround(); });
+}
+
+void Cluster::CheckNode(NodeHost& host) {
+  Status books = host.core().CheckInvariants();
+  if (!books.ok())
+    world_.Violate("node-invariants",
+                   "node " + std::to_string(host.node()) + ": " + books.ToString());
+  store::TierStats stats = host.tier().Stats();
+  if (stats.held_bytes > host.tier().PromisableBytes() || stats.live_bytes > stats.object_bytes ||
+      stats.held_bytes > stats.live_bytes) {
+    world_.Violate("capacity", "node " + std::to_string(host.node()) + " holds more than it may");
+  }
+  promises_.Check(host);
+}
+
+void Cluster::CheckEmpty(NodeHost& host) {
+  std::string who = "node " + std::to_string(host.node()) + " at the end: ";
+  store::TierStats stats = host.tier().Stats();
+  if (stats.held_objects != 0) {
+    world_.Violate("promises-end",
+                   who + std::to_string(stats.held_objects) + " objects are held for nobody");
+  }
+  if (stats.waiting_segments != 0) {
+    world_.Violate("pins", who + std::to_string(stats.waiting_segments) +
+                               " segments wait for readers that are gone");
+  }
+  if (host.open_misses() != 0) world_.Violate("flows-end", who + "misses that were never answered");
+  if (host.far_in_flight() != 0) world_.Violate("flows-end", who + "far requests under way");
+  nlohmann::json state = nlohmann::json::parse(host.core().StatusJson(), nullptr, false);
+  if (state.is_discarded()) return world_.Violate("status", who + "the state is no JSON");
+  for (const char* path : {"/promises/reserved_bytes", "/promises/tentative_bytes",
+                           "/promises/pending_objects", "/loads/active", "/grants", "/jobs"}) {
+    uint64_t left = state.value(nlohmann::json::json_pointer(path), uint64_t{1});
+    if (left != 0)
+      world_.Violate("flows-end", who + path + " is " + std::to_string(left) + ", not 0");
+  }
+}
+
+void Cluster::CheckFarGets() {
+  for (const auto& [key, gets] : far_.gets()) report_.far_gets += gets;
+  report_.distinct_objects = far_.gets().size();
+  if (!world_.faults().none() || !scenario_.ample) return;
+  for (const auto& [key, gets] : far_.gets()) {
+    if (gets == 1) continue;
+    const FarObject* object = far_.Find(key.first);
+    world_.Violate("fetched-once", object->uri + " was fetched " + std::to_string(gets) + " times");
+  }
+}
+
+void Cluster::RunUntil(Time end, bool (Cluster::*enough)() const) {
+  while (world_.now() < end && !(enough != nullptr && (this->*enough)())) {
+    if (!world_.Step()) break;
+  }
+}
+
+RunReport Cluster::Run() {
+  Chaos chaos(this);
+  for (auto& host : hosts_) host->Start(false);
+  for (size_t j = 0; j < jobs_.size(); ++j) {
+    world_.After(scenario_.starts[j], kWorld, [this, j] { StartJob(j); });
+  }
+  world_.After(1s, kWorld, [this] { LookAround(); });
+  world_.At(kFaultsEnd, kWorld, [this] { StopFaults(); });
+  chaos.Start();
+  RunUntil(kFaultsEnd + kJobsMustEnd, &Cluster::AllJobsDone);
+  if (world_.verdict() == Verdict::kOk && !AllJobsDone()) {
+    std::string who;
+    for (const JobSlot& slot : jobs_) {
+      if (slot.process != nullptr && !slot.process->done()) who += slot.process->Where() + "; ";
+    }
+    world_.Fail(Verdict::kStuck, "flows-end", who);
+  }
+  for (JobSlot& slot : jobs_) {
+    if (slot.process == nullptr) continue;
+    if (slot.process->report().has_value()) AddPlan(*slot.process);
+  }
+  // The jobs' last messages leave before their processes do.
+  RunUntil(world_.now() + Duration(1s), nullptr);
+  for (JobSlot& slot : jobs_) {
+    if (slot.process != nullptr) slot.process->Kill();
+    slot.process.reset();
+  }
+  RunUntil(world_.now() + kSettle, nullptr);
+  for (auto& host : hosts_) {
+    CheckNode(*host);
+    CheckEmpty(*host);
+  }
+  CheckFarGets();
+  return Report();
+}
+
+void Cluster::AddPlan(const JobProcess& job) {
+  const jobclient::PlanReport& plan = *job.report();
+  report_.planned_objects += plan.objects;
+  report_.covered_objects += plan.kept_objects + plan.load_objects;
+}
+
+RunReport Cluster::Report() {
+  report_.seed = world_.seed();
+  report_.verdict = world_.verdict();
+  report_.trace = world_.trace().Digest();
+  report_.events = world_.events();
+  report_.messages = fabric_.delivered();
+  report_.simulated_s = static_cast<double>(world_.now().us) / 1e6;
+  report_.faults = world_.faults().counts();
+  report_.faultless = world_.faults().none();
+  report_.ample = scenario_.ample;
+  report_.promises = promises_.counts();
+  report_.deepest_queue = fabric_.deepest_queue();
+  return report_;
+}
+
+}  // namespace holdfast::sim

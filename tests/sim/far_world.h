@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// What exists far away: the one oracle of right bytes, bytes = f(uri, version, offset), and the count of who fetched what.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/env.h"
+#include "base/ids.h"
+#include "base/units.h"
+
+namespace holdfast::sim {
+
+struct FarObject {
+  std::string uri;
+  Oid oid;
+  uint64_t size = 0;
+  std::string etag;
+  VersionHash version = 0;
+  bool missing = false;  // deleted after it was listed
+  bool denied = false;
+  Time changes_at = Time::Max();  // from then on it is another version, of another size
+  FarInfo later;
+};
+
+class FarWorld {
+ public:
+  // Returns its index. The name is canonical.
+  uint32_t Add(std::string uri, uint64_t size, std::string etag);
+  FarObject& object(uint32_t index) { return objects_[index]; }
+  const FarObject& object(uint32_t index) const { return objects_[index]; }
+  size_t size() const { return objects_.size(); }
+  const FarObject* Find(std::string_view uri) const;
+  const FarObject* Find(const Oid& oid) const;
+  FarInfo InfoAt(const FarObject& object, Time now) const;
+
+  // The right bytes.
+  static void Fill(std::string_view uri, VersionHash version, uint64_t offset, ByteSpan into);
+  static bool Right(std::string_view uri, VersionHash version, ByteView bytes);
+
+  // Successful GETs so far, by object and version.
+  void CountGet(const FarObject& object, VersionHash version) { ++gets_[{object.oid, version}]; }
+  const std::map<std::pair<Oid, VersionHash>, uint64_t>& gets() const { return gets_; }
+  uint64_t requests = 0;  // of every kind, failed ones included
+  Time outage_until{};    // until then everybody gets 503
+
+ private:
+  std::vector<FarObject> objects_;
+  std::unordered_map<std::string, uint32_t> by_uri_;  // looked up only
+  std::map<Oid, uint32_t> by_oid_;
+  std::map<std::pair<Oid, VersionHash>, uint64_t> gets_;
+};
+
+}  // namespace holdfast::sim

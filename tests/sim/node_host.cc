@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/node_host.h"
+
+namespace holdfast::sim {
+
+void SimLog::Write(LogLevel, std::string_view line) {
+  if (world_->trace().printing())
+    world_->trace().Say(world_->now(), who_ + ": " + std::string(line));
+}
+
+SimEnv::SimEnv(Fabric* fabric, FarWorld* far_world, ProcessId process, HostId host,
+               SimClockOptions clock_options, std::string endpoint)
+    : clock(fabric->world(), process, clock_options),
+      network(fabric, process, host, &clock, std::move(endpoint)),
+      far(fabric->world(), far_world, process, &clock),
+      random(fabric->world()->Stream("core " + fabric->world()->NameOf(process))),
+      log(fabric->world(), fabric->world()->NameOf(process)) {}
+
+SimClockOptions RandomClock(World* world, Random* random) {
+  SimClockOptions clock;
+  clock.drift_ppm = static_cast<int64_t>(random->Below(2'001)) - 1'000;
+  clock.start = Duration(random->Below(1'000'000'000));
+  if (world->faults().Fires(Fault::kSlowProcessor))
+    clock.cost_per_look = Duration(1 + random->Below(400));
+  return clock;
+}
+
+std::string ControlEndpoint(NodeId node) { return "tcp://node-" + std::to_string(node) + ":7070"; }
+std::string BulkEndpoint(NodeId node) { return "tcp://node-" + std::to_string(node) + ":7071"; }
+
+NodeHost::NodeHost(Fabric* fabric, FarWorld* far, NodeSetup setup)
+    : fabric_(fabric),
+      world_(fabric->world()),
+      far_(far),
+      setup_(std::move(setup)),
+      random_(world_->Stream("host " + std::to_string(setup_.node.node))) {
+  setup_.tier.node = node();
+  setup_.node.bulk_endpoint = BulkEndpoint(node());
+  Result<shm::RegionPlan> plan = store::PlanRegion(setup_.tier);
+  HF_CHECK(plan.ok());
+  plan_ = *plan;
+}
+
+NodeHost::~NodeHost() {
+  if (up()) Kill();
+}
+
+void NodeHost::Start(bool warm) {
+  HF_CHECK(!up());
+  if (!warm || region_ == nullptr) {
+    // Clients keep their old files mapped until they notice.
+    region_ = std::make_shared<RegionFile>(plan_);
+    clients_.clear();
+  }
+  ProcessId process =
+      world_->Spawn("node-" + std::to_string(node()) + "." + std::to_string(++starts_));
+  daemon_ = std::make_unique<Daemon>(fabric_, far_, process, node(), RandomClock(world_, &random_),
+                                     ControlEndpoint(node()), plan_.segments);
+  Daemon& d = *daemon_;
+  for (const auto& [number, session] : clients_) d.sessions.Attach(number, session->memory());
+  setup_.tier.incarnation = setup_.node.incarnation = random_.Next() | 1;
+  d.tier =
+      std::make_unique<store::MemoryTier>(region_->pages.span(), plan_, setup_.tier, &d.sessions);
+  d.bulk_session = SessionFile::Make(region_, ++last_session_);
+  d.sessions.Attach(last_session_, d.bulk_session->memory());
+  d.node = std::make_unique<cached::Node>(d.env.env(), d.tier.get(), setup_.node);
+  d.bulk = std::make_unique<SimBulkServer>(fabric_, process, node(), setup_.node.bulk_endpoint,
+                                           d.bulk_session, d.node.get());
+  world_->Note("start", {node(), process, warm});
+  // On the process itself, as everything that the core does.
+  world_->After({}, process, [&d] { d.node->Start(); });
+}
+
+void NodeHost::Kill() {
+  world_->Note("kill", {node(), process()});
+  world_->Kill(process());
+  daemon_->bulk.reset();
+  daemon_->node.reset();
+  daemon_.reset();
+}
+
+std::shared_ptr<SessionFile> NodeHost::OpenSession() {
+  if (!up()) return nullptr;
+  std::shared_ptr<SessionFile> session = SessionFile::Make(region_, ++last_session_);
+  clients_[session->number()] = session;
+  daemon_->sessions.Attach(session->number(), session->memory());
+  return session;
+}
+
+void NodeHost::LeaveSession(const std::shared_ptr<SessionFile>& session) {
+  auto it = clients_.find(session->number());
+  if (it == clients_.end() || it->second != session) return;
+  clients_.erase(it);
+  if (!up()) return;
+  world_->After(Duration(random_.Below(500'000)), process(),
+                [this, session] { daemon_->sessions.Detach(session->number()); });
+}
+
+}  // namespace holdfast::sim

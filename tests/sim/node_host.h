@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// A host with its region and session files, and the daemon that runs on it now, if one does. Every start of the daemon is a
+// new process with a new incarnation, over the same region (warm) or a new one (cold).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/env.h"
+#include "cached/node.h"
+#include "cached/store/memory_tier.h"
+#include "cached/store/sessions.h"
+#include "tests/sim/fabric.h"
+#include "tests/sim/far_world.h"
+#include "tests/sim/sim_bulk.h"
+#include "tests/sim/sim_clock.h"
+#include "tests/sim/sim_far_store.h"
+#include "tests/sim/sim_memory.h"
+#include "tests/sim/sim_network.h"
+
+namespace holdfast::sim {
+
+// What the core says goes to the trace's printout.
+class SimLog : public Log {
+ public:
+  SimLog(World* world, std::string who) : world_(world), who_(std::move(who)) {}
+  void Write(LogLevel level, std::string_view line) override;
+
+ private:
+  World* world_;
+  std::string who_;
+};
+
+// One process of the simulation with everything that base/env.h gives it.
+struct SimEnv {
+  SimEnv(Fabric* fabric, FarWorld* far, ProcessId process, HostId host,
+         SimClockOptions clock_options, std::string endpoint);
+  Env env() { return {&clock, &network, &far, &random, &log}; }
+
+  SimClock clock;
+  SimNetwork network;
+  SimFarStore far;
+  Random random;
+  SimLog log;
+};
+
+// Clocks differ; a slow processor is one of the faults.
+SimClockOptions RandomClock(World* world, Random* random);
+
+std::string ControlEndpoint(NodeId node);
+std::string BulkEndpoint(NodeId node);
+
+struct NodeSetup {
+  cached::NodeOptions node;  // incarnation and endpoints are filled in at each start
+  store::MemoryTierOptions tier;
+};
+
+class NodeHost {
+ public:
+  NodeHost(Fabric* fabric, FarWorld* far, NodeSetup setup);
+  ~NodeHost();
+
+  void Start(bool warm);
+  // As kill -9.
+  void Kill();
+  bool up() const { return daemon_ != nullptr; }
+
+  NodeId node() const { return setup_.node.node; }
+  ProcessId process() const { return up() ? daemon_->process : kWorld; }
+  SimClock& clock() { return daemon_->env.clock; }
+  store::MemoryTier& tier() { return *daemon_->tier; }
+  cached::Node& core() { return *daemon_->node; }
+  uint64_t open_misses() const { return daemon_->bulk->open_misses(); }
+  uint64_t far_in_flight() const { return daemon_->env.far.in_flight(); }
+
+  // A client opens and leaves a session; null while no daemon runs. The daemon notices the end of a client a little later.
+  std::shared_ptr<SessionFile> OpenSession();
+  void LeaveSession(const std::shared_ptr<SessionFile>& session);
+  const std::shared_ptr<RegionFile>& region() const { return region_; }
+  size_t sessions() const { return clients_.size(); }
+
+ private:
+  struct Daemon {
+    ProcessId process;
+    SimEnv env;
+    store::Sessions sessions;
+    std::unique_ptr<store::MemoryTier> tier;
+    std::unique_ptr<cached::Node> node;
+    std::shared_ptr<SessionFile> bulk_session;
+    std::unique_ptr<SimBulkServer> bulk;
+    Daemon(Fabric* fabric, FarWorld* far, ProcessId p, HostId host, SimClockOptions clock,
+           std::string endpoint, uint32_t segments)
+        : process(p), env(fabric, far, p, host, clock, std::move(endpoint)), sessions(segments) {}
+  };
+
+  Fabric* fabric_;
+  World* world_;
+  FarWorld* far_;
+  NodeSetup setup_;
+  Random random_;
+  uint32_t starts_ = 0;
+  uint32_t last_session_ = 0;
+  shm::RegionPlan plan_;
+  std::shared_ptr<RegionFile> region_;
+  std::map<uint32_t, std::shared_ptr<SessionFile>>
+      clients_;  // whose locks are held, on this region
+  std::unique_ptr<Daemon> daemon_;
+};
+
+}  // namespace holdfast::sim

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/promises.h"
+
+#include <algorithm>
+
+namespace holdfast::sim {
+namespace {
+
+// A loss has to be told within this time of the node's clock.
+constexpr Duration kReportWithin = 10s;
+
+}  // namespace
+
+void Promises::Observe(const Delivery& delivery) {
+  if (delivery.message == nullptr) return;
+  if (delivery.sent) {
+    if (auto* progress = std::get_if<wire::Progress>(delivery.message))
+      OnProgress(delivery, *progress);
+    return;
+  }
+  if (NodeHost* host = host_of_(delivery.to)) return AtNode(*host, delivery);
+  AtJob(delivery);
+}
+
+void Promises::AtNode(NodeHost& host, const Delivery& delivery) {
+  const wire::Message& message = *delivery.message;
+  if (auto* call = std::get_if<wire::Call>(&message)) {
+    auto list = lists_.find(delivery.from);
+    if (delivery.garbled || list == lists_.end() || call->dry_run) return;
+    Tenancy& tenancy = tenancies_[{delivery.to, call->job}];
+    tenancy.list = list->second;
+    tenancy.lease_until = host.clock().Peek() + call->lease;
+    return;
+  }
+  if (auto* confirm = std::get_if<wire::Confirm>(&message))
+    return OnConfirm(host, delivery, *confirm);
+  if (auto* beat = std::get_if<wire::Heartbeat>(&message)) {
+    auto it = tenancies_.find({delivery.to, beat->job});
+    // A lease that is over stays over: the node may have given everything up.
+    if (it == tenancies_.end() || it->second.lease_until < host.clock().Peek()) return;
+    it->second.lease_until = host.clock().Peek() + beat->lease;
+    return;
+  }
+  if (auto* end = std::get_if<wire::EndJob>(&message)) {
+    auto it = tenancies_.find({delivery.to, end->job});
+    if (it != tenancies_.end()) it->second.ended = true;
+  }
+}
+
+void Promises::OnConfirm(NodeHost& host, const Delivery& delivery, const wire::Confirm& confirm) {
+  auto it = tenancies_.find({delivery.to, confirm.job});
+  if (it == tenancies_.end() || it->second.list == nullptr) return;
+  Bitmap bits = Bitmap::FromBytes(confirm.keep.view(), confirm.count);
+  bits.OrAt(0, Bitmap::FromBytes(confirm.load.view(), confirm.count));
+  auto [chunk, fresh] = it->second.chunks.try_emplace({confirm.call, confirm.first});
+  Chunk& c = chunk->second;
+  if (fresh || c.confirmed.size() != bits.size()) {
+    c.confirmed = bits;
+    c.promised = Bitmap(confirm.count);
+    c.seen.assign(confirm.count, false);
+    c.first = confirm.first;
+    c.received = host.clock().Peek();
+    return;
+  }
+  // It came again, perhaps with other bits: which of them counts is the node's business.
+  for (size_t w = 0; w < bits.words(); ++w)
+    c.confirmed.set_word(w, c.confirmed.word(w) & bits.word(w));
+}
+
+void Promises::AtJob(const Delivery& delivery) {
+  if (delivery.garbled) return;
+  if (auto* ack = std::get_if<wire::Ack>(delivery.message)) OnAck(delivery, *ack);
+}
+
+void Promises::OnAck(const Delivery& delivery, const wire::Ack& ack) {
+  auto tenancy = tenancies_.find({delivery.from, ack.job});
+  if (tenancy == tenancies_.end()) return;
+  auto it = tenancy->second.chunks.find({ack.call, ack.first});
+  if (it == tenancy->second.chunks.end() || it->second.confirmed.size() != ack.count) return;
+  Chunk& c = it->second;
+  Bitmap refused = Bitmap::FromBytes(ack.refused.view(), ack.count);
+  bool first = c.promised.None();
+  for (size_t w = 0; w < c.promised.words(); ++w) {
+    uint64_t accepted = c.confirmed.word(w) & ~refused.word(w);
+    c.promised.set_word(w, first ? accepted : c.promised.word(w) & accepted);
+  }
+  c.until = std::min(c.until, c.received + ack.t2);
+  if (!first) return;
+  c.acknowledged = world_->now();
+  counts_.promised += c.promised.Count();
+}
+
+void Promises::OnProgress(const Delivery& delivery, const wire::Progress& progress) {
+  auto it = tenancies_.find({delivery.from, progress.job});
+  if (it == tenancies_.end()) return;
+  if (!progress.known) it->second.ended = true;
+  for (const wire::Loss& loss : progress.lost) it->second.lost[loss.index] = world_->now();
+}
+
+void Promises::Check(NodeHost& host) {
+  Time now = host.clock().Peek();
+  for (auto& [key, tenancy] : tenancies_) {
+    if (key.first != host.process() || tenancy.list == nullptr || tenancy.ended) continue;
+    if (now >= tenancy.lease_until) continue;
+    for (auto& [id, chunk] : tenancy.chunks) {
+      if (now >= chunk.until || chunk.first + chunk.promised.size() > tenancy.list->size())
+        continue;
+      std::vector<Oid> oids;
+      std::vector<VersionHash> versions;
+      std::vector<uint32_t> bits;
+      chunk.promised.ForEach([&, first = chunk.first, list = tenancy.list](size_t bit) {
+        oids.push_back((*list)[first + bit].oid);
+        versions.push_back((*list)[first + bit].version);
+        bits.push_back(static_cast<uint32_t>(bit));
+      });
+      Bitmap here(oids.size());
+      Bitmap held(oids.size());
+      host.tier().FindMany(oids, versions, &here, &held);
+      for (size_t i = 0; i < bits.size(); ++i) {
+        CheckObject(host, key.second, tenancy, chunk, bits[i], here.Get(i), held.Get(i));
+      }
+    }
+  }
+}
+
+void Promises::CheckObject(NodeHost& host, JobId job, Tenancy& tenancy, Chunk& chunk, uint32_t bit,
+                           bool here, bool held) {
+  ++counts_.looks;
+  uint32_t index = chunk.first + bit;
+  auto lost = tenancy.lost.find(index);
+  if (lost != tenancy.lost.end() && lost->second >= chunk.acknowledged) return;
+  auto where = [&] {
+    return "object " + std::to_string(index) + " of job " + std::to_string(job) + " (" +
+           ToHex((*tenancy.list)[index].oid) + ") at node " + std::to_string(host.node());
+  };
+  if (here) {
+    ++counts_.here;
+    chunk.seen[bit] = true;
+    tenancy.missing.erase(index);
+    if (!held) world_->Violate("promises-are-held", where() + " is there, but not held");
+    return;
+  }
+  if (!chunk.seen[bit]) return;
+  Time since = tenancy.missing.emplace(index, host.clock().Peek()).first->second;
+  if (host.clock().Peek() - since > kReportWithin) {
+    world_->Violate("promises-are-kept", where() + " is gone, and the job was not told");
+  }
+}
+
+}  // namespace holdfast::sim

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// The oracle of promises. It reads along on the wire who confirmed what and what was acknowledged, and looks into the
+// nodes' tiers at random times: what was promised and has once been there is still there, and held, until min(t2, the job's
+// end, the end of its lease), unless the node has told the job. It takes the careful side wherever the protocol leaves room.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tests/sim/fabric.h"
+#include "tests/sim/node_host.h"
+
+namespace holdfast::sim {
+
+// A job's objects in the order of its manifest.
+struct PlannedObject {
+  Oid oid;
+  VersionHash version = 0;
+};
+using PlannedList = std::vector<PlannedObject>;
+
+struct PromiseCounts {
+  uint64_t promised = 0;  // objects acknowledged
+  uint64_t looks = 0;     // at promised objects, in the tiers
+  uint64_t here = 0;      // of those, loaded
+};
+
+class Promises {
+ public:
+  // `host_of` names the host whose daemon is process `p` now, or null.
+  Promises(World* world, std::function<NodeHost*(ProcessId)> host_of)
+      : world_(world), host_of_(std::move(host_of)) {}
+
+  // A job process reads this list; it outlives the oracle.
+  void AddJob(ProcessId process, const PlannedList* list) { lists_[process] = list; }
+  void Observe(const Delivery& delivery);
+  // Looks into the tier of the daemon that runs on `host` now.
+  void Check(NodeHost& host);
+  const PromiseCounts& counts() const { return counts_; }
+
+ private:
+  struct Chunk {
+    Bitmap confirmed;  // in every Confirm that was handled
+    Bitmap promised;   // in an Ack that the job has
+    std::vector<bool> seen;
+    uint32_t first = 0;
+    Time received;      // of the first Confirm, by the node's clock
+    Time acknowledged;  // the first Ack, by the world's
+    Time until = Time::Max();
+  };
+  struct Tenancy {  // of one job at one daemon
+    const PlannedList* list = nullptr;
+    Time lease_until{};
+    bool ended = false;
+    std::map<std::pair<uint32_t, uint32_t>, Chunk> chunks;  // by call and first
+    std::map<uint32_t, Time> lost;                          // reported, by index
+    std::map<uint32_t, Time> missing;                       // since when, by index
+  };
+  using Key = std::pair<ProcessId, JobId>;
+
+  void AtNode(NodeHost& host, const Delivery& delivery);
+  void AtJob(const Delivery& delivery);
+  void OnConfirm(NodeHost& host, const Delivery& delivery, const wire::Confirm& confirm);
+  void OnAck(const Delivery& delivery, const wire::Ack& ack);
+  void OnProgress(const Delivery& delivery, const wire::Progress& progress);
+  void CheckObject(NodeHost& host, JobId job, Tenancy& tenancy, Chunk& chunk, uint32_t bit,
+                   bool here, bool held);
+
+  World* world_;
+  std::function<NodeHost*(ProcessId)> host_of_;
+  std::map<ProcessId, const PlannedList*> lists_;
+  std::map<Key, Tenancy> tenancies_;
+  PromiseCounts counts_;
+};
+
+}  // namespace holdfast::sim

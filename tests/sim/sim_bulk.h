@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bulk reads: the server serves out of the node's segments by the rule of local reading, pins a record until its bytes
+// are on the other side, and hands misses to the node; the client verifies XXH3 before it says that it has an object.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/env.h"
+#include "cached/node.h"
+#include "tests/sim/fabric.h"
+#include "tests/sim/sim_memory.h"
+#include "tests/sim/world.h"
+
+namespace holdfast::sim {
+
+// One BulkRead of a client.
+struct BulkRequest {
+  ProcessId client = kWorld;
+  HostId client_host = 0;
+  HostId server_host = 0;
+  std::string endpoint;
+  BulkMode mode = BulkMode::kLook;
+  std::vector<BulkItem> items;
+  Time deadline{};  // of the world's time
+  std::function<void(size_t, BulkOutcome)> each;
+};
+
+struct BulkTransfer;  // one BulkRequest under way
+
+// Never calls `each` inside.
+void StartBulkRead(Fabric* fabric, BulkRequest request);
+
+// One per running daemon; it ends with the daemon.
+class SimBulkServer {
+ public:
+  SimBulkServer(Fabric* fabric, ProcessId process, HostId host, std::string endpoint,
+                std::shared_ptr<SessionFile> session, cached::Node* node);
+  ~SimBulkServer();
+
+  // On the server's process.
+  void Serve(const std::shared_ptr<BulkTransfer>& transfer, size_t item);
+  // A connection to this server: it breaks when the server ends.
+  void Track(std::weak_ptr<BulkTransfer> transfer) { open_.push_back(std::move(transfer)); }
+
+  ProcessId process() const { return process_; }
+  HostId host() const { return host_; }
+  // Misses that the node has not answered yet.
+  uint64_t open_misses() const { return *open_misses_; }
+
+ private:
+  void Look(const std::shared_ptr<BulkTransfer>& transfer, size_t item, int tries);
+  void Miss(const std::shared_ptr<BulkTransfer>& transfer, size_t item, int tries);
+  void Send(const std::shared_ptr<BulkTransfer>& transfer, size_t item, LocalView view);
+
+  Fabric* fabric_;
+  World* world_;
+  ProcessId process_;
+  HostId host_;
+  std::string endpoint_;
+  std::shared_ptr<SessionFile> session_;
+  cached::Node* node_;
+  Random random_;
+  std::shared_ptr<uint64_t> open_misses_ = std::make_shared<uint64_t>(0);
+  std::vector<std::weak_ptr<BulkTransfer>> open_;
+};
+
+}  // namespace holdfast::sim

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/sim_far_store.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "base/hash.h"
+
+namespace holdfast::sim {
+namespace {
+
+constexpr Duration kFirstByte = 30ms;
+constexpr uint64_t kBytesPerUs = 50;
+
+void FillWithGarbage(ByteSpan into, Random* random) {
+  uint64_t word = random->Next();
+  for (std::byte& b : into) b = static_cast<std::byte>(word = word * 5 + 1);
+}
+
+}  // namespace
+
+SimFarStore::SimFarStore(World* world, FarWorld* far, ProcessId process, const SimClock* clock)
+    : world_(world),
+      far_(far),
+      process_(process),
+      clock_(clock),
+      random_(world->Stream("far " + world->NameOf(process))) {}
+
+Code SimFarStore::ErrorFor(const std::string& uri) const {
+  auto it = errors_.find(uri);
+  return it == errors_.end() ? Code::kOk : it->second;
+}
+
+SimFarStore::Plan SimFarStore::PlanGet(const FarGet& get) {
+  Faults& faults = world_->faults();
+  Plan plan;
+  plan.delay = kFirstByte / 2 + Duration(static_cast<int64_t>(random_.Exponential(15'000))) +
+               Duration(get.length / kBytesPerUs);
+  if (faults.Fires(Fault::kFarSlow)) plan.delay += Duration(1'000'000 + random_.Below(5'000'000));
+  Duration retries = Duration(500'000 + random_.Below(3'000'000));
+  if (world_->now() < far_->outage_until) {
+    plan = {retries, Code::kUnavailable, "503 SlowDown after 4 tries"};
+  } else if (faults.Fires(Fault::kFarUnavailable)) {
+    plan = {plan.delay + retries, Code::kUnavailable, "503 SlowDown after 4 tries"};
+    counters_.retries += 3;
+  } else if (faults.Fires(Fault::kFarTruncated)) {
+    plan = {plan.delay + retries, Code::kUnavailable, "the answer was cut short after 4 tries"};
+    counters_.retries += 3;
+  } else if (faults.Fires(Fault::kFarWrongRange)) {
+    plan = {plan.delay, Code::kCorrupt, "Content-Range is not what was asked for"};
+  } else if (faults.Fires(Fault::kFarHang)) {
+    plan = {std::chrono::hours(24), Code::kTimeout, "no answer"};
+  }
+  return plan;
+}
+
+Status SimFarStore::Answer(const FarGet& get, const Plan& plan, FarInfo* info) {
+  Faults& faults = world_->faults();
+  if (plan.code != Code::kOk) return {plan.code, plan.text};
+  const FarObject* object = far_->Find(get.uri);
+  if (object == nullptr) return Status::NotFound(get.uri);
+  if (object->missing) {
+    faults.Count(Fault::kFarMissing);
+    return Status::NotFound(get.uri + " does not exist");
+  }
+  if (object->denied) {
+    faults.Count(Fault::kFarDenied);
+    return Status::Denied(get.uri + " is not for us");
+  }
+  *info = far_->InfoAt(*object, world_->now());
+  bool other_version = !get.etag.empty() && get.etag != info->etag;
+  if (other_version || (get.whole && info->size != get.length)) {
+    if (info->etag != object->etag) faults.Count(Fault::kFarChanged);
+    return Status::Changed(get.uri + " is another version now");
+  }
+  if (get.offset + get.length > info->size)
+    return Status::Invalid(get.uri + ": range beyond its end");
+  VersionHash version = HashVersion(info->etag, info->size);
+  FarWorld::Fill(get.uri, version, get.offset, get.into.first(get.length));
+  far_->CountGet(*object, version);
+  counters_.bytes += get.length;
+  return {};
+}
+
+void SimFarStore::Get(FarGet get, std::function<void(Status, FarInfo, uint64_t)> done) {
+  HF_CHECK(get.into.size() >= get.length);
+  ++counters_.gets;
+  ++far_->requests;
+  ++in_flight_;
+  FillWithGarbage(get.into.first(get.length), &random_);
+  Plan plan = PlanGet(get);
+  Time ends = world_->now() + plan.delay;
+  if (Time last = clock_->WorldAt(get.deadline); last < ends) {
+    ends = last;
+    plan = {{}, Code::kTimeout, "deadline passed"};
+  } else if (last == Time::Max() && plan.delay > std::chrono::hours(1)) {
+    world_->Violate("flows-end", "a far GET without a deadline: " + get.uri);
+  }
+  auto finish = [this, get = std::move(get), plan = std::move(plan), done = std::move(done)] {
+    FarInfo info;
+    Status status = Answer(get, plan, &info);
+    --in_flight_;
+    uint64_t hash = status.ok() ? Hash64(get.into.first(get.length)) : 0;
+    if (!status.ok()) {
+      ++counters_.errors;
+      errors_[get.uri] = status.code();
+    }
+    world_->Note("far get",
+                 {process_, Hash64(AsBytes(get.uri)), static_cast<uint64_t>(status.code()), hash});
+    done(std::move(status), std::move(info), hash);
+  };
+  world_->At(ends, process_, std::move(finish));
+}
+
+void SimFarStore::Head(const std::string& uri, Time deadline,
+                       std::function<void(Result<FarInfo>)> done) {
+  ++counters_.heads;
+  ++far_->requests;
+  Time ends = std::min(world_->now() + kFirstByte, clock_->WorldAt(deadline));
+  world_->At(ends, process_, [this, uri, done = std::move(done)] {
+    const FarObject* object = far_->Find(uri);
+    if (object == nullptr || object->missing)
+      return done(Status::NotFound(uri + " does not exist"));
+    if (object->denied) return done(Status::Denied(uri + " is not for us"));
+    done(far_->InfoAt(*object, world_->now()));
+  });
+}
+
+void SimFarStore::List(const std::string& prefix, const std::string&, bool, Time,
+                       std::function<void(Result<FarPage>)> done) {
+  ++counters_.lists;
+  ++far_->requests;
+  world_->After(kFirstByte, process_, [this, prefix, done = std::move(done)] {
+    FarPage page;
+    for (size_t i = 0; i < far_->size() && page.entries.size() < 1000; ++i) {
+      const FarObject& object = far_->object(static_cast<uint32_t>(i));
+      if (object.uri.starts_with(prefix))
+        page.entries.push_back({object.uri, far_->InfoAt(object, world_->now())});
+    }
+    done(std::move(page));
+  });
+}
+
+}  // namespace holdfast::sim
