@@ -12,7 +12,7 @@
 #include "cached/node.h"
 #include "io/bulk/bulk_client.h"
 #include "io/bulk/bulk_server.h"
-#include "io/far/far_client.h"
+#include "io/far/far_store.h"
 #include "io/net/cluster_key.h"
 #include "io/net/event_loop.h"
 #include "io/net/zmq_network.h"

@@ -84,7 +84,6 @@ void ReadFar(config::ConfigFile* file, DaemonConfig* config) {
   file->Get("far.micro_usd_per_gb", &gigabyte, 0, 1'000'000'000);
   far.prices = {static_cast<MicroUsd>(gets), static_cast<MicroUsd>(lists),
                 static_cast<MicroUsd>(gigabyte)};
-  config->node.far_identity = far.s3.endpoint;
 }
 
 }  // namespace
@@ -118,7 +117,8 @@ Result<DaemonConfig> ReadDaemonConfig(config::ConfigFile* file) {
   if (own == config.node.members.end()) {
     config.node.members.push_back({config.node.node, config.control_endpoint});
   }
-  HF_RETURN_IF_ERROR(far::ApplyAwsSettings(&config.far));
+  HF_RETURN_IF_ERROR(far::AddAwsSettings(far::ProcessEnvironment(), &config.far));
+  config.node.far_identity = config.far.s3.endpoint;
   return config;
 }
 
