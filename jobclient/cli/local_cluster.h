@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// A cluster of daemons on this machine, for trying things: `holdfast cluster up`.
+//
+//   <directory>/client.toml     for the clients
+//   <directory>/node-N.toml     each daemon's configuration
+//   <directory>/node-N.log      what it says
+//   <directory>/node-N.pid      its process
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace holdfast::cli {
+
+struct LocalClusterOptions {
+  std::string directory;
+  std::string cached;  // the daemon's program
+  uint16_t nodes = 3;
+  std::string memory = "256MiB";      // of each node, as in memory.limit
+  std::string s3_endpoint;            // empty: as the environment says
+  std::vector<std::string> settings;  // further KEY=VALUE for every daemon
+};
+
+struct LocalNode {
+  uint16_t id = 0;
+  int pid = 0;      // 0: not running
+  std::string log;  // path
+};
+
+// "/run/user/UID/holdfast", or a directory of this user below the system's place for temporary files.
+std::string DefaultClusterDirectory();
+
+// Starts the daemons and waits until each is ready. kUnavailable when a cluster runs there already or a daemon ends: the
+// text has the last line that it said.
+Status StartCluster(const LocalClusterOptions& options,
+                    const std::function<void(const std::string&)>& say);
+// SIGTERM, then SIGKILL after ten seconds. kNotFound when nothing runs there.
+Status StopCluster(const std::string& directory);
+Result<std::vector<LocalNode>> ListCluster(const std::string& directory);
+
+}  // namespace holdfast::cli
