@@ -23,18 +23,19 @@ struct Offer {
 };
 
 // One Offer for each of `nodes`, in that order. Nodes are those that answer; their spare_room_bytes
-// is what each can take as far as the job knows: what its hello said, less what it acknowledged
-// since, and 0 once it has refused for want of room. `cost` is what an object takes of it.
+// is what each can take as far as the job knows: what its hello or its last acknowledgement said.
+// `cost` is what an object takes of it.
 //
-// Every object of `asked` has two candidates:
-//  round 1    its picks by `placement` (home and second) that are in `nodes`;
-//  later      two picks weighted by the room that is known to be left, so that what found no room at
-//             its home goes where room is. If no node is known to have room, as in round 1: what the
-//             job knows may be old, and a node may have loaded the object for somebody else.
-// Both may offer, and so may `reader` in round 1 if it is one of `nodes` (kNoNode: nobody more). The
-// offer that reserves is that of the first candidate that has room left after what was offered to it
-// before in this call, else the first candidate's. So there are at most holders + 1 + d bids for an
-// object.
+// Every object of `asked` has two candidates, and the offer of the first that has room left after
+// what was offered to it before in this call is the one that reserves:
+//  1. its picks by `placement`, home and second. In round 1 a node reserves no more than its
+//     share by weight, 2 % and a few objects more, so that hashing makes no node the busiest;
+//  2. for what has no room there, two picks weighted by the room that is left;
+//  3. for what has no room anywhere, its picks, and the home reserves: what the job knows may be old,
+//     or a node may hold the object for somebody else by now.
+// Both candidates may offer, and so may `reader` in round 1 if it is one of `nodes` (kNoNode: nobody
+// more). So there are at most holders + 1 + d bids for an object. A pick that is not among `nodes` is
+// left out: then the second is the first.
 std::vector<Offer> OffersFor(const Manifest& manifest, const Placement& placement,
                              const std::vector<NodeLoad>& nodes, const Bitmap& asked,
                              uint32_t round, NodeId reader,

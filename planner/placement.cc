@@ -63,14 +63,13 @@ uint64_t Scale(uint64_t log, uint64_t reciprocal) {
                                kReciprocalBits);
 }
 
-std::vector<Ranked> Rankable(std::vector<NodeWeight> nodes) {
-  std::erase_if(nodes, [](const NodeWeight& n) { return n.weight == 0; });
-  std::sort(nodes.begin(), nodes.end(),
-            [](const NodeWeight& a, const NodeWeight& b) { return a.node < b.node; });
+// `nodes` in the order of their ids.
+std::vector<Ranked> Rankable(const std::vector<NodeWeight>& nodes) {
   uint64_t largest = 0;
   for (const NodeWeight& n : nodes) largest = std::max(largest, n.weight);
   std::vector<Ranked> ranked;
   for (const NodeWeight& n : nodes) {
+    if (n.weight == 0) continue;
     HF_CHECK(ranked.empty() || ranked.back().node != n.node);
     auto wide = (static_cast<unsigned __int128>(largest) << kReciprocalBits) / n.weight;
     auto reciprocal = wide > kMaxReciprocal ? kMaxReciprocal : static_cast<uint64_t>(wide);
@@ -104,8 +103,10 @@ Picks RankSlot(uint64_t slot_key, const std::vector<Ranked>& nodes) {
 
 }  // namespace
 
-Placement::Placement(std::vector<NodeWeight> nodes) {
-  std::vector<Ranked> ranked = Rankable(std::move(nodes));
+Placement::Placement(std::vector<NodeWeight> nodes) : weights_(std::move(nodes)) {
+  std::sort(weights_.begin(), weights_.end(),
+            [](const NodeWeight& a, const NodeWeight& b) { return a.node < b.node; });
+  std::vector<Ranked> ranked = Rankable(weights_);
   if (ranked.empty()) return;
   table_.resize(kSlots);
   for (uint32_t slot = 0; slot < kSlots; ++slot) {

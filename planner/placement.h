@@ -30,6 +30,9 @@ class Placement {
   Placement() = default;
   explicit Placement(std::vector<NodeWeight> nodes);  // any order, ids distinct
 
+  // As given, in the order of the ids.
+  const std::vector<NodeWeight>& weights() const { return weights_; }
+
   // {kNoNode, kNoNode} when no node has weight.
   Picks PicksOf(const Oid& oid) const {
     return table_.empty() ? Picks{} : table_[SlotOf(oid)];
@@ -38,6 +41,7 @@ class Placement {
   static uint32_t SlotOf(const Oid& oid) { return static_cast<uint32_t>(oid.hi >> 48); }
 
  private:
+  std::vector<NodeWeight> weights_;
   std::vector<Picks> table_;
 };
 

@@ -276,12 +276,14 @@ class ModelJobRun {
 
   void Call() {
     ++round_;
-    rule_round_ = options_.rule.same_picks_again ? 1 : round_;
+    if (options_.rule.fresh_room) {
+      for (NodeLoad& n : loads_) n.spare_room_bytes = nodes_[n.node]->room();
+    }
     std::vector<NodeLoad> known = loads_;
-    if (options_.rule.room_ignored && round_ == 1) {
+    if (options_.rule.room_ignored) {
       for (NodeLoad& n : known) n.spare_room_bytes = UINT64_MAX;
     }
-    offers_ = planner::OffersFor(manifest_, placement_, known, left_, rule_round_, kNoNode);
+    offers_ = planner::OffersFor(manifest_, placement_, known, left_, round_, kNoNode);
     settler_ = std::make_unique<planner::Settler>(&manifest_, &placement_, kNoNode,
                                                   planner::AfterOffers(loads_, offers_));
     if (options_.rule.every_pick_reserves) {
@@ -391,8 +393,7 @@ class ModelJobRun {
     load.objects += objects;
     load.bytes += bytes;
     load.spare_room_bytes -= std::min(load.spare_room_bytes, bytes);
-    if (!result.refused.None() || full_[node.id()]) load.spare_room_bytes = 0;
-    if (options_.rule.fresh_room) load.spare_room_bytes = node.room();
+    if (full_[node.id()]) load.spare_room_bytes = 0;
     settled_ = timeline_.now();
     if (--acks_ == 0) AfterCall();
   }
@@ -419,7 +420,6 @@ class ModelJobRun {
   Bitmap left_;
   std::vector<NodeLoad> loads_;  // of the live nodes, and what the job knows of their room
   uint32_t round_ = 0;
-  uint32_t rule_round_ = 0;
   uint32_t idle_calls_ = 0;
   std::vector<Offer> offers_;
   std::vector<std::vector<Bid>> bids_;

@@ -13,12 +13,11 @@
 
 namespace holdfast::sim {
 
-// How offers reserve, and where a later call goes.
+// How offers reserve, and what they know.
 struct BiddingRule {
   bool every_pick_reserves = false;  // instead of one reserving offer for each object
-  bool same_picks_again = false;     // later calls as the first, instead of by room
-  bool room_ignored = false;         // the first call's offers do not know what is free
-  bool fresh_room = true;  // acknowledgements say what is free now; else the job infers it
+  bool room_ignored = false;         // offers go to the picks, whatever is free there
+  bool fresh_room = true;            // a job asks what is free before each call; else it infers it
 };
 
 struct ModelJob {
@@ -30,7 +29,7 @@ struct ModelJob {
 struct ModelOptions {
   uint64_t seed = 1;
   uint32_t nodes = 8;
-  uint32_t objects = 60'000;    // of the universe
+  uint32_t objects = 40'000;    // of the universe
   double universe_share = 0.9;  // bytes of the universe in proportion to the capacity of all nodes
   double promisable = 0.94;     // of a node's capacity
   bool unequal = false;         // capacities 1 : 2 : 3 : 4, in turn
