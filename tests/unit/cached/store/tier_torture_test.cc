@@ -19,7 +19,7 @@ constexpr uint64_t kLargest = 1200;
 #ifdef __SANITIZE_THREAD__
 constexpr int kReads = 8'000;
 #else
-constexpr int kReads = 60'000;
+constexpr int kReads = 300'000;
 #endif
 
 // The size follows from object and version, so that a reader can check it too.

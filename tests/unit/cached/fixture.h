@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// A node's world for unit tests: a real tier over heap memory, a clock that runs by hand, a network that remembers.
+#pragma once
+
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/uri.h"
+#include "cached/context.h"
+#include "planner/manifest.h"
+#include "wire/codec.h"
+
+namespace holdfast::cached {
+
+class HandClock : public Clock {
+ public:
+  Time Now() const override { return now_; }
+  WallTime Wall() const override { return {now_.us / 1'000'000}; }
+  void At(Time when, std::function<void()> run) override {
+    timers_.emplace_back(std::max(when, now_), std::move(run));
+  }
+  // Runs everything that is due by then, in order of time, then of asking.
+  void RunUntil(Time end) {
+    for (;;) {
+      size_t next = timers_.size();
+      for (size_t i = 0; i < timers_.size(); ++i) {
+        if (timers_[i].first <= end &&
+            (next == timers_.size() || timers_[i].first < timers_[next].first))
+          next = i;
+      }
+      if (next == timers_.size()) break;
+      auto [when, run] = std::move(timers_[next]);
+      timers_.erase(timers_.begin() + static_cast<ptrdiff_t>(next));
+      now_ = std::max(now_, when);
+      run();
+    }
+    now_ = end;
+  }
+  void RunFor(Duration duration) { RunUntil(now_ + duration); }
+
+ private:
+  Time now_{1'000'000};
+  std::vector<std::pair<Time, std::function<void()>>> timers_;
+};
+
+class RecordingNetwork : public Network {
+ public:
+  struct Sent {
+    PeerId to;
+    wire::Message message;
+  };
+  PeerId Connect(const std::string&) override { return next_peer_++; }
+  void Disconnect(PeerId) override {}
+  void Send(const std::vector<PeerId>& peers, Frames frames) override {
+    for (PeerId peer : peers) {
+      Frames copy{Buffer::CopyOf(frames.head.view()), {}};
+      for (const Buffer& column : frames.columns)
+        copy.columns.push_back(Buffer::CopyOf(column.view()));
+      Result<wire::Message> message = wire::Decode(std::move(copy));
+      HF_CHECK(message.ok());
+      sent.push_back({peer, *std::move(message)});
+    }
+  }
+  void OnMessage(std::function<void(PeerId, Frames)> handler) override {
+    handler_ = std::move(handler);
+  }
+  void BulkRead(const std::string&, BulkMode, std::vector<BulkItem> items, Time,
+                std::function<void(size_t, BulkOutcome)> each) override {
+    for (size_t i = 0; i < items.size(); ++i) each(i, {Status::Unavailable("no peer"), 0, 0, 0});
+  }
+  void Deliver(PeerId from, wire::Message message) {
+    handler_(from, wire::Encode(std::move(message)));
+  }
+  // The last message of a kind, nullptr if there was none.
+  template <typename T>
+  const T* Last() const {
+    for (auto it = sent.rbegin(); it != sent.rend(); ++it) {
+      if (const T* found = std::get_if<T>(&it->message)) return found;
+    }
+    return nullptr;
+  }
+  template <typename T>
+  size_t CountOf() const {
+    size_t n = 0;
+    for (const Sent& s : sent) n += std::holds_alternative<T>(s.message);
+    return n;
+  }
+
+  std::vector<Sent> sent;
+
+ private:
+  PeerId next_peer_ = 100;
+  std::function<void(PeerId, Frames)> handler_;
+};
+
+// Objects "file:///o/N" of `SizeOf(N)` bytes, all of value N; `failing` ones cannot be had.
+class CountingFarStore : public FarStore {
+ public:
+  explicit CountingFarStore(Clock* clock) : clock_(clock) {}
+  void Get(FarGet get, std::function<void(Status, FarInfo, uint64_t)> done) override {
+    ++counters_.gets;
+    uris.push_back(get.uri);
+    Status status = get.uri == failing ? Status::NotFound(get.uri + " does not exist") : Status();
+    std::memset(get.into.data(), 7, get.length);
+    uint64_t hash = Hash64(get.into.first(get.length));
+    FarInfo info{get.length, get.etag};
+    clock_->At(clock_->Now() + latency,
+               [done = std::move(done), status, info, hash] { done(status, info, hash); });
+  }
+  void Head(const std::string&, Time, std::function<void(Result<FarInfo>)> done) override {
+    clock_->At(clock_->Now() + latency, [done = std::move(done)] { done(FarInfo{1000, "e"}); });
+  }
+  void List(const std::string&, const std::string&, bool, Time,
+            std::function<void(Result<FarPage>)> done) override {
+    done(Status::NotFound("not here"));
+  }
+  FarCounters Counters() const override { return counters_; }
+
+  Duration latency = 10ms;
+  std::string failing;
+  std::vector<std::string> uris;
+
+ private:
+  Clock* clock_;
+  FarCounters counters_;
+};
+
+class QuietLog : public Log {
+ public:
+  void Write(LogLevel, std::string_view) override {}
+};
+
+inline std::string NameOfObject(uint32_t n) { return "file:///o/" + std::to_string(n); }
+inline std::string EtagOfObject(uint32_t n) { return "etag" + std::to_string(n); }
+inline ObjectKey KeyOfObject(uint32_t n, uint64_t size) {
+  return {OidOf(NameOfObject(n)), HashVersion(EtagOfObject(n), size)};
+}
+
+// One node's parts without the node.
+struct World {
+  explicit World(uint64_t memory_bytes = 8 * kMiB, NodeOptions options = {})
+      : far(&clock), random(1) {
+    store::MemoryTierOptions tier_options;
+    tier_options.memory_bytes = memory_bytes;
+    tier_options.incarnation = 1;
+    plan = *store::PlanRegion(tier_options);
+    region = Buffer(plan.region_bytes);
+    std::memset(region.data(), 0, region.size());
+    sessions = std::make_unique<store::Sessions>(plan.segments);
+    tier = std::make_unique<store::MemoryTier>(region.span(), plan, tier_options, sessions.get());
+    options.incarnation = 1;
+    if (options.members.empty()) options.members = {{0, "tcp://127.0.0.1:1"}};
+    env = {&clock, &network, &far, &random, &log};
+    context = std::make_unique<Context>(Context{env, tier.get(), options});
+  }
+
+  // Puts object `n` into the tier.
+  void Put(uint32_t n, uint64_t size) {
+    std::string name = NameOfObject(n), etag = EtagOfObject(n);
+    ObjectKey key = KeyOfObject(n, size);
+    auto slot = tier->Allocate({key.oid, key.version, size, name, etag}, clock.Now(), std::nullopt);
+    HF_CHECK(slot.ok());
+    std::memset(slot->payload.data(), 7, size);
+    tier->Commit(slot->id, Hash64(slot->payload.first(size)), 0);
+  }
+
+  HandClock clock;
+  RecordingNetwork network;
+  CountingFarStore far;
+  Random random;
+  QuietLog log;
+  shm::RegionPlan plan;
+  Buffer region;
+  std::unique_ptr<store::Sessions> sessions;
+  std::unique_ptr<store::MemoryTier> tier;
+  Env env{};
+  std::unique_ptr<Context> context;
+};
+
+inline planner::Manifest ManifestOf(uint32_t first, uint32_t count, uint64_t size) {
+  std::vector<planner::ManifestEntry> entries;
+  for (uint32_t n = first; n < first + count; ++n) {
+    ObjectKey key = KeyOfObject(n, size);
+    entries.push_back({key.oid, size, key.version});
+  }
+  return *planner::Manifest::Build(std::move(entries));
+}
+
+}  // namespace holdfast::cached

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/node.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "tests/unit/cached/fixture.h"
+
+namespace holdfast::cached {
+namespace {
+
+constexpr PeerId kJobPeer = 7;
+constexpr uint64_t kSize = 1000;
+
+class NodeTest : public testing::Test {
+ protected:
+  void Start(uint64_t memory_bytes = 8 * kMiB, NodeOptions options = {}) {
+    world_ = std::make_unique<World>(memory_bytes, options);
+    node_ = std::make_unique<Node>(world_->env, world_->tier.get(), world_->context->options);
+    node_->Start();
+  }
+
+  void Check() {
+    Status status = node_->CheckInvariants();
+    EXPECT_TRUE(status.ok()) << status.ToString();
+  }
+
+  // Calls for `manifest`, sends the manifest when asked, and returns the bids of the first chunk.
+  const wire::Bids* Call(const planner::Manifest& manifest, JobId job = 1, uint32_t call = 1,
+                         bool dry = false) {
+    Bitmap all(manifest.size(), true);
+    wire::Call message;
+    message.job = job;
+    message.call = call;
+    message.digest = manifest.digest();
+    message.count = manifest.size();
+    message.name_bytes = 64;
+    message.hold = 60s;
+    message.lease = 30s;
+    message.dry_run = dry;
+    message.offer = Buffer::CopyOf(all.bytes());
+    message.home = Buffer::CopyOf(all.bytes());
+    world_->network.Deliver(kJobPeer, std::move(message));
+    if (world_->network.Last<wire::NeedManifest>() != nullptr &&
+        world_->network.Last<wire::Bids>() == nullptr) {
+      SendManifest(manifest);
+    }
+    world_->clock.RunFor(1ms);
+    return world_->network.Last<wire::Bids>();
+  }
+
+  void SendManifest(const planner::Manifest& manifest) {
+    wire::Manifest message;
+    message.digest = manifest.digest();
+    message.columns.count = manifest.size();
+    message.columns.size_width = manifest.size_width();
+    message.columns.oids = Buffer::CopyOf(manifest.oid_column());
+    message.columns.sizes = Buffer::CopyOf(manifest.size_column());
+    message.columns.versions = Buffer::CopyOf(manifest.version_column());
+    world_->network.Deliver(kJobPeer, std::move(message));
+  }
+
+  // Confirms exactly these bits; names are looked up among objects [0, 100'000).
+  const wire::Ack* Confirm(const planner::Manifest& manifest, const Bitmap& keep,
+                           const Bitmap& load, JobId job = 1, uint32_t call = 1,
+                           bool wrong_names = false) {
+    std::map<Oid, uint32_t> numbers;
+    for (uint32_t n = 0; n < 5000; ++n) numbers[OidOf(NameOfObject(n))] = n;
+    std::string names, etags;
+    std::vector<uint32_t> name_ends, etag_ends;
+    load.ForEach([&](size_t i) {
+      uint32_t n = numbers.at(manifest.oid(static_cast<uint32_t>(i)));
+      names += wrong_names ? "file:///other" : NameOfObject(n);
+      etags += EtagOfObject(n);
+      name_ends.push_back(static_cast<uint32_t>(names.size()));
+      etag_ends.push_back(static_cast<uint32_t>(etags.size()));
+    });
+    wire::Confirm message;
+    message.job = job;
+    message.call = call;
+    message.incarnation = 1;
+    message.count = manifest.size();
+    message.keep = Buffer::CopyOf(keep.bytes());
+    message.load = Buffer::CopyOf(load.bytes());
+    message.names = Buffer::CopyOf(AsBytes(names));
+    message.etags = Buffer::CopyOf(AsBytes(etags));
+    message.name_ends = Buffer::CopyOf(std::as_bytes(std::span(name_ends)));
+    message.etag_ends = Buffer::CopyOf(std::as_bytes(std::span(etag_ends)));
+    world_->network.Deliver(kJobPeer, std::move(message));
+    return world_->network.Last<wire::Ack>();
+  }
+
+  nlohmann::json State() const { return nlohmann::json::parse(node_->StatusJson()); }
+  wire::Progress Progress(JobId job = 1) {
+    world_->network.Deliver(kJobPeer, wire::Heartbeat{.job = job, .lease = 30s});
+    return *world_->network.Last<wire::Progress>();
+  }
+  static size_t BitsOf(const Buffer& buffer, size_t count) {
+    return Bitmap::FromBytes(buffer.view(), count).Count();
+  }
+
+  std::unique_ptr<World> world_;
+  std::unique_ptr<Node> node_;
+};
+
+TEST_F(NodeTest, AColdListIsOfferedConfirmedLoadedAndHeld) {
+  Start();
+  planner::Manifest manifest = ManifestOf(0, 200, kSize);
+  const wire::Bids* bids = Call(manifest);
+  ASSERT_NE(bids, nullptr);
+  EXPECT_EQ(BitsOf(bids->load, 200), 200u);
+  Check();
+  const wire::Ack* ack = Confirm(manifest, Bitmap(200), Bitmap(200, true));
+  ASSERT_NE(ack, nullptr);
+  EXPECT_TRUE(ack->refused.empty());
+  Check();
+  world_->clock.RunFor(5s);
+  EXPECT_EQ(world_->far.Counters().gets, 200u);
+  wire::Progress progress = Progress();
+  EXPECT_EQ(progress.kept_objects, 200u);
+  EXPECT_EQ(progress.loads_left, 0u);
+  EXPECT_EQ(progress.far_requests, 200u);
+  EXPECT_EQ(State()["memory"]["held_objects"], 200);
+  Check();
+}
+
+TEST_F(NodeTest, WhatIsHereIsBidAsAKeepAndTheManifestIsAskedForOnce) {
+  Start();
+  for (uint32_t n = 0; n < 50; ++n) world_->Put(n, kSize);
+  planner::Manifest manifest = ManifestOf(0, 100, kSize);
+  const wire::Bids* bids = Call(manifest);
+  EXPECT_EQ(BitsOf(bids->keep, 100), 50u);
+  EXPECT_EQ(BitsOf(bids->load, 100), 50u);
+  Call(manifest, 2);
+  EXPECT_EQ(world_->network.CountOf<wire::NeedManifest>(), 1u);
+}
+
+TEST_F(NodeTest, AnOfferThatNobodyConfirmsExpires) {
+  Start();
+  planner::Manifest manifest = ManifestOf(0, 100, kSize);
+  Call(manifest);
+  EXPECT_GT(State()["promises"]["tentative_bytes"], 0);
+  world_->clock.RunFor(7s);
+  EXPECT_EQ(State()["promises"]["tentative_bytes"], 0);
+  EXPECT_EQ(State()["promises"]["reserved_bytes"], 0);
+  Check();
+  // A late confirm takes what room there is then.
+  const wire::Ack* ack = Confirm(manifest, Bitmap(100), Bitmap(100, true));
+  EXPECT_TRUE(ack->refused.empty());
+  Check();
+}
+
+TEST_F(NodeTest, ADryRunReservesNothingAndCannotBeConfirmed) {
+  Start();
+  planner::Manifest manifest = ManifestOf(0, 100, kSize);
+  const wire::Bids* bids = Call(manifest, 1, 1, true);
+  EXPECT_EQ(BitsOf(bids->load, 100), 100u);
+  EXPECT_EQ(State()["promises"]["reserved_bytes"], 0);
+  const wire::Ack* ack = Confirm(manifest, Bitmap(100), Bitmap(100, true));
+  EXPECT_EQ(BitsOf(ack->refused, 100), 100u);
+}
+
+TEST_F(NodeTest, AConfirmThatComesTwiceIsAnsweredTwiceAndDoneOnce) {
+  Start();
+  planner::Manifest manifest = ManifestOf(0, 100, kSize);
+  Call(manifest);
+  Confirm(manifest, Bitmap(100), Bitmap(100, true));
+  uint64_t reserved = State()["promises"]["reserved_bytes"];
+  const wire::Ack* again = Confirm(manifest, Bitmap(100), Bitmap(100, true));
+  EXPECT_TRUE(again->refused.empty());
+  EXPECT_EQ(world_->network.CountOf<wire::Ack>(), 2u);
+  EXPECT_EQ(State()["promises"]["reserved_bytes"], reserved);
+  world_->clock.RunFor(5s);
+  EXPECT_EQ(world_->far.Counters().gets, 100u);
+  Check();
+}
+
+TEST_F(NodeTest, NamesThatAreNotTheirObjectsAreRefused) {
+  Start();
+  planner::Manifest manifest = ManifestOf(0, 100, kSize);
+  Call(manifest);
+  const wire::Ack* ack = Confirm(manifest, Bitmap(100), Bitmap(100, true), 1, 1, true);
+  EXPECT_EQ(BitsOf(ack->refused, 100), 100u);
+  EXPECT_EQ(ack->why, wire::Refusal::kBadName);
+  world_->clock.RunFor(5s);
+  EXPECT_EQ(world_->far.Counters().gets, 0u);
+  Check();
+}
+
+TEST_F(NodeTest, TwoJobsThatHoldTheSameObjectsPayOnceAndTheSecondTakesOver) {
+  Start();
+  planner::Manifest manifest = ManifestOf(0, 100, kSize);
+  Call(manifest, 1);
+  Confirm(manifest, Bitmap(100), Bitmap(100, true), 1);
+  world_->clock.RunFor(5s);
+  uint64_t reserved = State()["promises"]["reserved_bytes"];
+  const wire::Bids* bids = Call(manifest, 2);
+  ASSERT_EQ(BitsOf(bids->keep, 100), 100u);
+  const wire::Ack* ack = Confirm(manifest, Bitmap(100, true), Bitmap(100), 2);
+  EXPECT_TRUE(ack->refused.empty());
+  EXPECT_EQ(State()["promises"]["reserved_bytes"], reserved);
+  world_->network.Deliver(kJobPeer, wire::EndJob{1});
+  world_->clock.RunFor(1s);
+  EXPECT_EQ(State()["memory"]["held_objects"], 100);
+  EXPECT_EQ(State()["promises"]["reserved_bytes"], reserved);
+  Check();
+  world_->network.Deliver(kJobPeer, wire::EndJob{2});
+  world_->clock.RunFor(1s);
+  EXPECT_EQ(State()["memory"]["held_objects"], 0);
+  EXPECT_EQ(State()["promises"]["reserved_bytes"], 0);
+  EXPECT_EQ(State()["memory"]["live_objects"], 100);  // the end of a job frees nothing
+  Check();
+}
+
+TEST_F(NodeTest, TwoJobsThatWaitForTheSameObjectsFetchThemOnce) {
+  Start();
+  world_->far.latency = 500ms;
+  planner::Manifest manifest = ManifestOf(0, 100, kSize);
+  Call(manifest, 1);
+  Confirm(manifest, Bitmap(100), Bitmap(100, true), 1);
+  const wire::Bids* bids = Call(manifest, 2);
+  ASSERT_EQ(BitsOf(bids->keep, 100), 100u);  // being loaded counts as here
+  Confirm(manifest, Bitmap(100, true), Bitmap(100), 2);
+  Check();
+  world_->clock.RunFor(5s);
+  EXPECT_EQ(world_->far.Counters().gets, 100u);
+  EXPECT_EQ(Progress(1).kept_objects, 100u);
+  EXPECT_EQ(Progress(2).kept_objects, 100u);
+  Check();
+}
+
+TEST_F(NodeTest, AJobWithoutHeartbeatsLosesItsPromises) {
+  Start();
+  planner::Manifest manifest = ManifestOf(0, 100, kSize);
+  Call(manifest);
+  Confirm(manifest, Bitmap(100), Bitmap(100, true));
+  world_->clock.RunFor(32s);
+  EXPECT_EQ(State()["jobs"], 0);
+  EXPECT_EQ(State()["promises"]["reserved_bytes"], 0);
+  EXPECT_FALSE(Progress().known);
+  Check();
+}
+
+TEST_F(NodeTest, CommitmentsEndAtTheirTime) {
+  Start();
+  planner::Manifest manifest = ManifestOf(0, 100, kSize);
+  Call(manifest);
+  Confirm(manifest, Bitmap(100), Bitmap(100, true));
+  for (int i = 0; i < 7; ++i) {
+    world_->clock.RunFor(10s);
+    Progress();  // the job lives; t2 = 60 s passes
+  }
+  EXPECT_EQ(State()["memory"]["held_objects"], 0);
+  EXPECT_EQ(State()["promises"]["reserved_bytes"], 0);
+  EXPECT_EQ(State()["promises"]["pending_objects"], 0);
+  Check();
+}
+
+TEST_F(NodeTest, ALoadThatFailsIsReportedAsALoss) {
+  Start();
+  planner::Manifest manifest = ManifestOf(0, 10, kSize);
+  world_->far.failing = NameOfObject(3);
+  Call(manifest);
+  Confirm(manifest, Bitmap(10), Bitmap(10, true));
+  world_->clock.RunFor(1s);
+  const auto* progress = world_->network.Last<wire::Progress>();
+  ASSERT_NE(progress, nullptr);
+  ASSERT_EQ(progress->lost.size(), 1u);
+  EXPECT_EQ(progress->lost[0].code, Code::kNotFound);
+  EXPECT_EQ(manifest.oid(progress->lost[0].index), OidOf(NameOfObject(3)));
+  Check();
+}
+
+TEST_F(NodeTest, AListLargerThanTheMemoryIsPromisedOnlyAsFarAsThereIsRoom) {
+  Start(8 * kMiB);
+  planner::Manifest manifest = ManifestOf(0, 5000, 4000);
+  const wire::Bids* bids = Call(manifest);
+  size_t offered = BitsOf(bids->load, 5000);
+  EXPECT_GT(offered, 500u);
+  EXPECT_LT(offered, 2000u);
+  Bitmap load = Bitmap::FromBytes(bids->load.view(), 5000);
+  Confirm(manifest, Bitmap(5000), load);
+  Check();
+  world_->clock.RunFor(20s);
+  EXPECT_EQ(Progress().kept_objects, offered);
+  EXPECT_EQ(State()["promises"]["broken"], 0);
+  Check();
+}
+
+TEST_F(NodeTest, AReaderGetsWhatIsQueuedAheadOfItsTurn) {
+  NodeOptions options;
+  options.max_loads = 1;
+  Start(8 * kMiB, options);
+  planner::Manifest manifest = ManifestOf(0, 100, kSize);
+  Call(manifest);
+  Confirm(manifest, Bitmap(100), Bitmap(100, true));
+  ObjectKey key = KeyOfObject(77, kSize);
+  bool done = false;
+  bulk::ReadMiss miss;
+  miss.oid = key.oid;
+  miss.version = key.version;
+  node_->OnMiss(miss, [&](Status status) { done = status.ok(); });
+  world_->clock.RunFor(35ms);  // a load takes 10 ms and there is one at a time
+  EXPECT_TRUE(done);
+  Check();
+}
+
+TEST_F(NodeTest, AReaderIsToldWhatIsNotHere) {
+  Start();
+  ObjectKey key = KeyOfObject(1, kSize);
+  Status status;
+  bulk::ReadMiss miss;
+  miss.oid = key.oid;
+  miss.version = key.version;
+  node_->OnMiss(miss, [&](Status s) { status = s; });
+  world_->clock.RunFor(1s);
+  EXPECT_EQ(status.code(), Code::kNotFound);
+  miss.mode = BulkMode::kFetch;
+  miss.name = "file:///something/else";
+  node_->OnMiss(miss, [&](Status s) { status = s; });
+  world_->clock.RunFor(1s);
+  EXPECT_EQ(status.code(), Code::kInvalid);
+}
+
+TEST_F(NodeTest, ReadThroughFetchesOnceForEverybody) {
+  Start();
+  ObjectKey key = KeyOfObject(1, kSize);
+  int done = 0;
+  for (int i = 0; i < 5; ++i) {
+    bulk::ReadMiss miss;
+    miss.oid = key.oid;
+    miss.version = key.version;
+    miss.size = kSize;
+    miss.name = NameOfObject(1);
+    miss.etag = EtagOfObject(1);
+    miss.mode = BulkMode::kFetch;
+    node_->OnMiss(miss, [&](Status status) { done += status.ok(); });
+  }
+  world_->clock.RunFor(1s);
+  EXPECT_EQ(done, 5);
+  EXPECT_EQ(world_->far.Counters().gets, 1u);
+  EXPECT_TRUE(world_->tier->Find(key.oid, key.version));
+}
+
+TEST_F(NodeTest, DropSparesWhatIsHeld) {
+  Start();
+  for (uint32_t n = 0; n < 20; ++n) world_->Put(n, kSize);
+  planner::Manifest manifest = ManifestOf(0, 10, kSize);
+  Call(manifest);
+  Confirm(manifest, Bitmap(10, true), Bitmap(10));
+  wire::Drop drop;
+  drop.id = 5;
+  drop.prefix = "file:///o/";
+  world_->network.Deliver(kJobPeer, std::move(drop));
+  const auto* reply = world_->network.Last<wire::DropReply>();
+  ASSERT_NE(reply, nullptr);
+  EXPECT_EQ(reply->dropped_objects, 10u);
+  EXPECT_EQ(reply->held_objects, 10u);
+  Check();
+}
+
+TEST_F(NodeTest, AnotherClustersJobIsToldSo) {
+  Start();
+  wire::Hello hello;
+  hello.cluster = "other";
+  hello.job = 9;
+  world_->network.Deliver(kJobPeer, std::move(hello));
+  const auto* error = world_->network.Last<wire::ErrorReply>();
+  ASSERT_NE(error, nullptr);
+  EXPECT_EQ(error->status.code(), Code::kInvalid);
+}
+
+TEST_F(NodeTest, AConfirmForAnEarlierIncarnationIsRefused) {
+  Start();
+  planner::Manifest manifest = ManifestOf(0, 10, kSize);
+  Call(manifest);
+  wire::Confirm confirm;
+  confirm.job = 1;
+  confirm.call = 1;
+  confirm.incarnation = 99;
+  confirm.count = 10;
+  Bitmap all(10, true), none(10);
+  confirm.keep = Buffer::CopyOf(all.bytes());
+  confirm.load = Buffer::CopyOf(none.bytes());
+  world_->network.Deliver(kJobPeer, std::move(confirm));
+  const auto* ack = world_->network.Last<wire::Ack>();
+  ASSERT_NE(ack, nullptr);
+  EXPECT_EQ(ack->why, wire::Refusal::kUnknownCall);
+  EXPECT_EQ(BitsOf(ack->refused, 10), 10u);
+}
+
+}  // namespace
+}  // namespace holdfast::cached
