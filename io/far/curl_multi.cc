@@ -96,8 +96,10 @@ void CurlMulti::OnEvent(int fd, uint32_t events) {
     return;
   }
   Watch& watch = WatchOf(fd);
-  if (watch.wanted == 0) Register(fd, 0);  // an idle connection that was closed: stop hearing of it
-  return;
+  if (watch.wanted == 0) {  // an idle connection that was closed: stop hearing of it
+    Register(fd, 0);
+    return;
+  }
   int mask = 0;
   if ((events & EPOLLIN) != 0) mask |= CURL_CSELECT_IN;
   if ((events & EPOLLOUT) != 0) mask |= CURL_CSELECT_OUT;

@@ -28,11 +28,11 @@ inline constexpr char kDefaultRegion[] = "us-east-1";
 struct S3Options {
   // "http://host:port" or "https://host": completes s3://bucket/key names, and the only store whose
   // requests are signed. Empty: requests to every S3 endpoint are signed.
-  std::string endpoint;
-  std::string region;           // empty: kDefaultRegion
-  bool virtual_hosted = false;  // https://bucket.host/key instead of https://host/bucket/key
-  Credentials credentials;      // none: anonymous requests
-  bool anonymous = false;       // AddAwsSettings looks for no credentials
+  std::string endpoint = {};
+  std::string region = {};       // empty: kDefaultRegion
+  bool virtual_hosted = false;   // https://bucket.host/key instead of https://host/bucket/key
+  Credentials credentials = {};  // none: anonymous requests
+  bool anonymous = false;        // AddAwsSettings looks for no credentials
 };
 
 struct FarLimits {

@@ -18,9 +18,9 @@ namespace holdfast::far {
 
 // Keys of one principal; an empty access key means anonymous requests, which are not signed.
 struct Credentials {
-  std::string access_key;
-  std::string secret_key;
-  std::string session_token;
+  std::string access_key = {};
+  std::string secret_key = {};
+  std::string session_token = {};
   bool anonymous() const { return access_key.empty(); }
 };
 

@@ -38,11 +38,11 @@ std::string_view FaultName(FaultKind kind);
 struct FaultRule {
   FaultKind kind = FaultKind::kStatus;
   double probability = 1;
-  std::string path;    // paths that contain it; empty: all
-  uint32_t times = 0;  // only the first requests for each path; 0: all
+  std::string path = {};  // paths that contain it; empty: all
+  uint32_t times = 0;     // only the first requests for each path; 0: all
   int status = 503;
   std::string code = "SlowDown";  // S3's, of a kStatus
-  std::optional<Duration> retry_after;
+  std::optional<Duration> retry_after = {};
 };
 
 // "status,p=0.01,status=500,path=/o/,times=2,retry-after=1s": the kind first. kInvalid names what is allowed.

@@ -24,10 +24,10 @@ struct OriginOptions {
   Duration delay{};               // before the first byte of each answer
   uint64_t rate_bytes_per_s = 0;  // of each thread's bodies together; 0: no limit
   uint32_t threads = 1;           // connections are spread over them by the kernel
-  std::vector<FaultRule> faults;
+  std::vector<FaultRule> faults = {};
   uint64_t seed = 1;
-  ResponseOptions responses;
-  CannedAnswers answer;  // asked first; called on the origin's threads
+  ResponseOptions responses = {};
+  CannedAnswers answer = {};  // asked first; called on the origin's threads
 };
 
 struct OriginCounters {
