@@ -32,6 +32,12 @@ std::vector<Scenario> Scenarios() {
     o.objects = 200'000;
     o.promisable = 1;
   });
+  add("16 nodes, warm", [](ModelOptions& o) {
+    o.nodes = 16;
+    o.objects = 200'000;
+    o.promisable = 1;
+    o.warm = true;
+  });
   add("two jobs, same list", [](ModelOptions& o) { o.jobs = {{}, {}}; });
   add("two jobs, disjoint", [](ModelOptions& o) { o.jobs = {{0, 0.5, {}}, {0.5, 0.5, {}}}; });
   add("two jobs, third in common", [](ModelOptions& o) {
