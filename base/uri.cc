@@ -202,7 +202,10 @@ Result<FarName> ParseUri(std::string_view text, const SchemeRule& rule, Use use)
   std::optional<std::string> authority =
       CanonicalAuthority(rest.substr(0, host_end), rule.default_port);
   if (!authority.has_value()) {
-    return Bad(text, "has no valid host: write host or host:port, without user and password");
+    // A password in the text is not repeated.
+    const bool secret = rest.substr(0, host_end).find('@') != std::string_view::npos;
+    return Bad(secret ? rule.prefix : text,
+               "has no valid host: write host or host:port, without user and password");
   }
   FarName name;
   name.scheme = rule.scheme;
