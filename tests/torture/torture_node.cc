@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "base/hash.h"
 #include "io/shm/attach_server.h"
@@ -89,7 +90,8 @@ void Churn::Publish() {
   store::TierStats stats = tier_->Stats();
   if (stats.waiting_segments != 0) counters_->waited.fetch_add(1, std::memory_order_relaxed);
   counters_->waiting_segments.store(stats.waiting_segments, std::memory_order_relaxed);
-  counters_->dropped.store(stats.dropped_objects, std::memory_order_relaxed);
+  uint64_t dropped = stats.dropped_objects - std::exchange(dropped_, stats.dropped_objects);
+  counters_->dropped.fetch_add(dropped, std::memory_order_relaxed);
   counters_->ticks.fetch_add(1, std::memory_order_release);
 }
 

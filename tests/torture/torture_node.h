@@ -38,6 +38,7 @@ class Churn {
   Random random_;
   NodeCounters* counters_;
   std::deque<Held> held_;
+  uint64_t dropped_ = 0;  // what of the tier's count has been added to the counters
 };
 
 // A daemon over files in `directory`, until shared->node_ends. The exit code of its process.
