@@ -33,6 +33,7 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
   config->node.max_planning_bytes = std::min<uint64_t>(512 * kMiB, config->memory_limit / 8);
   file->GetBytes("memory.planning", &config->node.max_planning_bytes);
   file->GetBytes("memory.segment", &config->memory.segment_bytes);
+  file->GetBytes("memory.max_object", &config->memory.max_object_bytes);
   file->Get("memory.index_objects", &config->memory.index_objects, 0, uint64_t{1} << 34);
   std::string huge = "auto";
   file->GetChoice("memory.huge_pages", &huge, {"auto", "on", "off"});

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// holdfast fetch NAME... [-o DIR], holdfast fetch -
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/uri.h"
+#include "jobclient/cli/commands.h"
+
+namespace holdfast::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Where an object goes below `directory`: the path of its name, so that equal last parts do not meet. ".." cannot lead
+// out: names of files have none, and in keys it is refused.
+Result<fs::path> PathFor(const std::string& directory, std::string_view name) {
+  Result<FarName> parts = ParseCanonical(name);
+  if (!parts.ok()) return parts.status();
+  fs::path relative = fs::path(parts->bucket) / fs::path(parts->path).relative_path();
+  for (const fs::path& part : relative) {
+    if (part == "..")
+      return Status::Invalid(
+          std::string(name) +
+          " has a part \"..\" and is not written to a file; use standard output");
+  }
+  return fs::path(directory) / relative;
+}
+
+// Whole or not at all: written beside its place, then renamed.
+Status WriteObject(const fs::path& path, ByteView bytes) {
+  std::error_code error;
+  fs::create_directories(path.parent_path(), error);
+  fs::path beside = path;
+  beside += ".holdfast-part";
+  std::ofstream out(beside, std::ios::binary | std::ios::trunc);
+  out.write(reinterpret_cast<const char*>(bytes.data()),
+            static_cast<std::streamsize>(bytes.size()));
+  out.close();
+  if (!out) {
+    std::string why = std::strerror(errno);
+    fs::remove(beside, error);
+    return Status::Unavailable("cannot write " + path.string() + ": " + why);
+  }
+  fs::rename(beside, path, error);
+  if (error) return Status::Unavailable("cannot write " + path.string() + ": " + error.message());
+  return {};
+}
+
+const char* NameOf(ObjectSource source) {
+  switch (source) {
+    case ObjectSource::kLocal:
+      return "own memory";
+    case ObjectSource::kPeer:
+      return "another node";
+    case ObjectSource::kThroughHome:
+      return "its home";
+    case ObjectSource::kFar:
+      return "far away";
+  }
+  return "";
+}
+
+Status FetchOne(const Globals& globals, Client& client, const std::string& name,
+                const std::string& directory) {
+  Result<Object> object = client.Get(name);
+  if (!object.ok()) return object.status();
+  if (directory.empty()) {
+    ByteView bytes = object->bytes();
+    if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size() ||
+        std::fflush(stdout) != 0) {
+      return Status::Unavailable(std::string("cannot write to standard output: ") +
+                                 std::strerror(errno));
+    }
+    return {};
+  }
+  Result<fs::path> path = PathFor(directory, object->name());
+  if (!path.ok()) return path.status();
+  HF_RETURN_IF_ERROR(WriteObject(*path, object->bytes()));
+  if (globals.json) {
+    PrintJson({{"name", object->name()},
+               {"file", path->string()},
+               {"bytes", object->size()},
+               {"from", NameOf(object->source())}});
+  } else if (!globals.quiet) {
+    std::printf("%s  %s from %s\n", path->c_str(), FormatBytes(object->size()).c_str(),
+                NameOf(object->source()));
+  }
+  return {};
+}
+
+int Fetch(const Globals& globals, std::vector<std::string> names, const std::string& directory) {
+  Result<std::unique_ptr<Client>> client = Connect(globals);
+  if (!client.ok()) return Fail(client.status());
+  if (names == std::vector<std::string>{"-"}) {
+    Result<ObjectList> list = ReadList(**client, globals, "-");
+    if (!list.ok()) return Fail(list.status());
+    names.clear();
+    for (size_t i = 0; i < list->size(); ++i) names.emplace_back(list->item(i).uri);
+  }
+  int code = kOk;
+  for (const std::string& name : names) {
+    Status status = FetchOne(globals, **client, name, directory);
+    if (!status.ok()) code = Fail(status);
+  }
+  return code;
+}
+
+}  // namespace
+
+void AddFetchCommand(CLI::App& app, const Globals& globals, Chosen* chosen) {
+  auto names = std::make_shared<std::vector<std::string>>();
+  auto directory = std::make_shared<std::string>();
+  CLI::App* command = app.add_subcommand(
+      "fetch", "read objects through the cluster, to standard output or to files");
+  command->add_option("NAME", *names, "URIs or paths; - reads a list from standard input")
+      ->required();
+  command->add_option("-o,--output", *directory,
+                      "write below this directory instead of standard output");
+  command->callback(
+      [=, &globals] { *chosen = [=, &globals] { return Fetch(globals, *names, *directory); }; });
+}
+
+}  // namespace holdfast::cli

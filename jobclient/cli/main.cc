@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// holdfast, the command line.
+#include "jobclient/cli/commands.h"
+
+namespace {
+constexpr const char* kFooter =
+    R"(Without --config the local cluster's configuration is used if one is up (holdfast cluster up).
+
+Exit codes: 0 done; 1 bytes differed or an object could not be read; 2 wrong arguments or configuration;
+3 an object, list, bucket or cluster does not exist; 4 no access; 5 nodes or the far store did not answer.)";
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace holdfast::cli;
+  CLI::App app("Holdfast: a read cache for jobs that know their list.", "holdfast");
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.fallthrough();
+  Globals globals;
+  Chosen chosen;
+  app.add_option("--config", globals.config, "the client's TOML file")
+      ->envname("HOLDFAST_CLIENT_CONFIG");
+  app.add_option("--set", globals.settings, "KEY=VALUE, beats file and environment")
+      ->allow_extra_args(false);
+  app.add_option("--s3-endpoint", globals.s3_endpoint, "of s3:// names, as http://127.0.0.1:9000");
+  app.add_flag("--json", globals.json, "one JSON object per line instead of text");
+  app.add_flag("-q,--quiet", globals.quiet, "no progress");
+  AddClusterCommand(app, globals, &chosen);
+  AddRunCommands(app, globals, &chosen);
+  AddFetchCommand(app, globals, &chosen);
+  AddHoldCommands(app, globals, &chosen);
+  AddObjectCommands(app, globals, &chosen);
+  AddStatusCommand(app, globals, &chosen);
+  AddCompletionCommand(app, &chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kOk : kUsage;
+  }
+  return chosen ? chosen() : kUsage;
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// holdfast status
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "jobclient/cli/commands.h"
+
+namespace holdfast::cli {
+namespace {
+
+// A number at `outer`.`inner` of a node's state; 0 where the node says nothing of it.
+uint64_t Number(const Json& state, const char* outer, const char* inner) {
+  return state.contains(outer) ? state[outer].value(inner, uint64_t{0}) : 0;
+}
+
+void PrintNode(const Json& state) {
+  uint64_t capacity = Number(state, "memory", "object_bytes"),
+           live = Number(state, "memory", "live_bytes");
+  std::printf("node %llu\n", static_cast<unsigned long long>(state.value("node", uint64_t{0})));
+  std::printf("  memory    %s of %s, %s objects; held %s, %s objects\n", FormatBytes(live).c_str(),
+              FormatBytes(capacity).c_str(),
+              FormatCount(Number(state, "memory", "live_objects")).c_str(),
+              FormatBytes(Number(state, "memory", "held_bytes")).c_str(),
+              FormatCount(Number(state, "memory", "held_objects")).c_str());
+  std::printf("  promises  %s of %s for %llu jobs; %s objects to come, %s broken\n",
+              FormatBytes(Number(state, "promises", "reserved_bytes")).c_str(),
+              FormatBytes(Number(state, "promises", "promisable_bytes")).c_str(),
+              static_cast<unsigned long long>(state.value("jobs", uint64_t{0})),
+              FormatCount(Number(state, "promises", "pending_objects")).c_str(),
+              FormatCount(Number(state, "promises", "broken")).c_str());
+  std::printf("  loads     %s under way; far requests %s, %s; from other nodes %s; failed %s\n",
+              FormatCount(Number(state, "loads", "active")).c_str(),
+              FormatCount(Number(state, "loads", "far_requests")).c_str(),
+              FormatBytes(Number(state, "loads", "far_bytes")).c_str(),
+              FormatCount(Number(state, "loads", "peer_objects")).c_str(),
+              FormatCount(Number(state, "loads", "failed")).c_str());
+}
+
+int Show(const Globals& globals) {
+  Result<ClientOptions> options = ReadOptions(globals);
+  if (!options.ok()) return Fail(options.status());
+  std::vector<ClientOptions::Node> nodes = options->nodes;
+  if (nodes.empty()) {
+    return Fail(Status::NotFound(
+        "no cluster is configured and none is up here; give --config FILE, or start one by "
+        "`holdfast cluster up`"));
+  }
+  options->attach.clear();  // the state is asked for by messages
+  Result<std::unique_ptr<Client>> client = Client::Connect(*std::move(options));
+  if (!client.ok()) return Fail(client.status());
+  int code = kOk;
+  for (const ClientOptions::Node& node : nodes) {
+    Result<std::string> text = (*client)->NodeStatus(node.id, Duration(2s));
+    Json state = text.ok() ? Json::parse(*text, nullptr, false) : Json();
+    if (!state.is_object()) {
+      code = kNotReached;
+      if (globals.json) {
+        PrintJson({{"node", node.id}, {"answers", false}});
+      } else {
+        std::printf("node %u does not answer at %s\n", unsigned{node.id}, node.control.c_str());
+      }
+    } else if (globals.json) {
+      PrintJson(state);
+    } else {
+      PrintNode(state);
+    }
+  }
+  return code;
+}
+
+}  // namespace
+
+void AddStatusCommand(CLI::App& app, const Globals& globals, Chosen* chosen) {
+  CLI::App* command = app.add_subcommand("status", "nodes, memory, promises, loads");
+  command->callback([=, &globals] { *chosen = [&globals] { return Show(globals); }; });
+}
+
+}  // namespace holdfast::cli

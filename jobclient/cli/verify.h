@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Compares what was read with the source, by hash: `holdfast run --verify`.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "jobclient/cli/context.h"
+
+namespace holdfast::cli {
+
+struct Differences {
+  uint64_t compared = 0;
+  std::vector<std::string>
+      names;  // of objects whose bytes differ, or that the source would not give again
+};
+
+// Reads every object of `list` from its source once more, many at a time, past the cluster, and compares the XXH3-64 of its
+// bytes with `hashes` (by position; 0: not read).
+Result<Differences> CompareWithSource(const ClientOptions& options, const ObjectList& list,
+                                      const std::vector<uint64_t>& hashes, Progress* progress);
+
+}  // namespace holdfast::cli
