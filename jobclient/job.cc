@@ -189,6 +189,7 @@ void Job::Parts::On(Node& node, wire::Progress&& progress) {
   if (progress.incarnation != node.hello.incarnation) return nodes.SendHello(node, options.job);
   if (promises == nullptr || !leases.Take(node, std::move(progress), &losses)) return;
   nodes.TakeSignOfLife(node, node.hello.incarnation);
+  node.progress_at = env.clock->Now();
   if (!node.here) return;  // a reader's failures keep it away for a while
   if (known) {
     if (promises->Resume(node.member.node) > 0) {
@@ -228,7 +229,7 @@ void Job::Parts::On(Node& node, wire::ErrorReply&& error) {
       greeted = true;
       PlanIfReady();
     }
-  } else if (search != nullptr && error.job == options.job) {
+  } else if (search != nullptr && (error.job == options.job || error.about == "Manifest")) {
     search->Out(node.member.node);
   }
 }
@@ -284,11 +285,35 @@ void Job::MarkRead(uint32_t index) { parts_->search->MarkRead(index); }
 void Job::Rewind() { parts_->search->Rewind(); }
 
 void Job::End() {
+  if (parts_->state == Parts::State::kEnded) return;
+  parts_->leases.SendEnd();
+  Leave();
+}
+
+void Job::Leave() {
+  Parts& p = *parts_;
+  p.state = Parts::State::kEnded;
+  if (p.search != nullptr) p.search->Stop();
+}
+
+void Job::AskProgress() {
   Parts& p = *parts_;
   if (p.state == Parts::State::kEnded) return;
-  p.state = Parts::State::kEnded;
-  p.leases.SendEnd();
-  if (p.search != nullptr) p.search->Stop();
+  for (const Node& node : p.nodes.all()) {
+    if (node.here) p.leases.SendHeartbeat(node);
+  }
+}
+
+void Job::SetLease(Duration lease) {
+  parts_->leases.SetLease(lease);
+  AskProgress();
+}
+
+bool Job::HeardFromAllSince(Time when) const {
+  for (const Node& node : parts_->nodes.all()) {
+    if (node.here && node.progress_at < when) return false;
+  }
+  return true;
 }
 
 // --- Looking ---------------------------------------------------------------------------------------------------------

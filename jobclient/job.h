@@ -18,6 +18,7 @@
 
 #include "base/env.h"
 #include "holdfast/object_list.h"
+#include "holdfast/plan_report.h"
 #include "planner/manifest.h"
 #include "planner/placement.h"
 #include "wire/messages.h"
@@ -25,6 +26,7 @@
 namespace holdfast::jobclient {
 
 class Flights;
+using holdfast::PlanReport;
 
 struct Member {
   NodeId node = kNoNode;
@@ -51,34 +53,6 @@ struct JobOptions {
   Duration ack_timeout = 5s;
   Duration resend_after = 500ms;
   uint32_t max_rounds = 4;
-};
-
-// Who serves what, and what it will take; both as planned and, at the end, as it was.
-struct PlanReport {
-  uint64_t objects = 0;  // distinct
-  uint64_t bytes = 0;
-  uint64_t local_objects = 0;  // kept at the reader's own node
-  uint64_t kept_objects = 0;   // kept anywhere in the cluster, local ones included
-  uint64_t kept_bytes = 0;
-  uint64_t load_objects = 0;  // to be loaded by nodes
-  uint64_t load_bytes = 0;
-  uint64_t far_objects = 0;  // that nobody can have: read far away by the job
-  uint64_t far_bytes = 0;
-  uint64_t too_large_objects = 0;  // of those, larger than any node's segment
-  Duration ready{};                // when the last load is due
-  uint32_t calls = 0;
-  uint64_t bids = 0;  // bids received, all rounds
-  uint64_t manifest_bytes_sent = 0;
-  Duration planned_in{};  // from the first call to the last acknowledgement
-  struct PerNode {
-    NodeId node = kNoNode;
-    bool answered = false;
-    Incarnation incarnation = 0;
-    uint64_t keeps = 0;
-    uint64_t loads = 0;
-    uint64_t bytes = 0;
-  };
-  std::vector<PerNode> nodes;  // by node id
 };
 
 class Job {
@@ -119,8 +93,17 @@ class Job {
   wire::Progress ClusterProgress() const;
   void OnProgress(std::function<void(const wire::Progress&)> observer);
 
+  // Asks every node for its progress now, before the next heartbeat.
+  void AskProgress();
+  // Every node that is here has told its progress since then.
+  bool HeardFromAllSince(Time when) const;
+  // From the next heartbeat on, which goes out now: the lease that the nodes count.
+  void SetLease(Duration lease);
+
   // Step 7. Sends EndJob; nothing is awaited, and nothing but reads that are under way goes on.
   void End();
+  // The same without EndJob: the promises last until their lease or their t2 is over.
+  void Leave();
 
   // The reads of the job's readers that are under way. Their buffers are filled from outside until they land, so a job
   // is destroyed only when there are none, or when the environment has ended them all.

@@ -15,9 +15,10 @@ class Leases {
   static constexpr uint32_t kMissedUntilAway = 3;
 
   Leases(const Env& env, const JobOptions& options, JobId job, Nodes* nodes)
-      : env_(env), lease_(options.lease), job_(job), nodes_(nodes) {}
+      : env_(env), period_(options.lease / 5), lease_(options.lease), job_(job), nodes_(nodes) {}
 
-  Duration period() const { return lease_ / 5; }
+  Duration period() const { return period_; }
+  void SetLease(Duration lease) { lease_ = lease; }
   // Sends the heartbeats, and a hello to those who are away. Returns who has missed too many.
   std::vector<NodeId> Beat();
   void SendHeartbeat(const Node& node) const;
@@ -27,6 +28,7 @@ class Leases {
 
  private:
   Env env_;
+  Duration period_;
   Duration lease_;
   JobId job_;
   Nodes* nodes_;

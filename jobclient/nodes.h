@@ -31,8 +31,9 @@ struct Node {
   uint64_t load_bytes = 0;
   RateModel rate;
 
-  wire::Progress progress;  // the latest of this incarnation
-  wire::Progress past;      // counters of incarnations that are gone
+  wire::Progress progress;          // the latest of this incarnation
+  Time progress_at{INT64_MIN / 2};  // when it came
+  wire::Progress past;              // counters of incarnations that are gone
 };
 
 class Nodes {

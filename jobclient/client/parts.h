@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is behind the public classes: one loop thread that decides, with its network, far store and own node, shared by all
+// jobs of a client; each job in an environment of its own.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "holdfast/client.h"
+#include "io/bulk/bulk_client.h"
+#include "io/far/far_store.h"
+#include "io/net/cluster_key.h"
+#include "io/net/event_loop.h"
+#include "io/net/zmq_network.h"
+#include "io/shm/attach.h"
+#include "jobclient/client/cluster_view.h"
+#include "jobclient/client/job_env.h"
+#include "jobclient/client/loop_thread.h"
+#include "jobclient/job.h"
+#include "jobclient/ordered_reader.h"
+
+namespace holdfast {
+
+namespace client {
+
+// A job on the loop's thread. It stays there after its PlannedJob has gone until its last read has landed.
+struct LoopJob {
+  LoopJob(const Env& real, NetworkSwitch* lines) : env(real, lines) {}
+  ObjectList list;
+  JobEnv env;
+  std::unique_ptr<jobclient::Job> job;
+};
+
+class NoLog : public Log {
+  void Write(LogLevel, std::string_view) override {}
+};
+
+}  // namespace client
+
+// In the order of their making.
+struct Client::Parts {
+  ClientOptions options;
+  client::NoLog no_log;
+  Log* log = nullptr;
+  std::optional<net::ClusterKey> key;
+  std::unique_ptr<shm::LocalAttachment> own;
+  std::unique_ptr<net::EventLoop> loop;
+  std::unique_ptr<bulk::BulkClient> bulk;
+  std::unique_ptr<far::FarClient> far;
+  std::unique_ptr<net::ZmqNetwork> network;
+  std::unique_ptr<Random> random;
+  std::unique_ptr<client::NetworkSwitch> lines;
+  std::unique_ptr<client::JobEnv> cluster_env;
+  std::unique_ptr<client::ClusterView> cluster;
+  std::list<std::unique_ptr<client::LoopJob>> buried;  // jobs that are over but for reads under way
+  std::unique_ptr<client::LoopThread> thread;
+
+  ~Parts();
+  Status Open();
+  Status OpenNetwork();
+  Env env() const;
+  jobclient::JobOptions JobOptionsFor(const PlanOptions& plan) const;
+  NodeId own_node() const { return own == nullptr ? kNoNode : own->node(); }
+
+  // On the loop's thread.
+  void Bury(std::unique_ptr<client::LoopJob> job);
+  void Sweep();
+
+  Result<DropResult> DropEverywhere(const std::string& prefix, ByteView oids, Duration timeout);
+  // An object in the own node's memory: a view, or a copy when this process pins as much as it may. Any thread.
+  std::optional<Object> ReadLocal(std::string_view name, uint64_t position, const Oid& oid,
+                                  VersionHash version);
+};
+
+struct PlannedJob::Parts {
+  Client::Parts* client = nullptr;
+  std::unique_ptr<client::LoopJob> loop_job;
+  PlanReport planned;
+  PlanOptions options;
+  bool held = false;
+  std::atomic<bool> released{false};
+};
+
+struct Reader::Parts {
+  Client::Parts* client = nullptr;
+  PlannedJob::Parts* job = nullptr;
+  ReaderOptions options;  // with the order
+  // The user's thread.
+  uint64_t next = 0;
+  uint64_t told = 0;  // the loop knows that what is below was consumed
+  uint64_t untold_bytes = 0;
+  uint64_t local_objects = 0;
+  uint64_t local_bytes = 0;
+  Duration waited{};
+  // The loop's thread.
+  std::unique_ptr<jobclient::OrderedReader> ordered;
+  // Both.
+  std::mutex mutex;
+  std::condition_variable arrived;
+  std::map<uint64_t, jobclient::ReadResult> ready;
+  uint64_t waiting_for = UINT64_MAX;
+
+  void Open();
+  Result<std::optional<Object>> Next();
+  std::optional<Object> TryLocal(uint32_t index, uint32_t position);
+  jobclient::ReadResult Await();
+  void Tell(bool missed);
+  void OnReady(uint64_t ordinal, jobclient::ReadResult result);
+  void Passed(uint64_t bytes);
+};
+
+}  // namespace holdfast

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <chrono>
+#include <utility>
+
+#include "jobclient/client/parts.h"
+
+namespace holdfast {
+namespace {
+
+static_assert(static_cast<int>(ObjectSource::kLocal) ==
+                  static_cast<int>(jobclient::Source::kLocal) &&
+              static_cast<int>(ObjectSource::kFar) == static_cast<int>(jobclient::Source::kFar));
+
+}  // namespace
+
+// --- On the loop's thread --------------------------------------------------------------------------------------------
+
+void Reader::Parts::Open() {
+  jobclient::Job* core = job->loop_job->job.get();
+  const NodeId own = client->own_node();
+  ordered = std::make_unique<jobclient::OrderedReader>(
+      job->loop_job->env.env(), core, &job->loop_job->list, options.order,
+      jobclient::OrderedReaderOptions{.look_ahead_bytes = options.look_ahead_bytes,
+                                      .look_ahead_objects = options.look_ahead_objects,
+                                      .batch_objects = 64,
+                                      .wait = options.wait,
+                                      .far_deadline = options.far_deadline,
+                                      .last_pass = options.last_pass},
+      [core, own](uint32_t index) { return own != kNoNode && core->NodeOf(index) == own; },
+      [this](uint64_t ordinal, jobclient::ReadResult result) {
+        OnReady(ordinal, std::move(result));
+      });
+  ordered->Start();
+}
+
+void Reader::Parts::OnReady(uint64_t ordinal, jobclient::ReadResult result) {
+  std::lock_guard lock(mutex);
+  ready.insert_or_assign(ordinal, std::move(result));
+  if (ordinal == waiting_for) arrived.notify_one();
+}
+
+// --- On the user's thread --------------------------------------------------------------------------------------------
+
+Reader::Reader(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Reader::~Reader() {
+  parts_->client->thread->Call([this] { parts_->ordered.reset(); });
+}
+
+uint64_t Reader::done() const { return parts_->next; }
+uint64_t Reader::total() const { return parts_->options.order.size(); }
+Result<std::optional<Object>> Reader::Next() { return parts_->Next(); }
+
+Result<std::optional<Object>> Reader::Parts::Next() {
+  if (next >= options.order.size()) return std::optional<Object>();
+  const uint32_t position = options.order[next];
+  jobclient::Job& core = *job->loop_job->job;
+  const uint32_t index = core.IndexOf(position);
+  if (client->own != nullptr && core.NodeOf(index) == client->own_node()) {
+    if (std::optional<Object> object = TryLocal(index, position)) return object;
+  }
+  while (true) {
+    jobclient::ReadResult result = Await();
+    if (result.local) {
+      if (std::optional<Object> object = TryLocal(index, position)) return object;
+      continue;  // it went again, or came in another version: its bytes are asked for now
+    }
+    Passed(result.bytes.size());
+    if (!result.status.ok()) {
+      return result.status.Annotate(std::string(job->loop_job->list.item(position).uri));
+    }
+    return std::optional<Object>(Object(job->loop_job->list.item(position).uri, position,
+                                        std::move(result.bytes),
+                                        static_cast<ObjectSource>(result.source)));
+  }
+}
+
+std::optional<Object> Reader::Parts::TryLocal(uint32_t index, uint32_t position) {
+  const planner::Manifest& manifest = job->loop_job->job->manifest();
+  std::optional<Object> object = client->ReadLocal(job->loop_job->list.item(position).uri, position,
+                                                   manifest.oid(index), manifest.version(index));
+  if (!object) return std::nullopt;
+  ++local_objects;
+  local_bytes += object->size();
+  Passed(0);
+  return object;
+}
+
+// Takes the result for `next`, waiting for it. Whoever has to wait tells the loop what is wanted: the object may have been
+// left to the own node's memory, which does not have it.
+jobclient::ReadResult Reader::Parts::Await() {
+  std::unique_lock lock(mutex);
+  auto it = ready.find(next);
+  if (it == ready.end()) {
+    lock.unlock();
+    Tell(true);
+    const auto since = std::chrono::steady_clock::now();
+    lock.lock();
+    waiting_for = next;
+    arrived.wait(lock, [this] { return ready.contains(next); });
+    waiting_for = UINT64_MAX;
+    waited += std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - since);
+    it = ready.find(next);
+  }
+  return std::move(ready.extract(it).mapped());
+}
+
+void Reader::Parts::Passed(uint64_t bytes) {
+  ++next;
+  untold_bytes += bytes;
+  // The window moves in steps: each costs a lock and, if the loop sleeps, a wake-up.
+  if (next - told >= std::max(options.look_ahead_objects / 8, 1u) ||
+      untold_bytes >= options.look_ahead_bytes / 8) {
+    Tell(false);
+  }
+}
+
+void Reader::Parts::Tell(bool missed) {
+  told = next;
+  untold_bytes = 0;
+  client->thread->Post([this, ordinal = next, missed] {
+    ordered->Consumed(ordinal);
+    {
+      std::lock_guard lock(mutex);  // what landed for objects that came another way
+      ready.erase(ready.begin(), ready.lower_bound(ordinal));
+    }
+    if (missed) ordered->Missed(ordinal);
+  });
+}
+
+ReaderReport Reader::Report() const {
+  jobclient::ReadCounters counters =
+      parts_->client->thread->Call([this] { return parts_->ordered->Counters(); });
+  ReaderReport report;
+  for (int source = 0; source < 4; ++source) {
+    report.objects[source] = counters.objects[source];
+    report.bytes[source] = counters.bytes[source];
+  }
+  report.objects[0] += parts_->local_objects;
+  report.bytes[0] += parts_->local_bytes;
+  report.failed = counters.failed;
+  report.detours = counters.detours;
+  report.waited = parts_->waited;
+  return report;
+}
+
+}  // namespace holdfast

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobclient/client/single_read.h"
+
+#include <cstring>
+#include <utility>
+
+#include "base/uri.h"
+
+namespace holdfast::client {
+
+void SingleRead::Start(const Env& env, ClusterView* cluster, std::string uri, Time deadline,
+                       Done done) {
+  const Oid oid = OidOf(uri);
+  std::shared_ptr<SingleRead> read(
+      new SingleRead(env, cluster, std::move(uri), deadline, std::move(done)));
+  cluster->WhomToAsk(oid, [read](std::vector<NodeId> nodes) {
+    read->nodes_ = std::move(nodes);
+    read->AskNext();
+  });
+}
+
+// --- 1. Ask ----------------------------------------------------------------------------------------------------------
+
+void SingleRead::AskNext() {
+  while (next_ < nodes_.size() && cluster_->BulkEndpoint(nodes_[next_]) == nullptr) ++next_;
+  if (next_ >= nodes_.size()) return Head();
+  // Its size is not known: most objects fit into the first guess, and the answer for others says what they take.
+  if (buffer_.empty()) buffer_ = Buffer(kFirstGuess);
+  BulkItem item{.oid = OidOf(uri_),
+                .version = 0,
+                .size = 0,
+                .name = uri_,
+                .etag = {},
+                .into = buffer_.span()};
+  std::vector<BulkItem> items;
+  items.push_back(std::move(item));
+  const NodeId node = nodes_[next_];
+  env_.network->BulkRead(*cluster_->BulkEndpoint(node), BulkMode::kFetch, std::move(items),
+                         deadline_, [read = shared_from_this(), node](size_t, BulkOutcome outcome) {
+                           read->Landed(node, std::move(outcome));
+                         });
+}
+
+void SingleRead::Landed(NodeId node, BulkOutcome outcome) {
+  if (outcome.status.ok()) {
+    Buffer exact(outcome.size);
+    if (outcome.size > 0) std::memcpy(exact.data(), buffer_.data(), outcome.size);
+    return done_(Found{std::move(exact), ObjectSource::kThroughHome});
+  }
+  const Code code = outcome.status.code();
+  if (code == Code::kNoSpace && outcome.size > buffer_.size()) {
+    buffer_ = Buffer(outcome.size);
+    return AskNext();
+  }
+  if (code == Code::kUnavailable) cluster_->Failed(node);
+  ++next_;
+  AskNext();
+}
+
+// --- 2. and 3. The far store -----------------------------------------------------------------------------------------
+
+void SingleRead::Head() {
+  env_.far->Head(uri_, deadline_, [read = shared_from_this()](Result<FarInfo> info) {
+    if (!info.ok()) return read->done_(info.status());
+    read->Get(*info);
+  });
+}
+
+void SingleRead::Get(const FarInfo& info) {
+  buffer_ = Buffer(info.size);
+  env_.far->Get({.uri = uri_,
+                 .etag = info.etag,
+                 .offset = 0,
+                 .length = info.size,
+                 .whole = true,
+                 .into = buffer_.span(),
+                 .deadline = deadline_},
+                [read = shared_from_this()](Status status, const FarInfo&, uint64_t) {
+                  if (!status.ok()) return read->done_(std::move(status));
+                  read->done_(Found{std::move(read->buffer_), ObjectSource::kFar});
+                });
+}
+
+}  // namespace holdfast::client

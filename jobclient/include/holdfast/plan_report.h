@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a job is told about its plan.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/units.h"
+
+namespace holdfast {
+
+// Who serves what, and what it will take; both as planned and, at the end, as it was.
+struct PlanReport {
+  uint64_t objects = 0;  // distinct
+  uint64_t bytes = 0;
+  uint64_t local_objects = 0;  // kept at the reader's own node
+  uint64_t kept_objects = 0;   // kept anywhere in the cluster, local ones included
+  uint64_t kept_bytes = 0;
+  uint64_t load_objects = 0;  // to be loaded by nodes
+  uint64_t load_bytes = 0;
+  uint64_t far_objects = 0;  // that nobody can have: read far away by the job
+  uint64_t far_bytes = 0;
+  uint64_t too_large_objects = 0;  // of those, larger than any node's segment
+  Duration ready{};                // when the last load is due
+  uint32_t calls = 0;
+  uint64_t bids = 0;  // bids received, all rounds
+  uint64_t manifest_bytes_sent = 0;
+  Duration planned_in{};  // from the first call to the last acknowledgement
+  struct PerNode {
+    NodeId node = kNoNode;
+    bool answered = false;
+    Incarnation incarnation = 0;
+    uint64_t keeps = 0;
+    uint64_t loads = 0;
+    uint64_t bytes = 0;
+  };
+  std::vector<PerNode> nodes;  // by node id
+};
+
+}  // namespace holdfast
