@@ -10,7 +10,6 @@ Membership::Membership(const Context* context) : context_(context) {
     if (member.node == context->options.node) continue;
     peers_[member.node].node = member.node;
   }
-  Rebuild();
 }
 
 void Membership::Start() {
@@ -46,7 +45,7 @@ void Membership::OnHelloReply(PeerId from, const wire::HelloReply& reply) {
   peer.bulk_endpoint = reply.bulk_endpoint;
   if (peer.capacity != reply.capacity_bytes) {
     peer.capacity = reply.capacity_bytes;
-    Rebuild();
+    stale_ = true;
   }
 }
 
@@ -61,13 +60,14 @@ void Membership::Suspect(NodeId node) {
   if (it != peers_.end()) it->second.last_answer = Time{INT64_MIN / 2};
 }
 
-void Membership::Rebuild() {
+void Membership::Rebuild() const {
   uint64_t own = context_->tier->Stats().object_bytes;
   std::vector<planner::NodeWeight> weights{{context_->options.node, own}};
   for (const auto& [node, peer] : peers_) {
     weights.push_back({node, peer.capacity == 0 ? own : peer.capacity});
   }
   placement_ = planner::Placement(std::move(weights));
+  stale_ = false;
 }
 
 }  // namespace holdfast::cached

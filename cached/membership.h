@@ -38,7 +38,10 @@ class Membership {
   // void.
   void OnRestart(std::function<void(NodeId)> restarted) { restarted_ = std::move(restarted); }
 
-  NodeId HomeOf(const Oid& oid) const { return placement_.PicksOf(oid).home; }
+  NodeId HomeOf(const Oid& oid) const {
+    if (stale_) Rebuild();
+    return placement_.PicksOf(oid).home;
+  }
   // nullptr for this node itself, for unknown nodes and for those that do not answer.
   const Peer* Reachable(NodeId node) const;
   // An Ask to this node was not answered: treat it as away until it answers a hello again.
@@ -46,11 +49,14 @@ class Membership {
   const std::map<NodeId, Peer>& peers() const { return peers_; }
 
  private:
-  void Rebuild();
+  void Rebuild() const;
 
   const Context* context_;
   std::map<NodeId, Peer> peers_;
-  planner::Placement placement_;
+  // Made when it is needed: ranking every slot takes milliseconds, and when a cluster starts every
+  // other node's answer changes the weights.
+  mutable planner::Placement placement_;
+  mutable bool stale_ = true;
   std::function<void(NodeId)> restarted_;
 };
 
