@@ -59,10 +59,11 @@ void SimClock::Arm() {
   Time due = WorldAt(timers_.begin()->first.first);
   if (due >= armed_ || due == Time::Max()) return;
   armed_ = due;
-  world_->At(due, process_, [this] { Fire(); });
+  world_->At(due, process_, [this, alarm = ++alarm_] { Fire(alarm); });
 }
 
-void SimClock::Fire() {
+void SimClock::Fire(uint64_t alarm) {
+  if (alarm != alarm_) return;  // an earlier one was set since
   armed_ = Time::Max();
   // One timer for each event: others that are due go behind what is queued in the world now.
   if (!timers_.empty() && timers_.begin()->first.first <= Peek()) {

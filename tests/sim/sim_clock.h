@@ -36,7 +36,7 @@ class SimClock : public Clock {
  private:
   Time LocalAt(Time world) const;
   void Arm();
-  void Fire();
+  void Fire(uint64_t alarm);
 
   World* world_;
   ProcessId process_;
@@ -46,7 +46,8 @@ class SimClock : public Clock {
   int64_t wall_offset_ = 1'800'000'000;
   uint64_t sequence_ = 0;
   std::map<std::pair<Time, uint64_t>, std::function<void()>> timers_;
-  Time armed_ = Time::Max();  // world time of the earliest event that will call Fire
+  Time armed_ = Time::Max();  // world time of the event that will call Fire
+  uint64_t alarm_ = 0;        // number of that event
 };
 
 }  // namespace holdfast::sim
