@@ -217,13 +217,19 @@ void Commitments::AddPending(const planner::Manifest& manifest, uint32_t first,
   }
 }
 
-void Commitments::Arrived(const ObjectKey& key) {
-  bool paid = false;
-  for (Commitment& commitment : commitments_) {
+bool Commitments::SomebodyPays(const ObjectKey& key) const {
+  return std::any_of(commitments_.begin(), commitments_.end(), [&](const Commitment& commitment) {
     std::optional<uint32_t> index = IndexIn(commitment, key);
-    if (!index) continue;
-    if (commitment.kept.Get(*index) && commitment.paid.Get(*index)) paid = true;
-    if (commitment.ending || !commitment.pending.Get(*index)) continue;
+    return index && commitment.kept.Get(*index) && commitment.paid.Get(*index);
+  });
+}
+
+void Commitments::Arrived(const ObjectKey& key) {
+  bool paid = SomebodyPays(key);
+  for (Commitment& commitment : commitments_) {
+    if (commitment.ending) continue;
+    std::optional<uint32_t> index = IndexIn(commitment, key);
+    if (!index || !commitment.pending.Get(*index)) continue;
     HF_CHECK(context_->tier->Hold(key.oid, key.version));
     commitment.pending.Clear(*index);
     commitment.kept.Set(*index);
@@ -333,8 +339,8 @@ void Commitments::PassOn(Commitment& payer, uint32_t index) {
     if (!at || !other.kept.Get(*at)) continue;
     calendar_->Release(payer.ReservedBytes(index), payer.until);
     payer.paid.Clear(index);
-    // It fits: as much was released. A longer allowance of the other one may not; then it keeps
-    // what it holds, and the head-room covers the difference.
+    // It fits: as much was released. A longer allowance of the other one may not; then it keeps what
+    // it holds, and the head-room covers the difference.
     static_cast<void>(ReserveOne(other, *at));
     return;
   }

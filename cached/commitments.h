@@ -106,6 +106,7 @@ class Commitments {
   bool EndWhere(const std::function<bool(const Commitment&)>& which);
   void EndSlice(JobId job, uint32_t call, size_t word);
   void EndObject(Commitment& commitment, uint32_t index);
+  bool SomebodyPays(const ObjectKey& key) const;
   void PassOn(Commitment& payer, uint32_t index);
 
   const Context* context_;
