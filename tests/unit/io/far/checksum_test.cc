@@ -14,7 +14,7 @@ TEST(Checksum, KnownValues) {
   EXPECT_EQ(ChecksumBase64(ChecksumKind::kCrc32, digits), "y/Q5Jg==");          // cbf43926
   EXPECT_EQ(ChecksumBase64(ChecksumKind::kCrc32c, digits), "4waSgw==");         // e3069283
   EXPECT_EQ(ChecksumBase64(ChecksumKind::kCrc64Nvme, digits), "rosUhgp5mIg=");  // ae8b14860a799888
-  EXPECT_EQ(ChecksumBase64(ChecksumKind::kSha1, digits), "98O8HYCOBHMq32eZZczDTKfuNEE=");
+  EXPECT_EQ(ChecksumBase64(ChecksumKind::kSha1, digits), "98O8HYCOBHMq32eZZczDTKeuNEE=");
   EXPECT_EQ(ChecksumBase64(ChecksumKind::kSha256, digits),
             "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=");
   EXPECT_EQ(ChecksumBase64(ChecksumKind::kMd5, digits), "JfnnlDI7RTiF9RgfG2JNCw==");
