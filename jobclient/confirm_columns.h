@@ -16,8 +16,8 @@ namespace holdfast::jobclient {
 uint32_t NeedByMs(uint32_t rank, uint32_t read, double objects_per_s);
 
 // Fills names, ETags and need_by of `confirm` for every set bit of `load` (over the chunk at confirm->first).
-// The names of a chunk lie all over the list, in the order of reading: rows and texts are prefetched some objects ahead,
-// and everything is copied once.
+// The names of a chunk lie all over the list, which is in the order of reading: texts are prefetched some objects ahead, and
+// copied once.
 void FillLoadColumns(const JobList& list, const Bitmap& load, uint32_t read, double objects_per_s,
                      wire::Confirm* confirm);
 

@@ -16,7 +16,7 @@ find_package(EXPAT REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(spdlog REQUIRED)
 target_link_libraries(holdfast_archive INTERFACE
-  $<INSTALL_INTERFACE:zmq> $<INSTALL_INTERFACE:OpenSSL::Crypto> $<INSTALL_INTERFACE:CURL::libcurl>
+  $<INSTALL_INTERFACE:zmq> $<INSTALL_INTERFACE:xxhash> $<INSTALL_INTERFACE:OpenSSL::Crypto> $<INSTALL_INTERFACE:CURL::libcurl>
   $<INSTALL_INTERFACE:EXPAT::EXPAT> $<INSTALL_INTERFACE:spdlog::spdlog> $<INSTALL_INTERFACE:Threads::Threads>)
 
 install(TARGETS holdfast_archive EXPORT holdfast-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})

@@ -51,6 +51,7 @@ Status JobList::BuildManifest() {
   manifest_ = std::move(*built);
   index_of_.reserve(list_->size());
   position_of_.assign(manifest_.size(), UINT32_MAX);
+  places_.resize(manifest_.size());
   return {};
 }
 
@@ -60,7 +61,9 @@ void JobList::MapSlice() {
     std::optional<uint32_t> index = manifest_.Find(oids_[i]);
     HF_CHECK(index.has_value());
     index_of_.push_back(*index);
-    position_of_[*index] = std::min(position_of_[*index], static_cast<uint32_t>(i));
+    if (position_of_[*index] != UINT32_MAX) continue;
+    position_of_[*index] = static_cast<uint32_t>(i);
+    places_[*index] = list_->place(i);
   }
   if (end == list_->size()) oids_ = {};
 }

@@ -33,6 +33,9 @@ class JobList {
   uint32_t IndexOf(size_t position) const { return index_of_[position]; }
   // The first position of an object.
   uint32_t PositionOf(uint32_t index) const { return position_of_[index]; }
+  // Name and ETag of an object. By index, because a confirm names objects in the order of the manifest: then each costs
+  // the cache misses of its texts and no more.
+  const ObjectList::Place& PlaceOf(uint32_t index) const { return places_[index]; }
   // How many objects are read before it, at most; objects that the reading order leaves out come last.
   uint32_t RankOf(uint32_t index) const {
     return rank_of_.empty() ? position_of_[index] : rank_of_[index];
@@ -52,6 +55,7 @@ class JobList {
   std::vector<uint32_t> index_of_;
   std::vector<uint32_t> position_of_;
   std::vector<uint32_t> rank_of_;
+  std::vector<ObjectList::Place> places_;
   std::vector<Oid> oids_;  // by position, until they are mapped
 };
 

@@ -91,13 +91,21 @@ Status ObjectList::Add(std::string_view uri, uint64_t size, std::string_view eta
   return {};
 }
 
-ObjectList::Item ObjectList::item(size_t position) const {
+ObjectList::Place ObjectList::place(size_t position) const {
   const Row& row = rows_[position];
-  uint64_t begin = position == 0 ? 0 : rows_[position - 1].uri_end;
-  return {.uri = std::string_view(text_).substr(begin, row.uri_end - begin),
-          .etag = std::string_view(etags_).substr(row.etag_begin, row.etag_bytes),
-          .size = row.size,
-          .has_size = row.has_size};
+  const uint64_t begin = position == 0 ? 0 : rows_[position - 1].uri_end;
+  return {.uri_begin = begin,
+          .etag_begin = row.etag_begin,
+          .uri_bytes = static_cast<uint16_t>(row.uri_end - begin),
+          .etag_bytes = row.etag_bytes};
+}
+
+ObjectList::Item ObjectList::item(size_t position) const {
+  const Place at = place(position);
+  return {.uri = uri(at),
+          .etag = etag(at),
+          .size = rows_[position].size,
+          .has_size = rows_[position].has_size};
 }
 
 void ObjectList::SetVersion(size_t position, uint64_t size, std::string_view etag) {

@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "io/net/log_sink.h"
 #include "jobclient/cli/local_cluster.h"
 #include "jobclient/client_config.h"
 
@@ -74,7 +75,11 @@ Result<ClientOptions> ReadOptions(const Globals& globals) {
   file->UseEnvironment("HOLDFAST_CLIENT");
   for (const std::string& setting : globals.settings) HF_RETURN_IF_ERROR(file->Set(setting));
   Result<ClientOptions> options = ReadClientConfig(&*file);
-  if (options.ok() && !globals.s3_endpoint.empty()) options->far.s3_endpoint = globals.s3_endpoint;
+  if (!options.ok()) return options;
+  if (!globals.s3_endpoint.empty()) options->far.s3_endpoint = globals.s3_endpoint;
+  // What the cluster does not do is said where it is not an error: a node that is away, or refuses this client.
+  static net::LogSink log({.program = "holdfast", .level = LogLevel::kWarn});
+  options->log = &log;
   return options;
 }
 
@@ -135,20 +140,28 @@ Result<std::string> ReadText(const std::string& path) {
   return text.str();
 }
 
+Status NothingBelow(const std::string& prefix) {
+  return Status::NotFound("there are no objects below " + prefix + "; is it the right name?");
+}
+
 Result<ObjectList> ReadList(Client& client, const Globals& globals, const std::string& source) {
   if (source.empty())
     return Status::Invalid(
         "no list was given: a file, a directory, a prefix, or - for standard input");
   if (source != "-" && IsPrefix(source)) {
     Progress progress(globals, "listing " + source);
-    return client.List(source, [&](uint64_t objects) { progress.Show(objects, 0); });
+    Result<ObjectList> below =
+        client.List(source, [&](uint64_t objects) { progress.Show(objects, 0); });
+    if (below.ok() && below->empty()) return NothingBelow(source);
+    return below;
   }
   Result<std::string> text = ReadText(source);
   if (!text.ok()) return text.status();
   Result<ObjectList> list = ObjectList::Parse(*text);
   if (!list.ok()) return list.status().Annotate(source == "-" ? "standard input" : source);
   if (list->empty())
-    return Status::Invalid("the list " + source + " is empty; it has one object per line");
+    return Status::Invalid((source == "-" ? "standard input" : "the list " + source) +
+                           " is empty; it has one object per line");
   return list;
 }
 

@@ -67,7 +67,9 @@ class Progress {
 };
 
 // "-": standard input; a file: a list file; a directory or a URI that ends in '/': everything below it.
+// kNotFound for a prefix below which there is nothing, kInvalid for an empty list file.
 Result<ObjectList> ReadList(Client& client, const Globals& globals, const std::string& source);
+Status NothingBelow(const std::string& prefix);
 Result<std::string> ReadText(const std::string& path);
 
 }  // namespace holdfast::cli

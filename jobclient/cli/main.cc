@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // holdfast, the command line.
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
 #include "jobclient/cli/commands.h"
 
 namespace {
@@ -11,6 +15,7 @@ Exit codes: 0 done; 1 bytes differed or an object could not be read; 2 wrong arg
 }  // namespace
 
 int main(int argc, char** argv) {
+  using namespace holdfast;
   using namespace holdfast::cli;
   CLI::App app("Holdfast: a read cache for jobs that know their list.", "holdfast");
   app.footer(kFooter);
@@ -37,5 +42,11 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kOk : kUsage;
   }
-  return chosen ? chosen() : kUsage;
+  int code = chosen ? chosen() : kUsage;
+  // A full disk behind standard output must not pass for a short list.
+  if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && code == kOk) {
+    return Fail(
+        Status::NoSpace(std::string("cannot write to standard output: ") + std::strerror(errno)));
+  }
+  return code;
 }

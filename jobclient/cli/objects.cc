@@ -18,6 +18,7 @@ int List(const Globals& globals, const std::string& prefix) {
     list = (*client)->List(prefix, [&](uint64_t objects) { progress.Show(objects, 0); });
   }
   if (!list.ok()) return Fail(list.status());
+  if (list->empty()) return Fail(NothingBelow(prefix));
   if (!globals.json) {
     std::string text = list->Format();
     std::fwrite(text.data(), 1, text.size(), stdout);

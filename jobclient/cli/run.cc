@@ -74,7 +74,7 @@ Result<EpochResult> ReadEpoch(const Globals& globals, Client& client, PlannedJob
   }
   result.seconds = Now() - began;
   result.report = (*reader)->Report();
-  job.WaitForLoads(Duration(0));
+  job.WaitForLoads(Duration(2s));  // so that the nodes have said what they have spent by now
   FarSum after = SpentSoFar(client, job);
   result.far_requests = after.requests - before.requests;
   result.far_bytes = after.bytes - before.bytes;
@@ -127,7 +127,6 @@ Result<std::unique_ptr<PlannedJob>> PlanList(const Globals& globals, Client& cli
                                              const std::string& source, bool dry_run) {
   Result<ObjectList> list = ReadList(client, globals, source);
   if (!list.ok()) return list.status();
-  if (list->empty()) return Status::NotFound("there are no objects below " + source);
   Progress progress(globals, "looking up sizes");
   PlanOptions plan;
   plan.dry_run = dry_run;

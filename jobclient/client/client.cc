@@ -2,6 +2,8 @@
 #include "holdfast/client.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <random>
 #include <set>
@@ -27,7 +29,11 @@ constexpr Duration kSweepEvery = 100ms;
 Result<std::optional<net::ClusterKey>> ReadClusterKey(const std::string& path) {
   if (path.empty()) return std::optional<net::ClusterKey>();
   std::ifstream in(path);
-  if (!in) return Status::NotFound("cannot read the cluster key file \"" + path + "\"");
+  if (!in) {
+    Code code = errno == EACCES ? Code::kDenied : Code::kNotFound;
+    return Status(code,
+                  "cannot read the cluster key file \"" + path + "\": " + std::strerror(errno));
+  }
   std::ostringstream text;
   text << in.rdbuf();
   Result<net::ClusterKey> key = net::ParseClusterKey(text.str());

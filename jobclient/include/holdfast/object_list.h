@@ -31,13 +31,19 @@ class ObjectList {
   Item item(size_t position) const;
   void SetVersion(size_t position, uint64_t size,
                   std::string_view etag);  // the ETag has at most 256 bytes
-  // Starts to bring item(position) into the processor's cache: first where it is, then (a few items later) its text.
-  void PrefetchRow(size_t position) const { __builtin_prefetch(&rows_[position]); }
-  void PrefetchText(size_t position) const {
-    uint64_t begin = position == 0 ? 0 : rows_[position - 1].uri_end;
-    __builtin_prefetch(text_.data() + begin);
-    __builtin_prefetch(text_.data() + rows_[position].uri_end - 1);
-    __builtin_prefetch(etags_.data() + rows_[position].etag_begin);
+  // Where the texts of an item lie, for whoever goes through a long list in another order than its own.
+  struct Place {
+    uint64_t uri_begin = 0;
+    uint64_t etag_begin = 0;
+    uint16_t uri_bytes = 0;
+    uint16_t etag_bytes = 0;
+  };
+  Place place(size_t position) const;
+  std::string_view uri(const Place& at) const {
+    return {text_.data() + at.uri_begin, at.uri_bytes};
+  }
+  std::string_view etag(const Place& at) const {
+    return {etags_.data() + at.etag_begin, at.etag_bytes};
   }
 
   // A list file: one object per line, "URI" or "URI<TAB>SIZE<TAB>ETAG"; empty lines and lines that begin with # are

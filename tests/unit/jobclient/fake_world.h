@@ -37,6 +37,8 @@ class FakeClock : public Clock {
     }
     return true;
   }
+  // A job's process is gone, and with it what it waited for.
+  void DropAll() { events_.clear(); }
   void RunFor(Duration time) {
     const Time end = now_ + time;
     RunUntil([] { return false; }, time);

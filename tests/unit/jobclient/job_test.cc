@@ -69,6 +69,7 @@ TEST(Job, KeepsWhatIsThereAndSendsNoManifestTwice) {
     first.End();
     world.clock.RunFor(10ms);
   }
+  world.clock.DropAll();
   options.reader = 1;
   Job job(world.env(), options);
   Result<PlanReport> report = PlanNow(world, job, list);

@@ -171,6 +171,7 @@ TEST_F(OrderedReading, EveryStepThatFailsLeadsToTheNext) {
     order.clear();
     reader.reset();
     job.reset();
+    world.clock.DropAll();
     Plan(2, 100);
     for (auto& [id, node] : world.nodes) node->bulk_fails = code;
     Open();
