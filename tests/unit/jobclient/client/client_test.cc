@@ -43,7 +43,7 @@ int FreePort() {
 class ClientTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/holdfast-client-XXXXXX";
+    char name[] = "/dev/shm/holdfast-client-XXXXXX";
     ASSERT_NE(::mkdtemp(name), nullptr);
     root = name;
     fs::create_directory(root / "data");
