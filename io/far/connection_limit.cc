@@ -29,18 +29,17 @@ uint32_t ConnectionLimit::Clamp(uint32_t n) const { return std::clamp(n, min_, m
 
 void ConnectionLimit::OnDone(Time now, Duration latency, uint64_t bytes, bool busy) {
   if (min_ == max_) return;
-  if (!busy) {  // a lull: what was measured so far is worth nothing
-    measuring_ = false;
-    return;
-  }
   if (!measuring_) return BeginPeriod(now);
   ++done_;
   work_ += bytes + kRequestWeight;
   latency_us_ += latency.count();
+  if (!busy) ++idle_;
   const Duration mean(latency_us_ / static_cast<int64_t>(done_));
   const Duration passed = now - began_;
   if (done_ < kRoundsPerPeriod * limit_ || passed < std::max(kMinPeriod, 2 * mean)) return;
-  EndPeriod(static_cast<double>(work_) / static_cast<double>(passed.count()));
+  // A period in which more than an eighth was idle is not counted.
+  const bool says_something = idle_ * 8 <= done_;
+  if (says_something) EndPeriod(static_cast<double>(work_) / static_cast<double>(passed.count()));
   BeginPeriod(now);
 }
 
@@ -60,6 +59,7 @@ void ConnectionLimit::BeginPeriod(Time now) {
   done_ = 0;
   work_ = 0;
   latency_us_ = 0;
+  idle_ = 0;
   measuring_ = true;
 }
 

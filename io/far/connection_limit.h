@@ -17,8 +17,8 @@ class ConnectionLimit {
   ConnectionLimit(uint32_t min, uint32_t max);
 
   uint32_t limit() const { return limit_; }
-  // A transfer ended well. `busy`: as many were in flight as the limit allows and more were
-  // waiting; only then does the throughput say anything about the limit.
+  // A transfer ended well. `busy`: more were waiting for the limit; only then does the throughput say
+  // anything about it.
   void OnDone(Time now, Duration latency, uint64_t bytes, bool busy);
   // The store answered 503 or 429. Counts once per period, because what is in flight hears the same
   // answer.
@@ -44,6 +44,7 @@ class ConnectionLimit {
   uint64_t done_ = 0;
   uint64_t work_ = 0;
   int64_t latency_us_ = 0;
+  uint64_t idle_ = 0;  // of done_, those that were not busy
   bool measuring_ = false;
 
   uint32_t good_limit_;  // the best one known, and its rate

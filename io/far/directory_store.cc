@@ -192,8 +192,8 @@ Status DirectoryStore::Read(const std::string& path, const FarGet& get, FarInfo*
   const Result<FarInfo> before = InfoOf(path, file.fd());
   if (!before.ok()) return before.status();
   if (!get.etag.empty() && before->etag != get.etag) {
-    return Status::Changed(path + ": is version " + before->etag + " now, " + get.etag +
-                           " was planned");
+    return Status::Changed(path + ": has changed: it is version " + before->etag + " now, " +
+                           get.etag + " was planned; list it again");
   }
   const bool fits = get.whole
                         ? before->size == get.length

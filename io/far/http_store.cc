@@ -135,12 +135,12 @@ void HttpStore::CollectDone() {
 
 void HttpStore::EndTransfer(Running& running, CURLcode code, Time now) {
   HttpCall::Answer answer;
-  const bool busy = running_.size() - free_.size() >= limit_.limit() && !queue_.empty();
   Transfer& transfer = *running.transfer;
   Verdict verdict = transfer.End(code, answer);
   spending_->CountBytes(transfer.received(), true);
   if (verdict.status.ok()) {
-    limit_.OnDone(now, now - transfer.began(), transfer.received(), busy);
+    // What waits in the queue waits for the limit alone.
+    limit_.OnDone(now, now - transfer.began(), transfer.received(), !queue_.empty());
   } else if (verdict.slow_down) {
     limit_.OnSlowDown(now);
   }

@@ -71,7 +71,7 @@ Verdict Redirected(const Ask& ask, const ResponseHead& head, const std::string& 
 }
 
 Verdict Changed(const Ask& ask, std::string_view what) {
-  return {Status::Changed(Text(ask, what))};
+  return {Status::Changed(Text(ask, std::string(what) + "; list it again"))};
 }
 Verdict Wrong(const Ask& ask, std::string_view what) {
   return {Status::Corrupt(Text(ask, what)), Retry::kOnce};

@@ -425,6 +425,27 @@ TEST_F(HttpStoreTest, QueriesAreSentAsTheyAre) {
   EXPECT_EQ(seen, "/a%20b/..////c?x=%41&y=a+b&&z");
 }
 
+// Completions arrive in bunches, and each but the first of a bunch used to count as idle, so that the
+// limit never grew.
+TEST_F(HttpStoreTest, ConnectionsGrowWhileThatPays) {
+  Start({.delay = 30ms});
+  constexpr size_t kObjects = 3000;
+  std::vector<std::byte> bytes(100 * kObjects);
+  size_t done = 0;
+  for (size_t i = 0; i < kObjects; ++i) {
+    FarGet get;
+    get.uri = Uri("/o/100/" + std::to_string(i));
+    get.length = 100;
+    get.into = ByteSpan(bytes).subspan(100 * i, 100);
+    client_->Get(std::move(get), [&](Status status, FarInfo, uint64_t) {
+      EXPECT_TRUE(status.ok());
+      ++done;
+    });
+  }
+  thread_.RunUntil([&] { return done == kObjects; });
+  EXPECT_GT(origin_->Counters().connections, 32u);
+}
+
 // A storm of every fault at once, over many connections: each answer is the right bytes or an error.
 TEST_F(HttpStoreTest, NeverWrongBytesInAStormOfFaults) {
   OriginOptions options;
