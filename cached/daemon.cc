@@ -3,7 +3,9 @@
 
 #include <sys/epoll.h>
 
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <fstream>
 #include <random>
 #include <sstream>
@@ -34,7 +36,10 @@ uint64_t RandomNumber() {
 Result<std::optional<net::ClusterKey>> ReadClusterKey(const std::string& path) {
   if (path.empty()) return std::optional<net::ClusterKey>();
   std::ifstream in(path);
-  if (!in) return Status::NotFound("cluster_key_file: cannot read \"" + path + "\"");
+  if (!in) {
+    Code code = errno == EACCES ? Code::kDenied : Code::kNotFound;
+    return Status(code, "cluster_key_file: cannot read \"" + path + "\": " + std::strerror(errno));
+  }
   std::ostringstream text;
   text << in.rdbuf();
   Result<net::ClusterKey> key = net::ParseClusterKey(text.str());
@@ -77,8 +82,11 @@ struct Daemon::Parts {
 Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Daemon::~Daemon() {
-  if (parts_->session_files == nullptr || parts_->region == nullptr) return;
-  bool views_live = parts_->session_files->attached() > 0;
+  if (parts_->region == nullptr) return;
+  // A start that failed removes what it has made; of a region that it found it does not know the readers yet.
+  if (parts_->session_files != nullptr) parts_->session_files->Sweep(parts_->loop->Now());
+  bool views_live = parts_->session_files != nullptr ? parts_->session_files->attached() > 0
+                                                     : parts_->region->reused();
   std::unique_ptr<shm::RegionFile> region = std::move(parts_->region);
   parts_->bulk_server.reset();
   parts_->node.reset();
@@ -90,7 +98,8 @@ Daemon::~Daemon() {
 }
 
 Result<std::unique_ptr<Daemon>> Daemon::Open(DaemonConfig config, Log* log) {
-  auto parts = std::make_unique<Parts>();
+  std::unique_ptr<Daemon> daemon(new Daemon(std::make_unique<Parts>()));
+  Parts* parts = daemon->parts_.get();
   parts->log = log;
   parts->config = std::move(config);
   parts->config.node.incarnation = RandomNumber();
@@ -101,20 +110,21 @@ Result<std::unique_ptr<Daemon>> Daemon::Open(DaemonConfig config, Log* log) {
   parts->loop = *std::move(loop);
   // Before any other thread starts: they inherit the blocked signals.
   HF_RETURN_IF_ERROR(
-      parts->loop->OnSignals({SIGTERM, SIGINT}, [p = parts.get()](int) { p->loop->Stop(); }));
+      parts->loop->OnSignals({SIGTERM, SIGINT}, [parts](int) { parts->loop->Stop(); }));
   Result<std::optional<net::ClusterKey>> key = ReadClusterKey(parts->config.cluster_key_file);
   if (!key.ok()) return key.status();
   parts->key = *key;
   log->Info("node " + std::to_string(parts->config.node.node) + " of cluster \"" +
             parts->config.node.cluster + "\", " +
-            std::to_string(parts->config.node.members.size()) + " members" +
+            std::to_string(parts->config.node.members.size()) +
+            (parts->config.node.members.size() == 1 ? " member" : " members") +
             (parts->key ? ", with a cluster key" : ", without a cluster key: loopback only"));
   HF_RETURN_IF_ERROR(parts->OpenMemory());
   HF_RETURN_IF_ERROR(parts->OpenBulkReader());
   HF_RETURN_IF_ERROR(parts->OpenNetwork());
   HF_RETURN_IF_ERROR(parts->OpenBulkServer());
   HF_RETURN_IF_ERROR(parts->OpenNode());
-  return std::unique_ptr<Daemon>(new Daemon(std::move(parts)));
+  return daemon;
 }
 
 void Daemon::Run() {
@@ -137,8 +147,8 @@ Status Daemon::Parts::OpenMemory() {
                              .log = log});
   if (!file.ok()) return file.status();
   region = *std::move(file);
-  log->Info("memory: " + region->description() + ", " + std::to_string(plan.segments) +
-            " segments of " + FormatBytes(plan.segment_bytes));
+  log->Info("memory: " + std::to_string(plan.segments) + " segments of " +
+            FormatBytes(plan.segment_bytes));
   sessions = std::make_unique<store::Sessions>(plan.segments);
   Result<std::unique_ptr<shm::SessionFiles>> files = shm::SessionFiles::Open(
       {.directory = region->session_directory(),
@@ -208,7 +218,7 @@ Status Daemon::Parts::OpenNetwork() {
   if (!opened.ok()) return opened.status();
   network = *std::move(opened);
   Result<std::string> control = network->Listen(config.control_endpoint);
-  if (!control.ok()) return control.status();
+  if (!control.ok()) return control.status().Annotate("control");
   log->Info("control: " + *control);
   return {};
 }
@@ -225,7 +235,7 @@ Status Daemon::Parts::OpenBulkServer() {
         OnMiss(std::move(miss), std::move(done));
       },
       log);
-  if (!server.ok()) return server.status();
+  if (!server.ok()) return server.status().Annotate("bulk");
   bulk_server = *std::move(server);
   log->Info("bulk: " + bulk_server->endpoints().front());
   config.node.bulk_endpoint =

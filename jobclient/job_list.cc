@@ -47,12 +47,29 @@ Status JobList::HashSlice() {
 
 Status JobList::BuildManifest() {
   Result<planner::Manifest> built = planner::Manifest::Build(std::exchange(entries_, {}));
-  if (!built.ok()) return built.status();
+  if (!built.ok()) return InNames(built.status());
   manifest_ = std::move(*built);
   index_of_.reserve(list_->size());
   position_of_.assign(manifest_.size(), UINT32_MAX);
   places_.resize(manifest_.size());
   return {};
+}
+
+// A manifest knows objects by OID, the writer of a list by name.
+Status JobList::InNames(const Status& why) const {
+  std::vector<size_t> order(oids_.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return oids_[a] < oids_[b]; });
+  for (size_t i = 1; i < order.size(); ++i) {
+    if (oids_[order[i - 1]] != oids_[order[i]]) continue;
+    ObjectList::Item a = list_->item(order[i - 1]), b = list_->item(order[i]);
+    if (a.size == b.size && a.etag == b.etag) continue;
+    return Status::Invalid(std::string(a.uri) + " is in the list with two versions, " +
+                           std::string(a.etag) + " and " + std::string(b.etag) +
+                           "; a job reads one of them: take the other out");
+  }
+  return why;
 }
 
 void JobList::MapSlice() {

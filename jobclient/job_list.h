@@ -44,6 +44,7 @@ class JobList {
  private:
   Status HashSlice();
   Status BuildManifest();
+  Status InNames(const Status& why) const;
   void MapSlice();
   Status Rank();
 

@@ -27,6 +27,7 @@ using namespace std::chrono_literals;
 
 constexpr auto kStartTimeout = 60s;  // preallocating much memory takes time
 constexpr auto kStopTimeout = 10s;
+constexpr int kDaemonUsage = 2;  // the exit code of `cached` for a wrong configuration
 
 std::string PathOf(const std::string& directory, uint16_t node, const char* suffix) {
   return directory + "/node-" + std::to_string(node) + suffix;
@@ -154,9 +155,11 @@ Status AwaitReady(const LocalClusterOptions& options, uint16_t id, int pid) {
        std::chrono::steady_clock::now() < end;) {
     std::string said = ReadFile(log);
     if (said.find(" ready\n") != std::string::npos) return {};
-    if (::waitpid(pid, nullptr, WNOHANG) != 0) {
-      return Status::Unavailable("node " + std::to_string(id) + " has ended: " + LastLine(said) +
-                                 "\nIts log is " + log);
+    if (int how = 0; ::waitpid(pid, &how, WNOHANG) != 0) {
+      bool configured = !WIFEXITED(how) || WEXITSTATUS(how) != kDaemonUsage;
+      return Status(configured ? Code::kUnavailable : Code::kInvalid,
+                    "node " + std::to_string(id) + " has ended (its log is " + log +
+                        "): " + LastLine(ReadFile(log)));
     }
     std::this_thread::sleep_for(10ms);
   }

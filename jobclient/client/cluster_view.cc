@@ -29,7 +29,14 @@ bool ClusterView::Greeted() const {
 void ClusterView::OnMessage(PeerId from, Frames frames) {
   Node* node = nodes_.OfPeer(from);
   Result<wire::Message> message = wire::Decode(std::move(frames));
-  if (node == nullptr || !message.ok()) return;
+  if (node == nullptr) return;
+  if (!message.ok()) {
+    // Another release: nobody need wait for it.
+    node->refused = message.status().code() == Code::kInvalid;
+    env_.log->Warn("node " + std::to_string(node->member.node) +
+                   " sent what is no message: " + message.status().ToString());
+    return;
+  }
   if (auto* hello = std::get_if<wire::HelloReply>(&*message)) {
     const uint64_t before = node->hello.capacity_bytes;
     if (nodes_.TakeHello(*node, std::move(*hello)) == jobclient::Nodes::Arrival::kIgnored) return;

@@ -94,9 +94,7 @@ struct Reader::Parts {
   uint64_t next = 0;
   uint64_t told = 0;  // the loop knows that what is below was consumed
   uint64_t untold_bytes = 0;
-  uint64_t local_objects = 0;
-  uint64_t local_bytes = 0;
-  Duration waited{};
+  ReaderReport report;  // all but the detours
   // The loop's thread.
   std::unique_ptr<jobclient::OrderedReader> ordered;
   // Both.
@@ -112,6 +110,7 @@ struct Reader::Parts {
   void Tell(bool missed);
   void OnReady(uint64_t ordinal, jobclient::ReadResult result);
   void Passed(uint64_t bytes);
+  void Count(ObjectSource source, uint64_t bytes);
 };
 
 }  // namespace holdfast

@@ -67,8 +67,10 @@ Result<std::optional<Object>> Reader::Parts::Next() {
     }
     Passed(result.bytes.size());
     if (!result.status.ok()) {
+      ++report.failed;
       return result.status.Annotate(std::string(job->loop_job->list.item(position).uri));
     }
+    Count(static_cast<ObjectSource>(result.source), result.bytes.size());
     return std::optional<Object>(Object(job->loop_job->list.item(position).uri, position,
                                         std::move(result.bytes),
                                         static_cast<ObjectSource>(result.source)));
@@ -80,10 +82,15 @@ std::optional<Object> Reader::Parts::TryLocal(uint32_t index, uint32_t position)
   std::optional<Object> object = client->ReadLocal(job->loop_job->list.item(position).uri, position,
                                                    manifest.oid(index), manifest.version(index));
   if (!object) return std::nullopt;
-  ++local_objects;
-  local_bytes += object->size();
+  Count(ObjectSource::kLocal, object->size());
   Passed(0);
   return object;
+}
+
+// What the user was given. Not what was fetched: that may have come twice, ahead of the user and by his own node.
+void Reader::Parts::Count(ObjectSource source, uint64_t bytes) {
+  ++report.objects[static_cast<size_t>(source)];
+  report.bytes[static_cast<size_t>(source)] += bytes;
 }
 
 // Takes the result for `next`, waiting for it. Whoever has to wait tells the loop what is wanted: the object may have been
@@ -99,7 +106,7 @@ jobclient::ReadResult Reader::Parts::Await() {
     waiting_for = next;
     arrived.wait(lock, [this] { return ready.contains(next); });
     waiting_for = UINT64_MAX;
-    waited += std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - since);
+    report.waited += std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - since);
     it = ready.find(next);
   }
   return std::move(ready.extract(it).mapped());
@@ -131,16 +138,8 @@ void Reader::Parts::Tell(bool missed) {
 ReaderReport Reader::Report() const {
   jobclient::ReadCounters counters =
       parts_->client->thread->Call([this] { return parts_->ordered->Counters(); });
-  ReaderReport report;
-  for (int source = 0; source < 4; ++source) {
-    report.objects[source] = counters.objects[source];
-    report.bytes[source] = counters.bytes[source];
-  }
-  report.objects[0] += parts_->local_objects;
-  report.bytes[0] += parts_->local_bytes;
-  report.failed = counters.failed;
+  ReaderReport report = parts_->report;
   report.detours = counters.detours;
-  report.waited = parts_->waited;
   return report;
 }
 
