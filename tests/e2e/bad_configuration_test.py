@@ -127,7 +127,7 @@ class DaemonStart(Scratch):
     def make_cgroup(self):
         """A memory cgroup of version 1 or 2, below this process's own; its folder and the file of its limit."""
         name = f"holdfast-e2e-{os.getpid()}"
-        own = dict(line.split(":", 2)[1:] for line in open("/proc/self/cgroup").read().splitlines())
+        own = dict(line.split(":", 2)[1:] for line in self.read("/proc/self/cgroup").decode().splitlines())
         if os.path.isdir("/sys/fs/cgroup/memory"):
             group, file = f"/sys/fs/cgroup/memory{own['memory']}/{name}", "memory.limit_in_bytes"
         else:

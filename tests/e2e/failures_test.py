@@ -36,6 +36,9 @@ class Failures(Scratch):
         done = self.holdfast(*self.config, "--json", "status")
         return sum(node.get("memory", {}).get("live_objects", 0) for node in done.json())
 
+    def dropped_objects(self):
+        return self.ok(*self.config, "--json", "status").json()[0]["memory"]["dropped_objects"]
+
     def finish(self, process):
         out, err = process.communicate(timeout=90)
         self.assertEqual(process.returncode, OK, out + err)
@@ -108,9 +111,12 @@ class Failures(Scratch):
         own.kill()
         own.start()
         rng = random.Random(4)
-        for i in range(100):  # more than the node's memory: what may be reused is
-            self.write(f"more/{i}", rng.randbytes(500_000))
-        self.ok(*self.config, "run", f"{self.dir}/more", "--epochs", "1", "--no-verify")
+        before = self.dropped_objects()
+        for _ in range(5):  # more than the nodes have room for: what may be reused is
+            for i in range(100):
+                self.write(f"more/{i}", rng.randbytes(500_000))
+            self.ok(*self.config, "run", f"{self.dir}/more", "--epochs", "1", "--no-verify")
+        self.assertGreater(self.dropped_objects(), before)
         program.stdin.write("check\n")
         program.stdin.flush()
         self.assertEqual(program.stdout.readline(), "all 100 objects are as they were\n")
@@ -124,7 +130,7 @@ class Failures(Scratch):
         for node, number in zip(self.nodes.nodes, (signal.SIGTERM, signal.SIGINT, signal.SIGTERM)):
             self.assertEqual(node.signal(number), 0, node.said())
             self.assertFalse(os.path.exists(node.state), node.state)
-            self.assertNotIn(node.state, open("/proc/self/mounts").read())
+            self.assertNotIn(node.state, self.read("/proc/self/mounts").decode())
             self.assertTrue(node.said().endswith("ending\n"), node.said())
 
     def test_sigterm_under_load(self):

@@ -125,15 +125,19 @@ class HostileSockets(Scratch):
         """Here the client is ours: it is told, and reads on without that node."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             def serve():
-                try:
-                    while True:
-                        peer = zmtp.Peer(server.accept()[0], "ROUTER")
+                while True:
+                    try:
+                        sock = server.accept()[0]
+                    except OSError:
+                        return  # the test is over
+                    try:
+                        peer = zmtp.Peer(sock, "ROUTER")
+                        self.addCleanup(peer.close)
                         peer.message()
                         peer.send(zmtp.pack([2, 1, "of another release"]))
-                except (OSError, EOFError):
-                    pass  # the client has what it wanted, or the test is over
-            thread = threading.Thread(target=serve, daemon=True)
-            thread.start()
+                    except (OSError, EOFError):
+                        sock.close()  # the client had what it wanted
+            threading.Thread(target=serve, daemon=True).start()
             address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
             config = self.write("future.toml", f'[[node]]\nid = 1\ncontrol = "{address}"\n')
             done = self.ok("--config", config, "fetch", self.path)
@@ -148,16 +152,15 @@ class HostileSockets(Scratch):
         for answer in (None, b"HTTP/1.0 400 Bad Request\r\n\r\n"):
             with self.subTest(answer), socket.create_server(("127.0.0.1", 0)) as server:
                 def serve():
-                    kept = []
                     try:
                         while True:
                             sock = server.accept()[0]
-                            kept.append(sock)
+                            self.addCleanup(sock.close)
                             if answer:
                                 sock.sendall(answer)
-                                kept.pop().close()
+                                sock.close()
                     except OSError:
-                        pass
+                        pass  # the test is over
                 threading.Thread(target=serve, daemon=True).start()
                 address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
                 config = self.write("stranger.toml", f'[[node]]\nid = 1\ncontrol = "{address}"\n')
