@@ -26,6 +26,7 @@ namespace {
 struct Arguments {
   bool quick = false;
   int rounds = 0;
+  std::string only;  // one case's name
   uint32_t delayed_connections = 64;
   uint32_t undelayed_connections = 16;
 };
@@ -41,6 +42,7 @@ struct Case {
 
 // Medians of the rounds, of one system.
 struct Figures {
+  uint64_t size = 0;
   double objects_per_s = 0;
   double server_cpu_us = 0;  // per object
   double client_cpu_us = 0;
@@ -53,14 +55,15 @@ double Median(std::vector<double> values) {
   return values.empty() ? 0 : values[values.size() / 2];
 }
 
-Figures Describe(const std::vector<Run>& runs, size_t objects) {
+Figures Describe(const std::vector<Run>& runs, const Case& c) {
   const auto median = [&](auto value) {
     std::vector<double> values;
     for (const Run& run : runs) values.push_back(value(run));
     return Median(std::move(values));
   };
-  const auto count = static_cast<double>(objects);
-  return {.objects_per_s = median([&](const Run& run) { return count / run.seconds; }),
+  const auto count = static_cast<double>(c.objects);
+  return {.size = c.size,
+          .objects_per_s = median([&](const Run& run) { return count / run.seconds; }),
           .server_cpu_us = median([&](const Run& run) { return run.server_cpu_s * 1e6 / count; }),
           .client_cpu_us = median([&](const Run& run) { return run.client_cpu_s * 1e6 / count; }),
           .plan_s = median([](const Run& run) { return run.plan_s; }),
@@ -146,9 +149,9 @@ void Bench::Measure(const Case& c) {
     plain.push_back(RunCurl(NewSet(c, c.objects), curl, {&origin}));
     if (c.nginx) cached.push_back(ReadThroughNginx(c, origin, tuning, c.objects));
   }
-  Row(c, "holdfast", c.connections, Describe(ours, c.objects));
-  Row(c, "libcurl", c.connections, Describe(plain, c.objects));
-  if (c.nginx) Row(c, "nginx", tuning.connections, Describe(cached, c.objects));
+  Row(c, "holdfast", c.connections, Describe(ours, c));
+  Row(c, "libcurl", c.connections, Describe(plain, c));
+  if (c.nginx) Row(c, "nginx", tuning.connections, Describe(cached, c));
 }
 
 void Bench::Row(const Case& c, const char* system, uint32_t connections, const Figures& figures) {
@@ -168,19 +171,17 @@ void Bench::Row(const Case& c, const char* system, uint32_t connections, const F
 }
 
 void Bench::PrintJson() const {
-  const auto row = [&](const std::string& name) { return rows_.at(name); };
-  const auto faster = [&](const std::string& name) {
-    return row(name + " holdfast").objects_per_s / row(name + " libcurl").objects_per_s;
-  };
-  const auto cost = [&](const std::string& name) {
-    return row(name + " holdfast").server_cpu_us / row(name + " nginx").server_cpu_us;
-  };
-  const nlohmann::ordered_json ratios{{"delayed_100k_vs_libcurl", faster("delayed_100k")},
-                                      {"undelayed_100k_vs_libcurl", faster("undelayed_100k")},
-                                      {"cpu_100k_vs_nginx", cost("undelayed_100k")},
-                                      {"delayed_20k_vs_libcurl", faster("delayed_20k")},
-                                      {"undelayed_20k_vs_libcurl", faster("undelayed_20k")},
-                                      {"cpu_20k_vs_nginx", cost("undelayed_20k")}};
+  nlohmann::ordered_json ratios;
+  for (const char* name : {"delayed_100k", "undelayed_100k", "delayed_20k", "undelayed_20k"}) {
+    const auto row = [&](const char* system) { return rows_.find(std::string(name) + system); };
+    if (row(" holdfast") == rows_.end()) continue;
+    const Figures& ours = row(" holdfast")->second;
+    ratios[std::string(name) + "_vs_libcurl"] =
+        ours.objects_per_s / row(" libcurl")->second.objects_per_s;
+    if (row(" nginx") == rows_.end()) continue;
+    ratios[std::string("cpu_") + (ours.size == 100'000 ? "100k" : "20k") + "_vs_nginx"] =
+        ours.server_cpu_us / row(" nginx")->second.server_cpu_us;
+  }
   const nlohmann::ordered_json line{{"bench", "cold"}, {"figures", figures_}, {"ratios", ratios}};
   std::printf("%s\n", line.dump().c_str());
 }
@@ -196,10 +197,15 @@ int Main(Arguments arguments) {
   const uint32_t delayed = arguments.delayed_connections;
   const uint32_t undelayed = arguments.undelayed_connections;
   const size_t unit = arguments.quick ? 1 : 3;
-  bench.Measure({"delayed_100k", 100'000, 30ms, 1'500 * unit, delayed, false});
-  bench.Measure({"delayed_20k", 20'000, 30ms, 1'500 * unit, delayed, false});
-  bench.Measure({"undelayed_100k", 100'000, 0ms, 5'000 * unit, undelayed, true});
-  bench.Measure({"undelayed_20k", 20'000, 0ms, 8'000 * unit, undelayed, true});
+  const Case cases[] = {
+      {"delayed_100k", 100'000, 30ms, 1'500 * unit, delayed, false},
+      {"delayed_20k", 20'000, 30ms, 1'500 * unit, delayed, false},
+      {"undelayed_100k", 100'000, 0ms, 5'000 * unit, undelayed, true},
+      {"undelayed_20k", 20'000, 0ms, 8'000 * unit, undelayed, true},
+  };
+  for (const Case& c : cases) {
+    if (arguments.only.empty() || arguments.only == c.name) bench.Measure(c);
+  }
   bench.PrintJson();
   return 0;
 }
@@ -214,6 +220,8 @@ int main(int argc, char** argv) {
       "bench_cold");
   holdfast::bench::Arguments arguments;
   app.add_flag("--quick", arguments.quick, "fewer objects and rounds: within 50 seconds");
+  app.add_option("--only", arguments.only, "one case")
+      ->check(CLI::IsMember({"delayed_100k", "delayed_20k", "undelayed_100k", "undelayed_20k"}));
   app.add_option("--rounds", arguments.rounds, "0: 9, or 5 when quick");
   app.add_option("--delayed-connections", arguments.delayed_connections, "with 30 ms of delay")
       ->check(CLI::Range(8, 1'024))

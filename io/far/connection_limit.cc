@@ -14,7 +14,8 @@ constexpr double kDoublePays = 1.25;         // of at most 2
 constexpr double kMorePays = 1.08;           // of at most 1.25
 constexpr double kLessCosts = 0.96;
 constexpr uint32_t kPatience = 8;
-constexpr uint32_t kMaxPatience = 64;
+constexpr uint32_t kMaxPatience = 16;  // a step up or down at least every few seconds
+constexpr uint32_t kDoubleTries = 3;   // one bad period may be anybody's fault
 
 }  // namespace
 
@@ -51,6 +52,7 @@ void ConnectionLimit::OnSlowDown(Time now) {
                                      : Duration(2 * latency_us_ / static_cast<int64_t>(done_)));
   Hold(Clamp(limit_ / 2), 0);
   patience_ = kPatience;
+  failed_doubles_ = kDoubleTries;
   measuring_ = false;
 }
 
@@ -66,7 +68,12 @@ void ConnectionLimit::BeginPeriod(Time now) {
 void ConnectionLimit::EndPeriod(double rate) {
   switch (step_) {
     case Step::kDouble:
-      if (good_rate_ > 0 && rate < kDoublePays * good_rate_) return Hold(good_limit_, good_rate_);
+      if (good_rate_ > 0 && rate < kDoublePays * good_rate_) {
+        Hold(good_limit_, good_rate_);
+        if (++failed_doubles_ < kDoubleTries) hold_periods_ = 1;  // measured afresh, and once more
+        return;
+      }
+      failed_doubles_ = 0;
       good_limit_ = limit_;
       good_rate_ = rate;
       if (limit_ == max_) return Hold(limit_, rate);
@@ -74,12 +81,13 @@ void ConnectionLimit::EndPeriod(double rate) {
     case Step::kHold:
       good_rate_ = good_rate_ == 0 ? rate : 0.7 * good_rate_ + 0.3 * rate;
       if (hold_periods_ > 0 && --hold_periods_ > 0) return;
-      return Try(next_try_);
+      return Try(failed_doubles_ > 0 && failed_doubles_ < kDoubleTries ? Step::kDouble : next_try_);
     case Step::kMore:
     case Step::kLess: {
       const bool pays = rate >= (step_ == Step::kMore ? kMorePays : kLessCosts) * good_rate_;
       if (pays) {  // more of the same, soon
         patience_ = kPatience;
+        if (step_ == Step::kMore) failed_doubles_ = 1;  // there is more to have: doubling again
         Hold(limit_, rate);
         hold_periods_ = 1;
         return;

@@ -51,7 +51,8 @@ class ConnectionLimit {
   double good_rate_ = 0;
   uint32_t hold_periods_ = 0;  // left before the next try
   uint32_t patience_;          // how many to hold
-  Time deaf_until_;            // to more slow-downs
+  uint32_t failed_doubles_ = 0;
+  Time deaf_until_;  // to more slow-downs
 };
 
 }  // namespace holdfast::far
