@@ -19,11 +19,11 @@ target_link_libraries(holdfast_archive INTERFACE
   $<INSTALL_INTERFACE:zmq> $<INSTALL_INTERFACE:xxhash> $<INSTALL_INTERFACE:OpenSSL::Crypto> $<INSTALL_INTERFACE:CURL::libcurl>
   $<INSTALL_INTERFACE:EXPAT::EXPAT> $<INSTALL_INTERFACE:spdlog::spdlog> $<INSTALL_INTERFACE:Threads::Threads>)
 
-install(TARGETS holdfast_archive EXPORT holdfast-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(DIRECTORY include/holdfast DESTINATION ${header_folder})
+install(TARGETS holdfast_archive EXPORT holdfast-targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT client)
+install(DIRECTORY include/holdfast DESTINATION ${header_folder} COMPONENT client)
 foreach(header base/bytes.h base/ids.h base/log.h base/status.h base/units.h wire/local_reader.h wire/shm_layout.h)
   cmake_path(GET header PARENT_PATH folder)
-  install(FILES ${PROJECT_SOURCE_DIR}/${header} DESTINATION ${header_folder}/${folder})
+  install(FILES ${PROJECT_SOURCE_DIR}/${header} DESTINATION ${header_folder}/${folder} COMPONENT client)
 endforeach()
 
 include(CMakePackageConfigHelpers)
@@ -31,6 +31,6 @@ set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/holdfast)
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/holdfast-config.cmake.in
   ${CMAKE_CURRENT_BINARY_DIR}/holdfast-config.cmake INSTALL_DESTINATION ${package_folder})
 write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/holdfast-config-version.cmake COMPATIBILITY SameMinorVersion)
-install(EXPORT holdfast-targets NAMESPACE holdfast:: DESTINATION ${package_folder})
+install(EXPORT holdfast-targets NAMESPACE holdfast:: DESTINATION ${package_folder} COMPONENT client)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/holdfast-config.cmake ${CMAKE_CURRENT_BINARY_DIR}/holdfast-config-version.cmake
-  DESTINATION ${package_folder})
+  DESTINATION ${package_folder} COMPONENT client)

@@ -144,6 +144,12 @@ Status NothingBelow(const std::string& prefix) {
   return Status::NotFound("there are no objects below " + prefix + "; is it the right name?");
 }
 
+std::string NameOf(const std::string& argument) {
+  if (argument.empty() || argument.front() == '/' || argument.find("://") != std::string::npos)
+    return argument;
+  return (std::filesystem::current_path() / argument).string();
+}
+
 Result<ObjectList> ReadList(Client& client, const Globals& globals, const std::string& source) {
   if (source.empty())
     return Status::Invalid(
@@ -151,7 +157,7 @@ Result<ObjectList> ReadList(Client& client, const Globals& globals, const std::s
   if (source != "-" && IsPrefix(source)) {
     Progress progress(globals, "listing " + source);
     Result<ObjectList> below =
-        client.List(source, [&](uint64_t objects) { progress.Show(objects, 0); });
+        client.List(NameOf(source), [&](uint64_t objects) { progress.Show(objects, 0); });
     if (below.ok() && below->empty()) return NothingBelow(source);
     return below;
   }

@@ -67,6 +67,9 @@ class Progress {
 };
 
 // "-": standard input; a file: a list file; a directory or a URI that ends in '/': everything below it.
+// An argument as the name of an object or prefix: paths are those of this shell, so relative ones are completed. (In list
+// files names are absolute: they are read by others, elsewhere.)
+std::string NameOf(const std::string& argument);
 // kNotFound for a prefix below which there is nothing, kInvalid for an empty list file.
 Result<ObjectList> ReadList(Client& client, const Globals& globals, const std::string& source);
 Status NothingBelow(const std::string& prefix);

@@ -51,7 +51,7 @@ Status WriteObject(const fs::path& path, ByteView bytes) {
   return {};
 }
 
-const char* NameOf(ObjectSource source) {
+const char* WordFor(ObjectSource source) {
   switch (source) {
     case ObjectSource::kLocal:
       return "own memory";
@@ -85,10 +85,10 @@ Status FetchOne(const Globals& globals, Client& client, const std::string& name,
     PrintJson({{"name", object->name()},
                {"file", path->string()},
                {"bytes", object->size()},
-               {"from", NameOf(object->source())}});
+               {"from", WordFor(object->source())}});
   } else if (!globals.quiet) {
     std::printf("%s  %s from %s\n", path->c_str(), FormatBytes(object->size()).c_str(),
-                NameOf(object->source()));
+                WordFor(object->source()));
   }
   return {};
 }
@@ -101,6 +101,8 @@ int Fetch(const Globals& globals, std::vector<std::string> names, const std::str
     if (!list.ok()) return Fail(list.status());
     names.clear();
     for (size_t i = 0; i < list->size(); ++i) names.emplace_back(list->item(i).uri);
+  } else {
+    for (std::string& name : names) name = NameOf(name);
   }
   int code = kOk;
   for (const std::string& name : names) {

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -84,6 +85,13 @@ std::string StateDirectory(const std::string& directory, uint16_t node) {
   std::string name = directory;
   std::replace(name.begin(), name.end(), '/', '-');
   return "/dev/shm/holdfast" + name + "-" + std::to_string(node);
+}
+
+// What a daemon that was killed has left: memory, as much as it had.
+void RemoveState(const std::string& state) {
+  ::umount2((state + "/memory").c_str(), MNT_DETACH);
+  std::error_code ignored;
+  fs::remove_all(state, ignored);
 }
 
 struct Addresses {
@@ -235,7 +243,10 @@ Status StopCluster(const std::string& directory) {
       std::this_thread::sleep_for(10ms);
     }
   }
-  for (const LocalNode& node : *nodes) fs::remove(PathOf(directory, node.id, ".pid"));
+  for (const LocalNode& node : *nodes) {
+    fs::remove(PathOf(directory, node.id, ".pid"));
+    RemoveState(StateDirectory(directory, node.id));
+  }
   return {};
 }
 

@@ -9,7 +9,8 @@
 namespace holdfast::cli {
 namespace {
 
-int List(const Globals& globals, const std::string& prefix) {
+int List(const Globals& globals, const std::string& given) {
+  const std::string prefix = NameOf(given);
   Result<std::unique_ptr<Client>> client = Connect(globals);
   if (!client.ok()) return Fail(client.status());
   Result<ObjectList> list = Status::NotFound("");
@@ -31,13 +32,14 @@ int List(const Globals& globals, const std::string& prefix) {
   return kOk;
 }
 
-int Drop(const Globals& globals, const std::vector<std::string>& names, const std::string& prefix) {
+int Drop(const Globals& globals, std::vector<std::string> names, const std::string& prefix) {
   if (names.empty() == prefix.empty())
     return Fail(Status::Invalid("give either names or --prefix"));
+  for (std::string& name : names) name = NameOf(name);
   Result<std::unique_ptr<Client>> client = Connect(globals);
   if (!client.ok()) return Fail(client.status());
   Result<DropResult> dropped =
-      prefix.empty() ? (*client)->DropObjects(names) : (*client)->DropPrefix(prefix);
+      prefix.empty() ? (*client)->DropObjects(names) : (*client)->DropPrefix(NameOf(prefix));
   if (!dropped.ok()) return Fail(dropped.status());
   if (globals.json) {
     PrintJson({{"nodes", dropped->nodes},
