@@ -46,12 +46,12 @@ struct FarLimits {
 struct FarTimeouts {
   Duration connect = 10s;
   Duration attempt = 300s;  // of one request, all of its bytes
-  Duration stall =
-      15s;  // a request that moves less than stall_bytes in this time is given up and tried again
+  // A request that moves less than `stall_bytes` in `stall` is given up and tried again.
+  Duration stall = 15s;
   uint64_t stall_bytes = 4096;
   uint32_t max_attempts = 8;
-  Duration backoff = 100ms;  // the n-th retry waits uniformly in [0, min(backoff · 2^n,
-                             // backoff_limit)) ("full jitter")
+  // Retry n waits uniformly in [0, min(backoff * 2^n, backoff_limit)], and at least Retry-After.
+  Duration backoff = 100ms;
   Duration backoff_limit = 20s;
 };
 
@@ -61,13 +61,13 @@ struct FarOptions {
   FarTimeouts timeouts;
   Prices prices;
   std::string ca_bundle;  // PEM file; empty: the system's
-  std::optional<std::string>
-      proxy;  // unset: http_proxy, https_proxy, no_proxy; "": none. Never for loopback
-  std::vector<std::string>
-      directory_roots;  // only files below these may be read; empty: all that the process may read
-  Log* log = nullptr;   // outlives the client
-  std::function<Time()>
-      now;  // the clock of the deadlines, from any thread; unset: CLOCK_MONOTONIC in microseconds
+  // Unset: by http_proxy, https_proxy and no_proxy; "": none. Never for loopback.
+  std::optional<std::string> proxy;
+  // Only files below these may be read; empty: all that the process may read.
+  std::vector<std::string> directory_roots;
+  Log* log = nullptr;  // outlives the client
+  // The clock of the deadlines, called from any thread; unset: CLOCK_MONOTONIC in microseconds.
+  std::function<Time()> now;
   uint64_t seed = 0;  // of the jitter; 0: the kernel's choice
 };
 
