@@ -32,7 +32,12 @@ CallFlow::CallFlow(const Context* context, const Planning* planning, PeerId peer
   loads_.job = call_.job;
   loads_.call = call_.call;
   loads_.priority = call_.priority;
-  memory_bytes_ = uint64_t{call_.count} / 8 * 6;
+  memory_bytes_ = OwnBytes();
+}
+
+uint64_t CallFlow::OwnBytes() const {
+  return kFixedBytes + uint64_t{call_.count} / 8 * 7 + call_.asked.size() + call_.offer.size() +
+         call_.home.size() + call_.need_by.size();
 }
 
 Duration CallFlow::Hold() const { return std::min(call_.hold, context_->options.max_hold); }
@@ -50,17 +55,32 @@ void CallFlow::Begin(PeerId peer) {
       return;
     }
     planning_->manifests->Use(call_.digest);
-    if (manifest_->size() != call_.count) {
-      return Refuse(Status::Invalid("the call names " + std::to_string(call_.count) +
-                                    " objects, its manifest has " +
-                                    std::to_string(manifest_->size())));
-    }
+    // An offer's time begins with its bid, however long the manifest took.
+    expires_ = reserved_until_ = context_->Now() + context_->options.offer_ttl;
+  }
+  if (Status status = CheckManifest(); !status.ok()) return Refuse(std::move(status));
+  if (chunks_.empty()) {
     asked_ = OverManifest(call_.asked, call_.count, true);
     offer_ = OverManifest(call_.offer, call_.count, false);
     home_ = OverManifest(call_.home, call_.count, false);
     chunks_.resize((call_.count + wire::kChunkObjects - 1) / wire::kChunkObjects);
+    for (Buffer* column : {&call_.asked, &call_.offer, &call_.home, &call_.need_by})
+      *column = Buffer();
+    memory_bytes_ = OwnBytes();
   }
   next_ = 0;
+}
+
+Status CallFlow::CheckManifest() const {
+  if (manifest_->size() != call_.count) {
+    return Status::Invalid("the call names " + std::to_string(call_.count) +
+                           " objects, its manifest has " + std::to_string(manifest_->size()));
+  }
+  if (manifest_->total_bytes() > kMaxListBytes) {
+    return Status::Invalid("the sizes in the manifest add up to more than " +
+                           FormatBytes(kMaxListBytes));
+  }
+  return {};
 }
 
 void CallFlow::Refuse(Status status) {
@@ -161,10 +181,7 @@ void CallFlow::OnConfirm(PeerId peer, wire::Confirm confirm) {
   size_t number = confirm.first / wire::kChunkObjects;
   bool known = confirm.first % wire::kChunkObjects == 0 && number < chunks_.size() &&
                chunks_[number].bid && confirm.count == chunks_[number].keep.size();
-  if (!known || call_.dry_run) {
-    Chunk nothing{.refused = Bitmap(confirm.count, true), .why = Refusal::kUnknownCall};
-    return SendAck(peer, confirm, nothing);
-  }
+  if (!known || call_.dry_run) return RefuseConfirm(peer, confirm, Refusal::kUnknownCall);
   Chunk& chunk = chunks_[number];
   if (chunk.settled) return SendAck(peer, confirm, chunk);  // the acknowledgement was lost
   Bitmap keep = Bitmap::FromBytes(confirm.keep.view(), confirm.count);
@@ -173,22 +190,30 @@ void CallFlow::OnConfirm(PeerId peer, wire::Confirm confirm) {
   CheckNames(confirm, &named);
   Release(chunk);
   Commitment* commitment = planning_->commitments->Find(call_.job, call_.call);
+  // The job has ended meanwhile, or the time for which it wanted its objects is over.
+  if (planning_->commitments->Find(call_.job) == nullptr || until_ <= context_->Now())
+    return RefuseConfirm(peer, confirm, Refusal::kExpired);
   if (commitment == nullptr) {
-    if (planning_->commitments->Find(call_.job) == nullptr) {  // ended meanwhile
-      Chunk nothing{.refused = Bitmap(confirm.count, true), .why = Refusal::kExpired};
-      return SendAck(peer, confirm, nothing);
-    }
+    if (planning_->commitments->size() >= Commitments::kMaxCommitments)
+      return RefuseConfirm(peer, confirm, Refusal::kNoRoom);
     commitment =
         &planning_->commitments->Create(call_.job, call_.call, manifest_, call_.name_bytes, until_);
   }
-  chunk.refused = planning_->commitments->Admit(*commitment, confirm.first, keep, named);
-  chunk.why = (keep.None() ? Refusal::kNoRoom : Refusal::kGone);
+  Bitmap refused(confirm.count);  // without asking whether there is room
   bool bad_name = false;
   for (size_t w = 0; w < load.words(); ++w) {
     uint64_t bad = load.word(w) & ~named.word(w);
     bad_name = bad_name || bad != 0;
-    chunk.refused.set_word(w, chunk.refused.word(w) | bad);
+    // Only what was bid can be promised: it is small enough, and here or on its way.
+    uint64_t bid_loads = chunk.load.word(w) | chunk.spare.word(w);
+    uint64_t bid = (keep.word(w) & chunk.keep.word(w)) | (load.word(w) & bid_loads);
+    refused.set_word(w, bad | ((keep.word(w) | load.word(w)) & ~bid));
+    keep.set_word(w, keep.word(w) & chunk.keep.word(w));
+    named.set_word(w, named.word(w) & bid_loads);
   }
+  chunk.refused = planning_->commitments->Admit(*commitment, confirm.first, keep, named);
+  chunk.refused.OrAt(0, refused);
+  chunk.why = (keep.None() ? Refusal::kNoRoom : Refusal::kGone);
   if (bad_name) chunk.why = Refusal::kBadName;
   if (chunk.refused.None()) chunk.why = Refusal::kNone;
   chunk.settled = true;
@@ -216,6 +241,10 @@ void CallFlow::CheckNames(const wire::Confirm& confirm, Bitmap* load) const {
     etag_begin = etag_end;
     ++n;
   });
+}
+
+void CallFlow::RefuseConfirm(PeerId peer, const wire::Confirm& confirm, Refusal why) const {
+  SendAck(peer, confirm, Chunk{.refused = Bitmap(confirm.count, true), .why = why});
 }
 
 void CallFlow::SendAck(PeerId peer, const wire::Confirm& confirm, const Chunk& chunk) const {
@@ -264,7 +293,7 @@ void CallFlow::StartLoads() {
                   .manifest = manifest_,
                   .parts = {}};
   batch.parts = std::exchange(loads_.parts, {});
-  memory_bytes_ = uint64_t{call_.count} / 8 * 6;
+  memory_bytes_ = OwnBytes();
   planning_->loader->Enqueue(std::move(batch));
 }
 

@@ -33,6 +33,10 @@ struct Planning {
 
 class CallFlow {
  public:
+  // Far more than anybody has, and so little that no sum of what records take can overflow.
+  static constexpr uint64_t kMaxListBytes = uint64_t{1} << 60;
+  static constexpr uint64_t kFixedBytes = 1 * kKiB;  // of a flow, whatever its list
+
   CallFlow(const Context* context, const Planning* planning, PeerId peer, wire::Call call);
   ~CallFlow();
   CallFlow(const CallFlow&) = delete;
@@ -45,11 +49,12 @@ class CallFlow {
   void OnConfirm(PeerId peer, wire::Confirm confirm);
   void Expire();
 
+  PeerId peer() const { return peer_; }
   const ManifestDigest& digest() const { return call_.digest; }
   bool waits_for_manifest() const { return manifest_ == nullptr; }
   Time expires() const { return expires_; }
   uint64_t tentative_bytes() const { return tentative_bytes_; }
-  // Bitmaps and names that this call takes.
+  // That this call takes, bitmaps and names above all.
   uint64_t memory_bytes() const { return memory_bytes_; }
 
  private:
@@ -61,8 +66,11 @@ class CallFlow {
     Bitmap refused{};
     wire::Refusal why = wire::Refusal::kNone;
   };
+  uint64_t OwnBytes() const;  // without names
+  Status CheckManifest() const;
   void Refuse(Status status);
   void SendBids(uint32_t first, const Chunk& chunk);
+  void RefuseConfirm(PeerId peer, const wire::Confirm& confirm, wire::Refusal why) const;
   void SendAck(PeerId peer, const wire::Confirm& confirm, const Chunk& chunk) const;
   Bitmap Here(uint32_t first, uint32_t count, Bitmap* held) const;
   uint64_t RoomForThisCall() const;

@@ -40,7 +40,8 @@ Result<Commitments::Job*> Commitments::Open(JobId id, PeerId peer, Duration leas
   Job& job = it->second;
   if (job.ended) return Status::NotFound("the job has ended");
   job.peer = peer;
-  job.lease_until = std::max(job.lease_until, context_->Now() + lease);
+  job.lease_until =
+      std::max(job.lease_until, context_->Now() + std::min(lease, context_->options.max_hold));
   return &job;
 }
 
@@ -57,7 +58,7 @@ void Commitments::Heartbeat(const wire::Heartbeat& beat, PeerId peer) {
     return;
   }
   job->peer = peer;
-  job->lease_until = context_->Now() + beat.lease;
+  job->lease_until = context_->Now() + std::min(beat.lease, context_->options.max_hold);
   SendProgress(*job);
 }
 
@@ -73,6 +74,18 @@ void Commitments::SendProgress(Job& job) {
   progress.lost.assign(job.lost.begin(), job.lost.begin() + static_cast<ptrdiff_t>(count));
   job.lost.erase(job.lost.begin(), job.lost.begin() + static_cast<ptrdiff_t>(count));
   context_->Send(job.peer, std::move(progress));
+  if (!job.lost.empty()) TellLosses(job);
+}
+
+// One message for all that fail together; what does not fit follows.
+void Commitments::TellLosses(Job& job) {
+  if (std::exchange(job.telling, true)) return;
+  context_->env.clock->At(context_->Now() + kLossesTogether, [this, id = job.id] {
+    Job* late = Find(id);
+    if (late == nullptr) return;
+    late->telling = false;
+    if (!late->lost.empty()) SendProgress(*late);
+  });
 }
 
 void Commitments::End(JobId id) {
@@ -278,12 +291,7 @@ void Commitments::Failed(const ObjectKey& key, const Status& why) {
     commitment.paid.Clear(*index);
     if (Job* job = Find(commitment.job)) {
       job->lost.push_back({*index, why.code(), why.message()});
-      if (job->lost.size() == 1) {  // one message for all that fail together
-        JobId id = job->id;
-        context_->env.clock->At(context_->Now() + 20ms, [this, id] {
-          if (Job* late = Find(id); late != nullptr && !late->lost.empty()) SendProgress(*late);
-        });
-      }
+      TellLosses(*job);
     }
   }
 }
@@ -292,7 +300,8 @@ void Commitments::EndSlice(JobId job, uint32_t call, size_t word) {
   auto it = std::find_if(commitments_.begin(), commitments_.end(),
                          [&](const Commitment& c) { return c.job == job && c.call == call; });
   if (it == commitments_.end()) return;
-  size_t last = std::min(it->kept.words(), word + kEndSlice / 64);
+  size_t slice = std::max<size_t>(kEndSlice / 64 / commitments_.size(), 1);
+  size_t last = std::min(it->kept.words(), word + slice);
   for (; word < last; ++word) {
     for (uint64_t left = it->kept.word(word) | it->pending.word(word); left != 0;
          left &= left - 1) {

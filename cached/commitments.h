@@ -40,9 +40,13 @@ struct Commitment {
 
 class Commitments {
  public:
-  // Objects that one slice of an ending commitment goes through.
+  // Objects that one slice of an ending commitment goes through, divided by the number of
+  // commitments: each object is looked up in all of them.
   static constexpr size_t kEndSlice = 16'384;
   static constexpr size_t kMaxLossesPerMessage = 1'000;
+  static constexpr Duration kLossesTogether = 20ms;
+  // Far fewer than the promises that a record can carry.
+  static constexpr size_t kMaxCommitments = 16'384;
 
   struct Job {
     JobId id = 0;
@@ -50,15 +54,16 @@ class Commitments {
     Time lease_until;
     wire::Progress progress;  // counters; `lost` waits to be sent
     std::vector<wire::Loss> lost;
+    bool telling = false;  // a message about losses is going to be sent
     bool ended = false;
   };
 
   Commitments(const Context* context, Manifests* manifests, planner::Calendar* calendar);
 
-  // kNoSpace beyond max_jobs.
   // Called when a commitment begins to end, before its manifest may go.
   void OnEnd(std::function<void(JobId, uint32_t call)> ended) { ended_ = std::move(ended); }
 
+  // kNoSpace beyond max_jobs, kNotFound for a job that is ending. No lease is longer than max_hold.
   Result<Job*> Open(JobId id, PeerId peer, Duration lease);
   Job* Find(JobId id);
   void Heartbeat(const wire::Heartbeat& beat, PeerId peer);
@@ -90,6 +95,7 @@ class Commitments {
   // (over the chunk).
   void AddPending(const planner::Manifest& manifest, uint32_t first, Bitmap* here) const;
 
+  size_t size() const { return commitments_.size(); }
   const std::map<JobId, Job>& jobs() const { return jobs_; }
   uint64_t pending_objects() const { return pending_objects_; }
   uint64_t promises_broken() const { return promises_broken_; }
@@ -105,6 +111,7 @@ class Commitments {
   // Starts the end of all that `which` names; false when it names none.
   bool EndWhere(const std::function<bool(const Commitment&)>& which);
   void EndSlice(JobId job, uint32_t call, size_t word);
+  void TellLosses(Job& job);
   void EndObject(Commitment& commitment, uint32_t index);
   bool SomebodyPays(const ObjectKey& key) const;
   void PassOn(Commitment& payer, uint32_t index);

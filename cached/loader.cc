@@ -83,7 +83,11 @@ void Loader::Fill(const LoadBatch& batch, size_t part_number, size_t n, Want* wa
 }
 
 bool Loader::NextFromQueues(Want* want) {
-  while (!turns_.empty()) {
+  for (size_t looked_at = 0; !turns_.empty(); ++looked_at) {
+    if (looked_at == kMaxSkips) {  // the rest in another event
+      SchedulePump();
+      return false;
+    }
     auto turn = turns_.begin();
     Queue& queue = queues_.at(turn->second);
     uint64_t id = turn->second;
@@ -186,9 +190,11 @@ void Loader::HeadFirst(bulk::ReadMiss miss, std::function<void(Status)> done) {
 
 void Loader::AddUrgent(Want want) {
   if (urgent_.size() >= kMaxUrgent) {
+    Status full = Status::NoSpace("node " + std::to_string(context_->options.node) + " has " +
+                                  std::to_string(kMaxUrgent) + " reads waiting, its limit");
     for (auto& waiter : want.waiters) {
-      waiter(Status::NoSpace("node " + std::to_string(context_->options.node) + " has " +
-                             std::to_string(kMaxUrgent) + " reads waiting, its limit"));
+      context_->env.clock->At(context_->Now(),
+                              [waiter = std::move(waiter), full] { waiter(full); });
     }
     return;
   }

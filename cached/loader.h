@@ -47,6 +47,8 @@ struct LoadBatch {
 class Loader {
  public:
   static constexpr size_t kMaxUrgent = 100'000;  // reads that wait for their turn
+  static constexpr size_t kMaxSkips =
+      4'096;  // of a queue's objects that nobody waits for, in an event
   static constexpr size_t kAskBatch = 1'024;
   static constexpr Duration kAskTimeout = 1s;
   static constexpr Duration kFarDeadline = 300s;

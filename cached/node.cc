@@ -159,7 +159,8 @@ void Node::Parts::On(PeerId from, wire::Call& call) {
           from, call,
           Status::NoSpace("a job may call " + std::to_string(kMaxCallsPerJob) + " times"));
     }
-    if (PlanningBytes() + call.count > context.options.max_planning_bytes) {
+    uint64_t need = CallFlow::kFixedBytes + call.count + call.need_by.size();
+    if (PlanningBytes() + need > context.options.max_planning_bytes) {
       return Refuse(from, call,
                     Status::NoSpace(
                         "the plans of jobs take " + FormatBytes(PlanningBytes()) +
@@ -195,7 +196,7 @@ void Node::Parts::On(PeerId from, wire::Manifest& message) {
   }
   for (auto& [id, flow] : flows) {
     if (!flow.waits_for_manifest() || flow.digest() != message.digest) continue;
-    flow.Begin(from);
+    flow.Begin(flow.peer());  // other jobs wait for it, too
     Bid(id.first, id.second);
   }
 }

@@ -98,14 +98,15 @@ class RecordingNetwork : public Network {
   std::function<void(PeerId, Frames)> handler_;
 };
 
-// Objects "file:///o/N" of `SizeOf(N)` bytes, all of value N; `failing` ones cannot be had.
+// Objects "file:///o/N" of `SizeOf(N)` bytes, all of value 7; `failing` ones cannot be had.
 class CountingFarStore : public FarStore {
  public:
   explicit CountingFarStore(Clock* clock) : clock_(clock) {}
   void Get(FarGet get, std::function<void(Status, FarInfo, uint64_t)> done) override {
     ++counters_.gets;
     uris.push_back(get.uri);
-    Status status = get.uri == failing ? Status::NotFound(get.uri + " does not exist") : Status();
+    bool fails = broken || get.uri == failing;
+    Status status = fails ? Status::NotFound(get.uri + " does not exist") : Status();
     std::memset(get.into.data(), 7, get.length);
     uint64_t hash = Hash64(get.into.first(get.length));
     FarInfo info{get.length, get.etag};
@@ -123,6 +124,7 @@ class CountingFarStore : public FarStore {
 
   Duration latency = 10ms;
   std::string failing;
+  bool broken = false;  // every object fails
   std::vector<std::string> uris;
 
  private:

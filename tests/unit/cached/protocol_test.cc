@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// What peers may send at the wrong time, twice, too much of, or with the intent to harm.
+#include <map>
+#include <set>
+
+#include "tests/unit/cached/node_fixture.h"
+
+namespace holdfast::cached {
+namespace {
+
+constexpr PeerId kOtherPeer = 8;
+
+wire::Call CallFor(const planner::Manifest& manifest, JobId job, uint32_t call = 1) {
+  Bitmap all(manifest.size(), true);
+  wire::Call message;
+  message.job = job;
+  message.call = call;
+  message.digest = manifest.digest();
+  message.count = manifest.size();
+  message.name_bytes = 64;
+  message.hold = 60s;
+  message.lease = 30s;
+  message.offer = Buffer::CopyOf(all.bytes());
+  message.home = Buffer::CopyOf(all.bytes());
+  return message;
+}
+
+TEST_F(NodeTest, TwoJobsThatWaitForOneManifestEachGetTheirBids) {
+  Start();
+  planner::Manifest manifest = ManifestOf(0, 10, kSize);
+  world_->network.Deliver(kJobPeer, CallFor(manifest, 1));
+  world_->network.Deliver(kOtherPeer, CallFor(manifest, 2));
+  SendManifest(manifest);  // from the first one
+  world_->clock.RunFor(1ms);
+  std::map<JobId, PeerId> bids;
+  for (const RecordingNetwork::Sent& sent : world_->network.sent) {
+    if (const auto* bid = std::get_if<wire::Bids>(&sent.message)) bids[bid->job] = sent.to;
+  }
+  EXPECT_EQ(bids, (std::map<JobId, PeerId>{{1, kJobPeer}, {2, kOtherPeer}}));
+}
+
+TEST_F(NodeTest, SizesWhoseSumOverflowsAreRefusedEachTimeTheyAreCalledFor) {
+  Start();
+  // As records these two take 2^64 bytes together, which would pass for none.
+  planner::Manifest manifest = ManifestOf(0, 2, (uint64_t{1} << 63) - 128);
+  const wire::Bids* bids = Call(manifest);
+  ASSERT_NE(bids, nullptr);
+  EXPECT_EQ(bids->status.code(), Code::kInvalid);
+  world_->network.Deliver(kJobPeer, CallFor(manifest, 1));  // the refusal was lost
+  EXPECT_EQ(world_->network.CountOf<wire::Bids>(), 2u);
+  const wire::Ack* ack = Confirm(manifest, Bitmap(2), Bitmap(2, true));
+  EXPECT_EQ(BitsOf(ack->refused, 2), 2u);
+  world_->clock.RunFor(5s);
+  Check();
+}
+
+TEST_F(NodeTest, WhatWasNotBidCannotBeConfirmed) {
+  Start();
+  // Larger than what may be promised, though it would fit a segment.
+  uint64_t large = world_->tier->max_object_bytes() + 1;
+  planner::Manifest manifest = ManifestOf(0, 3, large);
+  const wire::Bids* bids = Call(manifest);
+  ASSERT_EQ(BitsOf(bids->load, 3) + BitsOf(bids->spare, 3) + BitsOf(bids->keep, 3), 0u);
+  const wire::Ack* ack = Confirm(manifest, Bitmap(3), Bitmap(3, true));
+  EXPECT_EQ(BitsOf(ack->refused, 3), 3u);
+  world_->clock.RunFor(5s);
+  EXPECT_EQ(world_->far.Counters().gets, 0u);
+  Check();
+}
+
+TEST_F(NodeTest, AConfirmAfterItsTimeIsAnsweredExpired) {
+  Start();
+  planner::Manifest manifest = ManifestOf(0, 100, kSize);
+  Call(manifest);
+  for (int i = 0; i < 7; ++i) {
+    world_->clock.RunFor(10s);
+    Progress();  // the job lives; t2 = 60 s passes
+  }
+  const wire::Ack* ack = Confirm(manifest, Bitmap(100), Bitmap(100, true));
+  EXPECT_EQ(BitsOf(ack->refused, 100), 100u);
+  EXPECT_EQ(ack->why, wire::Refusal::kExpired);
+  EXPECT_EQ(State()["promises"]["reserved_bytes"], 0);
+  Check();
+}
+
+TEST_F(NodeTest, AnOfferLivesFromItsBidHoweverLongTheManifestTook) {
+  Start();
+  planner::Manifest manifest = ManifestOf(0, 100, kSize);
+  world_->network.Deliver(kJobPeer, CallFor(manifest, 1));
+  world_->clock.RunFor(8s);  // longer than offer_ttl
+  SendManifest(manifest);
+  world_->clock.RunFor(3s);
+  EXPECT_GT(State()["promises"]["tentative_bytes"], 0);
+  world_->clock.RunFor(4s);
+  EXPECT_EQ(State()["promises"]["tentative_bytes"], 0);
+  Check();
+}
+
+TEST_F(NodeTest, ThousandsOfLossesAreAllReportedWithoutWaitingForHeartbeats) {
+  Start();
+  planner::Manifest manifest = ManifestOf(0, 2500, 500);
+  Call(manifest);
+  const wire::Ack* ack = Confirm(manifest, Bitmap(2500), Bitmap(2500, true));
+  ASSERT_TRUE(ack->refused.empty());
+  world_->far.broken = true;
+  world_->clock.RunFor(3s);
+  std::set<uint32_t> lost;
+  for (const RecordingNetwork::Sent& sent : world_->network.sent) {
+    const auto* progress = std::get_if<wire::Progress>(&sent.message);
+    if (progress == nullptr) continue;
+    for (const wire::Loss& loss : progress->lost) EXPECT_TRUE(lost.insert(loss.index).second);
+  }
+  EXPECT_EQ(lost.size(), 2500u);
+  Check();
+}
+
+TEST_F(NodeTest, CallsOfManyJobsStayWithinTheCapOfPlanning) {
+  NodeOptions options;
+  options.max_planning_bytes = 64 * kKiB;
+  Start(8 * kMiB, options);
+  planner::Manifest manifest = ManifestOf(0, 1, kSize);
+  for (JobId job = 1; job <= 1000; ++job) {
+    wire::Call call = CallFor(manifest, job);
+    call.dry_run = true;  // it needs no job, so max_jobs does not bound it
+    world_->network.Deliver(kJobPeer, std::move(call));
+  }
+  EXPECT_LE(State()["planning_bytes"], 64 * kKiB);
+  const auto* bids = world_->network.Last<wire::Bids>();
+  ASSERT_NE(bids, nullptr);
+  EXPECT_EQ(bids->status.code(), Code::kNoSpace);
+  world_->clock.RunFor(7s);
+  EXPECT_EQ(State()["planning_bytes"], 0);
+}
+
+TEST_F(NodeTest, AnEndlessLeaseEndsWithTheLongestHold) {
+  NodeOptions options;
+  options.max_hold = 60s;
+  Start(8 * kMiB, options);
+  planner::Manifest manifest = ManifestOf(0, 10, kSize);
+  Call(manifest);
+  world_->network.Deliver(kJobPeer, wire::Heartbeat{.job = 1, .lease = wire::kMaxDuration});
+  EXPECT_EQ(State()["jobs"], 1);
+  world_->clock.RunFor(62s);
+  EXPECT_EQ(State()["jobs"], 0);
+  Check();
+}
+
+TEST_F(NodeTest, ThousandsOfRefusedLoadsDoNotHideWhatIsWaitedFor) {
+  Start(64 * kMiB);  // its index has room for all
+  planner::Manifest manifest = ManifestOf(0, 5000, 16);
+  Call(manifest);
+  Confirm(manifest, Bitmap(5000), Bitmap(5000, true));
+  // Readers were faster: all but the last are here when their turn comes.
+  for (uint32_t n = 0; n < 5000; ++n) {
+    if (manifest.oid(4999) != OidOf(NameOfObject(n))) world_->Put(n, 16);
+  }
+  world_->clock.RunFor(5s);
+  EXPECT_EQ(Progress().loads_left, 0u);
+  EXPECT_EQ(world_->far.Counters().gets, 1u);
+  Check();
+}
+
+}  // namespace
+}  // namespace holdfast::cached
