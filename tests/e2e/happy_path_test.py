@@ -3,9 +3,10 @@
 
 import os
 import random
+import signal
 import unittest
 
-from harness import OK, Scratch
+from harness import NOT_REACHED, Scratch, wait_for
 
 NAMES = ["with space", "plus+sign", "100%", "%41 is not A", "ünïcödé", "漢字", "quote'\"", "a=b&c?d#e", "~tilde", "*star",
          "back\\slash", "-dash", "semi;colon", "[brackets]"]
@@ -85,6 +86,16 @@ class HappyPath(Scratch):
         self.assertEqual(self.ok(*self.config, "fetch", "-", input=b"".join(some)).out,
                          b"".join(self.read(by_name[line.split(b"\t")[0].decode()]) for line in some))
 
+    def test_paths_are_those_of_the_shell(self):
+        """Programs run in the scratch directory."""
+        count = len(self.files)
+        self.assertEqual(len(self.ok(*self.config, "list", "tree").text.splitlines()), count)
+        self.assertEqual(self.ok(*self.config, "--json", "run", "tree", "--epochs", "1").json()[-1]["reads"], count)
+        path = next(p for p in self.files if "plus+sign" in p)
+        self.assertEqual(self.ok(*self.config, "fetch", os.path.relpath(path, self.dir)).out, self.files[path])
+        self.assertEqual(self.ok(*self.config, "--json", "drop", os.path.relpath(path, self.dir)).json()[0]["dropped_objects"], 1)
+        self.assertEqual(self.ok(*self.config, "--json", "drop", "--prefix", "tree").json()[0]["dropped_objects"], count - 1)
+
     def test_a_run_of_a_list_file_and_of_standard_input(self):
         listed = self.ok(*self.config, "list", self.tree)
         names = b"# names without versions, and one twice\n\n" + b"".join(
@@ -122,8 +133,9 @@ class HappyPath(Scratch):
     def test_the_local_cluster_is_found_and_ends(self):
         status = self.ok("--json", "cluster", "status", "--dir", self.up).json()
         self.assertEqual([node["node"] for node in status], [1, 2, 3])
-        for node in status:
-            os.kill(node["pid"], 0)
+        os.kill(status[1]["pid"], signal.SIGKILL)  # what it leaves behind goes with the others
+        wait_for(lambda: self.holdfast("--json", "cluster", "status", "--dir", self.up).json()[1]["pid"] == 0, "its end")
+        self.assertEqual(self.holdfast("cluster", "status", "--dir", self.up).code, NOT_REACHED)
         again = self.holdfast("cluster", "up", "--dir", self.up)
         self.assert_says(again, 5, "runs in .* already", "cluster down", "--dir")
         self.ok("cluster", "down", "--dir", self.up)
