@@ -135,8 +135,8 @@ void Bench::Start() {
       w.hashes.push_back(Hash64(bytes));
     }
   }
-  // The reader's buffers: pages of their own, more than are in flight.
-  constexpr size_t kBuffers = 256;
+  // The reader's buffers, as many as are in flight.
+  constexpr size_t kBuffers = kWindow;
   constexpr size_t kBufferBytes = 128 * kKiB;
   void* memory = mmap(nullptr, kBuffers * kBufferBytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);

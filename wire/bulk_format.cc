@@ -25,7 +25,7 @@ constexpr size_t kOid = 0, kVersion = 16, kSize = 24, kRoom = 32, kName = 40, kE
                  kReserved = 44;
 }
 namespace answer {
-constexpr size_t kMagic = 0, kItem = 4, kCode = 6, kReserved = 7, kRequest = 8, kVersion = 16,
+constexpr size_t kMagic = 0, kItem = 4, kCode = 6, kMore = 7, kRequest = 8, kVersion = 16,
                  kSize = 24, kHash = 32, kText = 40, kCheck = 44;
 }
 
@@ -221,7 +221,7 @@ void StoreAnswer(const Answer& item, std::byte* at) {
   StoreAs(at + answer::kMagic, kAnswerMagic);
   StoreAs(at + answer::kItem, item.item);
   StoreAs(at + answer::kCode, static_cast<uint8_t>(item.code));
-  StoreAs(at + answer::kReserved, uint8_t{0});
+  StoreAs(at + answer::kMore, static_cast<uint8_t>(item.more ? 1 : 0));
   StoreAs(at + answer::kRequest, item.request);
   StoreAs(at + answer::kVersion, item.version);
   StoreAs(at + answer::kSize, item.size);
@@ -240,17 +240,18 @@ Result<Answer> DecodeAnswer(ByteView bytes) {
     return Status::Corrupt("bulk answer: its header fails its checksum");
   }
   auto code = LoadAs<uint8_t>(p + answer::kCode);
+  auto more = LoadAs<uint8_t>(p + answer::kMore);
   Answer item{.request = LoadAs<uint64_t>(p + answer::kRequest),
               .item = LoadAs<uint16_t>(p + answer::kItem),
               .code = static_cast<Code>(code),
               .version = LoadAs<uint64_t>(p + answer::kVersion),
               .size = LoadAs<uint64_t>(p + answer::kSize),
               .payload_hash = LoadAs<uint64_t>(p + answer::kHash),
-              .text_bytes = LoadAs<uint32_t>(p + answer::kText)};
+              .text_bytes = LoadAs<uint32_t>(p + answer::kText),
+              .more = more == 1};
   bool ok = item.code == Code::kOk;
-  if (!IsCode(code) || LoadAs<uint8_t>(p + answer::kReserved) != 0 || item.item >= kMaxBatchItems ||
-      item.size > kMaxObjectBytes || item.text_bytes > kMaxTextBytes ||
-      (ok ? item.text_bytes != 0 : item.payload_hash != 0)) {
+  if (!IsCode(code) || more > 1 || item.item >= kMaxBatchItems || item.size > kMaxObjectBytes ||
+      item.text_bytes > kMaxTextBytes || (ok ? item.text_bytes != 0 : item.payload_hash != 0)) {
     return Status::Corrupt("bulk answer: a field is out of range");
   }
   return item;

@@ -5,7 +5,7 @@
 // this file has accepted it.
 //
 //   reader → node:  ClientHello  Batch  Batch ...
-//   node → reader:  ServerHello  text   Answer body  Answer body ...
+//   node → reader:  ServerHello  text   Answer Answer ... body body ...   Answer ... body ...
 //
 // A reader does not wait for the ServerHello before it sends. Answers come in the order in which
 // objects are ready.
@@ -124,7 +124,10 @@ Result<BatchHeader> DecodeBatch(ByteView bytes, std::vector<Want>* wants);
 // --- Answers
 // --------------------------------------------------------------------------------------------------------
 
+// Answers come in groups: the headers of several objects, then their bodies in the same order. So the reader knows where
+// the next few bodies go, and takes them with one system call.
 constexpr size_t kAnswerBytes = 48;
+constexpr size_t kMaxGroup = 128;
 struct Answer {
   uint64_t request = 0;
   uint16_t item = 0;  // index in its batch
@@ -133,8 +136,9 @@ struct Answer {
   uint64_t size = 0;          // of the object, 0 where unknown
   uint64_t payload_hash = 0;  // XXH3-64; 0 unless kOk
   uint32_t text_bytes = 0;    // of the error's text; 0 when kOk
+  bool more = false;          // another header of the same group follows, and not yet a body
 
-  // What follows the header.
+  // What follows the group's headers.
   uint64_t body_bytes() const { return code == Code::kOk ? size : text_bytes; }
 };
 

@@ -15,131 +15,177 @@ namespace holdfast::bulk {
 namespace {
 
 constexpr size_t kStagingBytes = 128 * kKiB;
-// The rest of a body of this size and more is received in place; less is not worth a call of its own.
+// Bodies of which so much is missing are received in place; less is not worth an entry of its own.
 constexpr uint64_t kInPlaceBytes = 16 * kKiB;
+// With one system call: more would have left the cache before it is hashed.
+constexpr uint64_t kScatterBytes = 512 * kKiB;
+constexpr size_t kScatterParts = 16;
+// Behind a group of large bodies comes most likely another: its headers, and little else that would have to be copied.
+constexpr size_t kAheadBytes = 16 * kAnswerBytes;
 // A large body is hashed in pieces that are still in the cache.
-constexpr uint64_t kHashBytes = 128 * kKiB;
+constexpr uint64_t kHashBytes = 256 * kKiB;
 
 }  // namespace
 
 AnswerReader::AnswerReader(int fd) : fd_(fd), staging_(kStagingBytes) {}
 
-bool AnswerReader::Fail(Status why) {
+AnswerReader::Step AnswerReader::Fail(Status why) {
   error_ = std::move(why);
-  return false;
+  return Step::kBroken;
 }
 
 AnswerReader::Step AnswerReader::Next() {
   for (;;) {
-    size_t needed = 0;  // in the staging buffer, to go on
     switch (state_) {
-      case State::kHello: {
-        needed = kServerHelloBytes;
-        if (staged() < needed) break;
-        auto hello = DecodeServerHello({staging_.data() + begin_, needed});
-        if (!hello.ok()) return Fail(hello.status()), Step::kBroken;
-        hello_ = *hello;
-        begin_ += needed;
-        state_ = State::kHelloText;
-        continue;
-      }
-      case State::kHelloText: {
-        needed = hello_.text_bytes;
-        if (staged() < needed) break;
-        text_.assign(staging_.data() + begin_, staging_.data() + begin_ + needed);
-        begin_ += needed;
-        state_ = State::kHeader;
-        return Step::kHello;
-      }
-      case State::kHeader: {
-        needed = kAnswerBytes;
-        if (staged() < needed) break;
-        auto answer = DecodeAnswer({staging_.data() + begin_, needed});
-        if (!answer.ok()) return Fail(answer.status()), Step::kBroken;
-        answer_ = *answer;
-        begin_ += needed;
-        received_ += needed;
-        into_ = nullptr;
-        state_ = State::kBegin;
-        return Step::kAnswer;
-      }
-      case State::kBegin:
-        body_taken_ = body_hashed_ = 0;
-        hasher_.reset();
-        if (answer_.code != Code::kOk) {
-          text_.resize(answer_.text_bytes);
-          into_ = text_.data();
-        }
-        state_ = State::kBody;
-        continue;
-      case State::kBody:
-        TakeBody();
-        if (body_taken_ == answer_.body_bytes()) {
-          HashPlaced(true);
-          state_ = State::kHeader;
-          return Step::kBody;
-        }
+      case State::kHello:
+      case State::kHelloText:
+        if (Step step = Hello(); step != Step::kBlocked) return step;
         break;
+      case State::kHeaders:
+        if (TakeHeaders()) {
+          state_ = State::kPlacing;
+          current_ = 0;
+          return Step::kAnswer;
+        }
+        if (!error_.ok()) return Step::kBroken;
+        break;
+      case State::kPlacing:
+        if (++current_ < group_.size()) return Step::kAnswer;
+        state_ = State::kBodies;
+        current_ = 0;
+        continue;
+      case State::kBodies: {
+        if (current_ == group_.size()) {
+          group_.clear();
+          state_ = State::kHeaders;
+          continue;
+        }
+        Part* part = &group_[current_];
+        TakeBody(part);
+        if (part->missing() > 0) break;
+        HashPlaced(*part);
+        state_ = State::kBodyTaken;
+        return Step::kBody;
+      }
+      case State::kBodyTaken:
+        ++current_;
+        hashed_ = 0;
+        hasher_.reset();
+        state_ = State::kBodies;
+        continue;
     }
     if (!Fill()) return error_.ok() ? Step::kBlocked : Step::kBroken;
   }
 }
 
-// Moves what is staged of the body to its place.
-void AnswerReader::TakeBody() {
-  uint64_t n = std::min<uint64_t>(staged(), answer_.body_bytes() - body_taken_);
-  if (n > 0 && into_ != nullptr) {
-    std::memcpy(into_ + body_taken_, staging_.data() + begin_, n);
+AnswerReader::Step AnswerReader::Hello() {
+  if (state_ == State::kHello) {
+    if (staged() < kServerHelloBytes) return Step::kBlocked;
+    auto hello = DecodeServerHello({staging_.data() + begin_, kServerHelloBytes});
+    if (!hello.ok()) return Fail(hello.status());
+    hello_ = *hello;
+    begin_ += kServerHelloBytes;
+    state_ = State::kHelloText;
   }
-  begin_ += n;
-  body_taken_ += n;
-  received_ += n;
-  HashPlaced(false);
+  if (staged() < hello_.text_bytes) return Step::kBlocked;
+  auto* text = staging_.data() + begin_;
+  text_.assign(text, text + hello_.text_bytes);
+  begin_ += hello_.text_bytes;
+  state_ = State::kHeaders;
+  return Step::kHello;
 }
 
-void AnswerReader::HashPlaced(bool last) {
+// True when all headers of a group are there.
+bool AnswerReader::TakeHeaders() {
+  while (staged() >= kAnswerBytes) {
+    auto answer = DecodeAnswer({staging_.data() + begin_, kAnswerBytes});
+    if (answer.ok() && group_.size() == kMaxGroup) {
+      answer = Status::Corrupt("bulk answer: more than 128 in a group");
+    }
+    if (!answer.ok()) {
+      Fail(answer.status());
+      return false;
+    }
+    begin_ += kAnswerBytes;
+    received_ += kAnswerBytes;
+    group_.push_back({.answer = *answer});
+    if (!answer->more) return true;
+  }
+  return false;
+}
+
+// Moves what is staged of a body to its place.
+void AnswerReader::TakeBody(Part* part) {
+  if (part->answer.code != Code::kOk && part->taken == 0) {
+    text_.resize(part->answer.text_bytes);
+    part->into = text_.data();
+  }
+  uint64_t n = std::min<uint64_t>(staged(), part->missing());
+  if (n > 0 && part->into != nullptr) {
+    std::memcpy(part->into + part->taken, staging_.data() + begin_, n);
+  }
+  begin_ += n;
+  part->taken += n;
+  received_ += n;
+  if (part->missing() > 0 && part->taken - hashed_ >= kHashBytes) HashPlaced(*part);
+}
+
+void AnswerReader::HashPlaced(const Part& part) {
   // An empty body has a hash without having a place.
-  if (answer_.code != Code::kOk || (into_ == nullptr && body_taken_ > 0)) return;
-  ByteView unhashed(into_ + body_hashed_, body_taken_ - body_hashed_);
-  if (last && body_hashed_ == 0) {
+  if (part.answer.code != Code::kOk || (part.into == nullptr && part.taken > 0)) return;
+  ByteView unhashed(part.into + hashed_, part.taken - hashed_);
+  if (part.missing() == 0 && hashed_ == 0) {
     hash_ = Hash64(unhashed);
     return;
   }
-  if (!last && unhashed.size() < kHashBytes) return;
   if (!hasher_) hasher_.emplace();
   hasher_->Update(unhashed);
-  body_hashed_ = body_taken_;
-  if (last) hash_ = hasher_->Digest();
+  hashed_ = part.taken;
+  if (part.missing() == 0) hash_ = hasher_->Digest();
 }
 
-// Receives more: the rest of a large body in place and what follows it behind, everything else into the staging buffer.
+// Where the next large bodies of the group go.
+size_t AnswerReader::PlaceParts(iovec* iov, uint64_t* bytes) const {
+  size_t n = 0;
+  if (state_ != State::kBodies) return n;
+  for (size_t i = current_; i < group_.size() && n < kScatterParts; ++i) {
+    const Part& part = group_[i];
+    if (part.missing() < kInPlaceBytes || part.into == nullptr) break;
+    if (n > 0 && *bytes + part.missing() > kScatterBytes) break;
+    iov[n++] = {part.into + part.taken, part.missing()};
+    *bytes += part.missing();
+  }
+  return n;
+}
+
+// Receives more: large bodies in place and what follows them behind, everything else into the staging buffer.
 bool AnswerReader::Fill() {
   if (drained_) return false;
-  uint64_t missing = state_ == State::kBody ? answer_.body_bytes() - body_taken_ : 0;
-  bool in_place = missing >= kInPlaceBytes && into_ != nullptr;
   if (staged() > 0 && begin_ > 0) {
     std::memmove(staging_.data(), staging_.data() + begin_, staged());
   }
   end_ -= std::exchange(begin_, 0);
-  std::array<iovec, 2> iov;
-  size_t iovs = 0;
-  if (in_place)
-    iov[iovs++] = {into_ + body_taken_, missing};  // nothing is staged: TakeBody took it
-  // Behind a large body comes most likely the header of another: more would have to be copied.
-  size_t ahead = in_place ? kAnswerBytes : staging_.size() - end_;
-  iov[iovs++] = {staging_.data() + end_, ahead};
-  size_t asked = ahead + (in_place ? missing : 0);
-  ssize_t n = readv(fd_, iov.data(), static_cast<int>(iovs));
-  if (n == 0) return Fail(Status::Unavailable("the connection was closed"));
+  std::array<iovec, kScatterParts + 1> iov;
+  uint64_t in_place = 0;
+  size_t parts = PlaceParts(iov.data(), &in_place);  // some: then nothing is staged
+  if (parts > 0) after_large_ = true;
+  if (parts == 0 && state_ == State::kBodies) after_large_ = false;
+  size_t ahead = staging_.size() - end_;
+  if (after_large_) ahead = std::min(ahead, kAheadBytes);
+  // Between two large bodies nothing is to be staged.
+  size_t staging_parts = parts == 0 || current_ + parts == group_.size() ? 1 : 0;
+  if (staging_parts > 0) iov[parts] = {staging_.data() + end_, ahead};
+  ssize_t n = readv(fd_, iov.data(), static_cast<int>(parts + staging_parts));
+  if (n == 0) return Fail(Status::Unavailable("the connection was closed")), false;
   if (n < 0) {
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return false;
-    return Fail(Status::Unavailable(ErrnoText(errno)));
+    return Fail(Status::Unavailable(ErrnoText(errno))), false;
   }
   auto got = static_cast<size_t>(n);
-  drained_ = got < asked;
-  if (in_place) {
-    size_t placed = std::min<size_t>(got, missing);
-    body_taken_ += placed;
+  drained_ = got < in_place + ahead * staging_parts;
+  for (size_t i = 0; i < parts; ++i) {
+    size_t placed = std::min(got, iov[i].iov_len);
+    group_[current_ + i].taken += placed;
     received_ += placed;
     got -= placed;
   }

@@ -175,29 +175,32 @@ Status ClientConnection::OnAnswer() {
   if (found == asked_.end() || answer.item >= found->second.count) {
     return Violation("an answer to what was never asked");
   }
-  current_ = &found->second;
-  ClientCall* call = current_->call;
-  current_item_ = current_->first + answer.item;
-  if (call->states[current_item_] & ClientCall::kAnswered) {
+  ClientCall* call = found->second.call;
+  size_t number = found->second.first + answer.item;
+  if (call->states[number] & ClientCall::kAnnounced) {
     return Violation("a second answer to the same question");
   }
+  call->states[number] |= ClientCall::kAnnounced;
+  announced_.push_back({.asked = &found->second, .item = number});
   if (answer.code != Code::kOk) return {};
-  const BulkItem& item = call->items[current_item_];
+  const BulkItem& item = call->items[number];
   if (answer.size > item.into.size()) return Violation("more bytes than there is room for");
   if (item.version != 0 && answer.version != item.version) {
     return Violation("another version than was asked for");
   }
-  if (!(call->states[current_item_] & ClientCall::kDone)) reader_.Place(item.into.data());
+  if (!(call->states[number] & ClientCall::kDone)) reader_.Place(item.into.data());
   return {};
 }
 
 void ClientConnection::OnBody() {
   const Answer& answer = reader_.answer();
-  ClientCall* call = current_->call;
-  bool wanted = !(call->states[current_item_] & ClientCall::kDone);
+  Announced answered = announced_.front();
+  announced_.pop_front();
+  ClientCall* call = answered.asked->call;
+  size_t item = answered.item;
+  bool wanted = !(call->states[item] & ClientCall::kDone);
   if (answer.size >= kMinAcknowledgedBytes && answer.code == Code::kOk) owed_bytes_ += answer.size;
-  size_t item = current_item_;
-  Answered();
+  Answered(answered);
   if (wanted) {
     BulkOutcome outcome{.status = {}, .version = answer.version, .size = answer.size, .hash = 0};
     if (answer.code != Code::kOk) {
@@ -213,14 +216,13 @@ void ClientConnection::OnBody() {
 }
 
 // The books of the item that was just received.
-void ClientConnection::Answered() {
-  ClientCall* call = current_->call;
-  call->states[current_item_] |= ClientCall::kAnswered;
+void ClientConnection::Answered(const Announced& answered) {
+  ClientCall* call = answered.asked->call;
+  call->states[answered.item] |= ClientCall::kAnswered;
   --call->in_flight;
   --items_in_flight_;
-  bytes_in_flight_ -= call->Weight(current_item_);
-  if (--current_->unanswered == 0) asked_.erase(reader_.answer().request);
-  current_ = nullptr;
+  bytes_in_flight_ -= call->Weight(answered.item);
+  if (--answered.asked->unanswered == 0) asked_.erase(reader_.answer().request);
 }
 
 Status ClientConnection::Violation(const std::string& what) const {
@@ -243,7 +245,9 @@ Status ClientConnection::OnTick(Time now) {
 }
 
 void ClientConnection::LetGo(const ClientCall* call) {
-  if (current_ != nullptr && current_->call == call) reader_.Drop();
+  for (size_t i = 0; i < announced_.size(); ++i) {
+    if (announced_[i].asked->call == call) reader_.Drop(i);
+  }
 }
 
 bool ClientConnection::AnyoneWaits() const {
@@ -252,7 +256,7 @@ bool ClientConnection::AnyoneWaits() const {
 }
 
 void ClientConnection::Fail(const Status& why) {
-  current_ = nullptr;
+  announced_.clear();
   auto asked = std::exchange(asked_, {});
   for (auto& [request, batch] : asked) {
     ClientCall* call = batch.call;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -17,7 +18,8 @@ namespace holdfast::bulk {
 
 // One Read. Lives until every item is done and no connection waits for an answer to it.
 struct ClientCall {
-  enum : uint8_t { kDone = 1, kAnswered = 2 };  // bits of `states`
+  // Bits of `states`: its `each` has run; its header has come; its body, too.
+  enum : uint8_t { kDone = 1, kAnnounced = 2, kAnswered = 4 };
 
   uint64_t number = 0;
   BulkMode mode = BulkMode::kLook;
@@ -83,11 +85,16 @@ class ClientConnection {
     uint16_t unanswered = 0;
   };
 
+  struct Announced {
+    Asked* asked = nullptr;
+    size_t item = 0;  // in its call
+  };
+
   Status Receive(Time now);
   Status OnHello();
   Status OnAnswer();
   void OnBody();
-  void Answered();
+  void Answered(const Announced& answered);
   Status Violation(const std::string& what) const;
   void AppendAcknowledgement();
 
@@ -106,10 +113,10 @@ class ClientConnection {
   size_t items_in_flight_ = 0;
   uint64_t bytes_in_flight_ = 0;
 
-  Asked* current_ = nullptr;  // of the answer that is being received
-  size_t current_item_ = 0;   // in its call
-  uint64_t told_ = 0;         // received bytes that the node was told of
-  uint64_t owed_bytes_ = 0;   // of large bodies since then
+  // Of the group that is being received: the first one's body comes next.
+  std::deque<Announced> announced_;
+  uint64_t told_ = 0;        // received bytes that the node was told of
+  uint64_t owed_bytes_ = 0;  // of large bodies since then
   Time opened_;
   Time last_activity_;
 };

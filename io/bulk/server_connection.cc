@@ -145,17 +145,10 @@ bool ServerConnection::Serve(Time now) {
   for (int flushes = 0; !blocked_ && flushes < kFlushesPerTurn; ++flushes) {
     // What the socket did not take goes first: nothing may be gathered, and pinned, behind it.
     Outbox::State state = out_.Flush();
-    while (state == Outbox::State::kIdle && !out_.full() && !(ready_.empty() && failed_.empty())) {
-      if (!failed_.empty()) {
-        AnswerError(failed_.front().first, failed_.front().second);
-        failed_.pop_front();
-        continue;
-      }
-      Item item = ready_.front();
-      ready_.pop_front();
-      AnswerItem(item, now);
+    if (state == Outbox::State::kIdle) {
+      AnswerReady(now);
+      state = out_.Flush();
     }
-    if (state == Outbox::State::kIdle) state = out_.Flush();
     if (state == Outbox::State::kBroken) return false;
     blocked_ = state == Outbox::State::kBlocked;
     if (ready_.empty() && failed_.empty()) break;
@@ -171,7 +164,20 @@ bool ServerConnection::Serve(Time now) {
   return true;
 }
 
-void ServerConnection::AnswerItem(Item item, Time now) {
+// As much as the outbox takes before it must be flushed.
+void ServerConnection::AnswerReady(Time now) {
+  while (!failed_.empty()) {
+    if (!AnswerError(failed_.front().first, failed_.front().second)) return;
+    failed_.pop_front();
+  }
+  while (!ready_.empty()) {
+    if (!AnswerItem(ready_.front(), now)) return;
+    ready_.pop_front();
+  }
+}
+
+// False when the outbox is full.
+bool ServerConnection::AnswerItem(const Item& item, Time now) {
   const Want& want = item.batch->wants[item.index];
   if (now >= item.batch->deadline) {
     return AnswerError(item, Status::Timeout("the reader's deadline passed before it was ready"));
@@ -185,13 +191,15 @@ void ServerConnection::AnswerItem(Item item, Time now) {
                                        " bytes, there is room for " + std::to_string(want.room)),
                        size);
   }
+  if (!out_.AddRecord(item.batch->header.request, item.index, std::move(view), now)) return false;
   ++hits_;
   bytes_ += size;
-  out_.AddRecord(item.batch->header.request, item.index, std::move(view), now);
   Finish(item);
+  return true;
 }
 
-void ServerConnection::Miss(Item item, Time now) {
+// Hands it to the miss handler, or says why not. False when the outbox is full.
+bool ServerConnection::Miss(Item item, Time now) {
   const Want& want = item.batch->wants[item.index];
   if (item.batch->header.mode == BulkMode::kLook || !shared_->on_miss) {
     return AnswerError(item, Status::NotFound("the object is not here"));
@@ -219,6 +227,7 @@ void ServerConnection::Miss(Item item, Time now) {
                             .mode = item.batch->header.mode,
                             .patience = item.batch->deadline - now},
                    [number, done = miss_done_](Status status) { done(number, std::move(status)); });
+  return true;
 }
 
 bool ServerConnection::OnMissDone(uint64_t miss, const Status& status, Time now) {
@@ -235,13 +244,14 @@ bool ServerConnection::OnMissDone(uint64_t miss, const Status& status, Time now)
   return Serve(now);
 }
 
-void ServerConnection::AnswerError(const Item& item, const Status& status, uint64_t size) {
-  out_.AddError({.request = item.batch->header.request,
-                 .item = item.index,
-                 .code = status.code(),
-                 .size = size},
-                status.message());
+bool ServerConnection::AnswerError(const Item& item, const Status& status, uint64_t size) {
+  Answer answer{.request = item.batch->header.request,
+                .item = item.index,
+                .code = status.code(),
+                .size = size};
+  if (!out_.AddError(answer, status.message())) return false;
   Finish(item);
+  return true;
 }
 
 void ServerConnection::Finish(const Item& item) {

@@ -94,9 +94,10 @@ class ServerConnection {
   bool TakeBatch(ByteView bytes, Time now);
   void Refuse(const Status& why);
   bool Serve(Time now);
-  void AnswerItem(Item item, Time now);
-  void Miss(Item item, Time now);
-  void AnswerError(const Item& item, const Status& status, uint64_t size = 0);
+  void AnswerReady(Time now);
+  bool AnswerItem(const Item& item, Time now);
+  bool Miss(Item item, Time now);
+  bool AnswerError(const Item& item, const Status& status, uint64_t size = 0);
   void Finish(const Item& item);
   bool Abort(const std::string& why);
 

@@ -45,7 +45,8 @@ void TrySealedAnswer(ByteView input) {
                 .version = LoadAs<uint64_t>(input.data() + 16),
                 .size = LoadAs<uint64_t>(input.data() + 24),
                 .payload_hash = LoadAs<uint64_t>(input.data() + 32),
-                .text_bytes = LoadAs<uint32_t>(input.data() + 40)};
+                .text_bytes = LoadAs<uint32_t>(input.data() + 40),
+                .more = input[11] != std::byte{0}};
   std::array<std::byte, kAnswerBytes> bytes;
   StoreAnswer(answer, bytes.data());
   TryAnswer(bytes);

@@ -153,6 +153,10 @@ TEST(BulkFormat, AnswerComesBack) {
   EXPECT_EQ(back->version, 6u);
   EXPECT_EQ(back->payload_hash, 8u);
   EXPECT_EQ(back->body_bytes(), 7u);
+  EXPECT_FALSE(back->more);
+  answer.more = true;
+  StoreAnswer(answer, bytes.data());
+  EXPECT_TRUE(DecodeAnswer(bytes)->more);
   StoreAnswer({.code = Code::kNoSpace, .size = 1000, .text_bytes = 3}, bytes.data());
   back = DecodeAnswer(bytes);
   ASSERT_TRUE(back.ok());

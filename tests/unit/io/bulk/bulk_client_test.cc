@@ -198,6 +198,102 @@ TEST(BulkClient, ASecondAnswerToTheSameItemBreaksTheProtocol) {
   EXPECT_EQ(read.outcomes[1].status.code(), Code::kCorrupt);
 }
 
+// Headers of a group, then its bodies: large and small ones, errors and an empty one between them, in any pieces.
+TEST(BulkClient, GroupsOfAnswersArriveWhole) {
+  const std::vector<size_t> sizes = {100'000, 60'000, 0, 10, 200'000, 17'000, 300'000, 5};
+  Server server([&](int fd, int) {
+    Server::Greet(fd);
+    BatchHeader batch = Server::TakeBatch(fd);
+    std::vector<std::byte> stream(sizes.size() * kAnswerBytes);
+    for (uint16_t i = 0; i < sizes.size(); ++i) {
+      auto body = BytesOf(1 + i, 1, sizes[i]);
+      Answer answer = GoodAnswer(batch.request, i, body);
+      if (i == 3) {
+        body.assign(10, std::byte{'x'});
+        answer = {.request = batch.request, .item = i, .code = Code::kNotFound, .text_bytes = 10};
+      }
+      answer.more = i + 1u < sizes.size();
+      StoreAnswer(answer, stream.data() + i * kAnswerBytes);
+      stream.insert(stream.end(), body.begin(), body.end());
+    }
+    Random random(4);
+    for (ByteView rest = stream; !rest.empty();) {
+      size_t n = std::min<size_t>(rest.size(), 1 + random.Below(120'000));
+      SendAll(fd, rest.first(n));
+      rest = rest.subspan(n);
+      usleep(1000);
+    }
+    ReceiveSome(fd, 1 << 20);
+  });
+  BulkClient client({});
+  PendingRead read(sizes.size());
+  ReadAll(&client, server.endpoint(), &read, 300'000);
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    if (i == 3) {
+      EXPECT_EQ(read.outcomes[i].status.code(), Code::kNotFound);
+      EXPECT_NE(read.outcomes[i].status.message().find("xxxxxxxxxx"), std::string::npos);
+    } else {
+      ASSERT_NO_FATAL_FAILURE(read.ExpectBytes(i, 1 + i, sizes[i]));
+    }
+  }
+}
+
+TEST(BulkClient, GroupsAreLimitedAndNameNoItemTwice) {
+  for (size_t headers : {kMaxGroup + 1, size_t{2}}) {
+    Server server([&](int fd, int) {
+      Server::Greet(fd);
+      BatchHeader batch = Server::TakeBatch(fd);
+      for (size_t i = 0; i < headers; ++i) {
+        Answer answer = GoodAnswer(batch.request, headers == 2 ? 0 : static_cast<uint16_t>(i), {});
+        answer.more = headers != 2 || i == 0;
+        Server::SendAnswer(fd, answer);
+      }
+      ReceiveSome(fd, 1 << 20);
+    });
+    BulkClient client({});
+    PendingRead read(200);
+    ReadAll(&client, server.endpoint(), &read, 0);
+    read.ExpectAll(Code::kCorrupt);
+  }
+}
+
+// The first body of a group is half there when the reader of the second gives up; the third one is still wanted.
+TEST(BulkClient, ADeadlineInMidGroupGivesOneBufferBack) {
+  auto body = BytesOf(1, 1, 100'000);
+  std::binary_semaphore timed_out{0};
+  Server server([&](int fd, int) {
+    Server::Greet(fd);
+    BatchHeader batches[3];
+    for (BatchHeader& batch : batches) batch = Server::TakeBatch(fd);
+    std::vector<std::byte> stream(3 * kAnswerBytes);
+    for (size_t i = 0; i < 3; ++i) {
+      Answer answer = GoodAnswer(batches[i].request, 0, body);
+      answer.more = i < 2;
+      StoreAnswer(answer, stream.data() + i * kAnswerBytes);
+      stream.insert(stream.end(), body.begin(), body.end());
+    }
+    SendAll(fd, ByteView(stream).first(50'000));
+    timed_out.acquire();
+    SendAll(fd, ByteView(stream).subspan(50'000));
+    ReceiveSome(fd, 1 << 20);
+  });
+  BulkClient client({});
+  PendingRead first(1), hasty(1), third(1);
+  for (PendingRead* read : {&first, &hasty, &third}) {
+    client.Read(server.endpoint(), BulkMode::kLook, read->Items(1, body.size()),
+                In(read == &hasty ? Duration(300ms) : Duration(60s)), read->Each());
+  }
+  hasty.Wait();
+  hasty.ExpectAll(Code::kTimeout);
+  std::fill(hasty.buffers[0].begin(), hasty.buffers[0].end(), std::byte{0x77});
+  timed_out.release();
+  first.Wait();
+  third.Wait();
+  ASSERT_NO_FATAL_FAILURE(first.ExpectBytes(0, 1, body.size()));
+  ASSERT_NO_FATAL_FAILURE(third.ExpectBytes(0, 1, body.size()));
+  for (std::byte b : hasty.buffers[0]) ASSERT_EQ(b, std::byte{0x77});
+}
+
 TEST(BulkClient, SomethingElseListensThere) {
   for (std::string speech : {"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", "x", ""}) {
     Server server([&](int fd, int) { SendAll(fd, AsBytes(speech)); });
