@@ -230,5 +230,9 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(8, 1'024))
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  return holdfast::bench::Main(arguments);
+  try {
+    return holdfast::bench::Main(arguments);
+  } catch (const holdfast::bench::ReaderFailed&) {
+    return 3;
+  }
 }

@@ -77,11 +77,11 @@ Run RunForked(const std::vector<const ServerProcess*>& servers,
   ::close(up[1]);
   ::close(down[0]);
   char byte = 0;
-  if (::read(up[0], &byte, 1) != 1) std::_Exit(3);  // the reader has said why
+  if (::read(up[0], &byte, 1) != 1) throw ReaderFailed();
   const double before = CpuOf(servers);
   Run run;
   if (::write(down[1], &byte, 1) != 1 || ::read(up[0], &run, sizeof(run)) != sizeof(run)) {
-    std::_Exit(3);
+    throw ReaderFailed();
   }
   run.server_cpu_s = CpuOf(servers) - before;
   ::close(up[0]);

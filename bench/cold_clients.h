@@ -22,6 +22,9 @@ struct ColdSet {
 // `number` makes the names new.
 ColdSet MakeColdSet(uint64_t size, size_t count, uint64_t number);
 
+// Thrown by the two below when their process ended early; it has said why. Unwinding stops the servers.
+struct ReaderFailed {};
+
 struct Run {
   double seconds = 0;
   double server_cpu_s = 0;  // origin, and the cache where there is one
