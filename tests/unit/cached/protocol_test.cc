@@ -97,7 +97,9 @@ TEST_F(NodeTest, AnOfferLivesFromItsBidHoweverLongTheManifestTook) {
 }
 
 TEST_F(NodeTest, ThousandsOfLossesAreAllReportedWithoutWaitingForHeartbeats) {
-  Start();
+  NodeOptions options;
+  options.max_loads = 4'096;  // so that all fail together
+  Start(64 * kMiB, options);
   planner::Manifest manifest = ManifestOf(0, 2500, 500);
   Call(manifest);
   const wire::Ack* ack = Confirm(manifest, Bitmap(2500), Bitmap(2500, true));
