@@ -268,6 +268,12 @@ Verdict RunSeed(uint64_t seed, bool trace) {
               seed, std::string(NameOf(report.verdict)).c_str(), report.trace, report.events,
               report.simulated_s, report.reads.reads, report.faultless ? ", no faults" : "",
               report.ample ? ", ample" : "");
+  std::printf("planned %" PRIu64 ", covered %" PRIu64 "; far gets %" PRIu64 " of %" PRIu64
+              " distinct; reads local %" PRIu64 ", views %" PRIu64 ", peers %" PRIu64
+              ", through home %" PRIu64 ", far %" PRIu64 "\n",
+              report.planned_objects, report.covered_objects, report.far_gets,
+              report.distinct_objects, report.reads.local, report.reads.views, report.reads.peer,
+              report.reads.through_home, report.reads.far);
   if (report.verdict != Verdict::kOk) std::printf("%s\n", cluster.world().failure().c_str());
   return report.verdict;
 }

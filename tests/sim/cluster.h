@@ -34,7 +34,7 @@ struct RunReport {
   bool ample = false;
   ReadCounts reads;
   PromiseCounts promises;
-  uint64_t planned_objects = 0;   // in plans
+  uint64_t planned_objects = 0;   // in plans, but for those that are too large for any node
   uint64_t covered_objects = 0;   // of those, promised by a node
   uint64_t far_gets = 0;          // that succeeded
   uint64_t distinct_objects = 0;  // (object, version) that were fetched

@@ -18,7 +18,7 @@ constexpr uint64_t kFailed = 12;
 }  // namespace
 
 JobProcess::JobProcess(Fabric* fabric, FarWorld* far, ProcessId process, const JobSetup* setup,
-                       ReadCounts* counts)
+                       ReadCounts* counts, Time listed_at)
     : world_(fabric->world()),
       far_(far),
       process_(process),
@@ -28,7 +28,9 @@ JobProcess::JobProcess(Fabric* fabric, FarWorld* far, ProcessId process, const J
       env_(fabric, far, process, setup->host, RandomClock(world_, &random_), "") {
   for (uint32_t index : setup->objects) {
     const FarObject& object = far->object(index);
-    HF_CHECK(list_.Add(object.uri, object.size, object.etag).ok());
+    FarInfo info = far->InfoAt(object, listed_at);
+    listed_.push_back({&object, info.size, HashVersion(info.etag, info.size)});
+    HF_CHECK(list_.Add(object.uri, info.size, info.etag).ok());
   }
 }
 
@@ -149,14 +151,15 @@ void JobProcess::Ready(uint64_t ordinal, jobclient::ReadResult result) {
   }
 }
 
-bool JobProcess::ReadLocally(const FarObject& object, uint32_t index) {
+bool JobProcess::ReadLocally(const ListedObject& object, uint32_t index) {
   if (session_ == nullptr) return false;
   if (random_.Chance(setup_->view_share)) return ViewLocally(object, index);
   Buffer bytes(object.size);
-  LocalOutcome outcome = session_->reader().Copy({object.oid, object.version, bytes.span()});
+  LocalOutcome outcome =
+      session_->reader().Copy({object.object->oid, object.version, bytes.span()});
   if (outcome.code != Code::kOk) return false;
   if (outcome.size != object.size || outcome.version != object.version) {
-    world_->Violate("right-bytes", "a local copy of another version of " + object.uri);
+    world_->Violate("right-bytes", "a local copy of another version of " + object.object->uri);
   }
   Check(object, bytes.view(), "a local copy");
   ++counts_->local;
@@ -164,12 +167,12 @@ bool JobProcess::ReadLocally(const FarObject& object, uint32_t index) {
   return true;
 }
 
-bool JobProcess::ViewLocally(const FarObject& object, uint32_t) {
+bool JobProcess::ViewLocally(const ListedObject& object, uint32_t) {
   bool over_grant = false;
-  LocalView view = session_->reader().View(object.oid, object.version, &over_grant);
+  LocalView view = session_->reader().View(object.object->oid, object.version, &over_grant);
   if (!view) {
     if (!over_grant) return false;
-    view = session_->reader().Pin(object.oid, object.version);  // as a copy would
+    view = session_->reader().Pin(object.object->oid, object.version);  // as a copy would
     if (!view) return false;
   }
   Check(object, view.payload(), "a new view");
@@ -178,8 +181,7 @@ bool JobProcess::ViewLocally(const FarObject& object, uint32_t) {
   if (over_grant) {
     view.Release();
   } else {
-    views_.emplace(id,
-                   HeldView{std::move(view), static_cast<uint32_t>(&object - &far_->object(0))});
+    views_.emplace(id, HeldView{std::move(view), object});
     world_->After(Duration(random_.Below(static_cast<uint64_t>(setup_->hold_views.count()) + 1)),
                   process_, [this, id] { ReleaseView(id); });
   }
@@ -191,12 +193,12 @@ bool JobProcess::ViewLocally(const FarObject& object, uint32_t) {
 void JobProcess::ReleaseView(uint64_t id) {
   auto it = views_.find(id);
   if (it == views_.end()) return;
-  Check(far_->object(it->second.object), it->second.view.payload(), "a view at its end");
+  Check(it->second.object, it->second.view.payload(), "a view at its end");
   views_.erase(it);
 }
 
 void JobProcess::Take(jobclient::ReadResult result) {
-  const FarObject& object = ObjectAt(next_);
+  const ListedObject& object = ObjectAt(next_);
   if (!result.status.ok()) return Failed(object, result.status);
   if (result.local) {
     if (ReadLocally(object, job_->IndexOf(order_[next_]))) return;
@@ -225,25 +227,32 @@ void JobProcess::Take(jobclient::ReadResult result) {
   Advance(static_cast<uint64_t>(result.source), Hash64(result.bytes.view()));
 }
 
-void JobProcess::Failed(const FarObject& object, const Status& status) {
-  bool refused = (object.missing && status.code() == Code::kNotFound) ||
-                 (object.denied && status.code() == Code::kDenied) ||
-                 (world_->now() >= object.changes_at && status.code() == Code::kChanged);
+bool JobProcess::Changed(const ListedObject& object) const {
+  FarInfo now = far_->InfoAt(*object.object, world_->now());
+  return HashVersion(now.etag, now.size) != object.version;
+}
+
+void JobProcess::Failed(const ListedObject& object, const Status& status) {
+  bool refused = (object.object->missing && status.code() == Code::kNotFound) ||
+                 (object.object->denied && status.code() == Code::kDenied) ||
+                 (status.code() == Code::kChanged && Changed(object));
   // Or the far store failed this very reader, after its retries.
-  Code own = env_.far.ErrorFor(object.uri);
+  Code own = env_.far.ErrorFor(object.object->uri);
   bool failed_here = own == status.code() &&
                      (own == Code::kUnavailable || own == Code::kTimeout || own == Code::kCorrupt);
   if (!refused && !failed_here) {
     world_->Violate("reads-do-not-fail",
-                    setup_->name + " " + object.uri + ": " + status.ToString());
+                    setup_->name + " " + object.object->uri + ": " + status.ToString());
   }
   ++counts_->failed;
   Advance(kFailed, static_cast<uint64_t>(status.code()));
 }
 
-void JobProcess::Check(const FarObject& object, ByteView bytes, std::string_view what) {
-  if (bytes.size() == object.size && FarWorld::Right(object.uri, object.version, bytes)) return;
-  world_->Violate("right-bytes", std::string(what) + " of " + object.uri + " has wrong bytes");
+void JobProcess::Check(const ListedObject& object, ByteView bytes, std::string_view what) {
+  if (bytes.size() == object.size && FarWorld::Right(object.object->uri, object.version, bytes))
+    return;
+  world_->Violate("right-bytes",
+                  std::string(what) + " of " + object.object->uri + " has wrong bytes");
 }
 
 void JobProcess::Advance(uint64_t how, uint64_t hash) {

@@ -31,6 +31,13 @@ struct JobSetup {
   Duration hold_views{};  // longest
 };
 
+// An object as a job listed it before it started: an object that changes is in the cluster in two versions.
+struct ListedObject {
+  const FarObject* object;
+  uint64_t size;
+  VersionHash version;
+};
+
 struct ReadCounts {
   uint64_t reads = 0;
   uint64_t local = 0;
@@ -43,8 +50,9 @@ struct ReadCounts {
 
 class JobProcess {
  public:
+  // `listed_at`: when its list was made.
   JobProcess(Fabric* fabric, FarWorld* far, ProcessId process, const JobSetup* setup,
-             ReadCounts* counts);
+             ReadCounts* counts, Time listed_at);
   ~JobProcess();
 
   void Start();
@@ -56,13 +64,14 @@ class JobProcess {
   ProcessId process() const { return process_; }
   SimClock& clock() { return env_.clock; }
   const std::optional<jobclient::PlanReport>& report() const { return report_; }
+  const std::vector<ListedObject>& listed() const { return listed_; }
   // For "stuck" messages.
   std::string Where() const;
 
  private:
   struct HeldView {
     LocalView view;
-    uint32_t object = 0;
+    ListedObject object;
   };
   void Planned(Result<jobclient::PlanReport> report);
   void StartEpoch();
@@ -70,17 +79,16 @@ class JobProcess {
   void WaitFor(uint64_t ordinal);
   void Ready(uint64_t ordinal, jobclient::ReadResult result);
   bool ExpectLocal(uint32_t index);
-  bool ReadLocally(const FarObject& object, uint32_t index);
-  bool ViewLocally(const FarObject& object, uint32_t index);
+  bool ReadLocally(const ListedObject& object, uint32_t index);
+  bool ViewLocally(const ListedObject& object, uint32_t index);
   void Take(jobclient::ReadResult result);
-  void Failed(const FarObject& object, const Status& status);
-  void Check(const FarObject& object, ByteView bytes, std::string_view what);
+  bool Changed(const ListedObject& object) const;
+  void Failed(const ListedObject& object, const Status& status);
+  void Check(const ListedObject& object, ByteView bytes, std::string_view what);
   void Advance(uint64_t how, uint64_t hash);
   void ReleaseView(uint64_t id);
   void UseSession();
-  const FarObject& ObjectAt(uint64_t ordinal) const {
-    return far_->object(setup_->objects[order_[ordinal]]);
-  }
+  const ListedObject& ObjectAt(uint64_t ordinal) const { return listed_[order_[ordinal]]; }
 
   World* world_;
   FarWorld* far_;
@@ -89,6 +97,7 @@ class JobProcess {
   ReadCounts* counts_;
   Random random_;
   SimEnv env_;
+  std::vector<ListedObject> listed_;
   ObjectList list_;
   std::shared_ptr<SessionFile> session_;
   std::unique_ptr<jobclient::Job> job_;

@@ -72,7 +72,7 @@ class NodeHost {
   SimClock& clock() { return daemon_->env.clock; }
   store::MemoryTier& tier() { return *daemon_->tier; }
   cached::Node& core() { return *daemon_->node; }
-  uint64_t open_misses() const { return daemon_->bulk->open_misses(); }
+  const SimBulkServer& bulk() const { return *daemon_->bulk; }
   uint64_t far_in_flight() const { return daemon_->env.far.in_flight(); }
 
   // A client opens and leaves a session; null while no daemon runs. The daemon notices the end of a client a little later.

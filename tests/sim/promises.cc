@@ -6,8 +6,10 @@
 namespace holdfast::sim {
 namespace {
 
-// A loss has to be told within this time of the node's clock.
-constexpr Duration kReportWithin = 10s;
+// A loss has to be told within this time of the node's clock and this many looks (a clock may jump, and a process that was
+// stopped needs a moment).
+constexpr Duration kReportWithin = 1s;
+constexpr uint32_t kLooks = 5;
 
 }  // namespace
 
@@ -28,6 +30,8 @@ void Promises::AtNode(NodeHost& host, const Delivery& delivery) {
     auto list = lists_.find(delivery.from);
     if (delivery.garbled || list == lists_.end() || call->dry_run) return;
     Tenancy& tenancy = tenancies_[{delivery.to, call->job}];
+    // A job that was given up comes back with nothing.
+    if (tenancy.ended || tenancy.lease_until < host.clock().Peek()) tenancy = {};
     tenancy.list = list->second;
     tenancy.lease_until = host.clock().Peek() + call->lease;
     return;
@@ -50,21 +54,26 @@ void Promises::AtNode(NodeHost& host, const Delivery& delivery) {
 void Promises::OnConfirm(NodeHost& host, const Delivery& delivery, const wire::Confirm& confirm) {
   auto it = tenancies_.find({delivery.to, confirm.job});
   if (it == tenancies_.end() || it->second.list == nullptr) return;
-  Bitmap bits = Bitmap::FromBytes(confirm.keep.view(), confirm.count);
+  Bitmap keeps = Bitmap::FromBytes(confirm.keep.view(), confirm.count);
+  Bitmap bits = keeps;
   bits.OrAt(0, Bitmap::FromBytes(confirm.load.view(), confirm.count));
   auto [chunk, fresh] = it->second.chunks.try_emplace({confirm.call, confirm.first});
   Chunk& c = chunk->second;
   if (fresh || c.confirmed.size() != bits.size()) {
     c.confirmed = bits;
     c.promised = Bitmap(confirm.count);
-    c.seen.assign(confirm.count, false);
+    c.keeps = keeps;
+    c.held.assign(confirm.count, false);
     c.first = confirm.first;
     c.received = host.clock().Peek();
+    c.confirmed_at = world_->now();
     return;
   }
   // It came again, perhaps with other bits: which of them counts is the node's business.
-  for (size_t w = 0; w < bits.words(); ++w)
+  for (size_t w = 0; w < bits.words(); ++w) {
     c.confirmed.set_word(w, c.confirmed.word(w) & bits.word(w));
+    c.keeps.set_word(w, c.keeps.word(w) & keeps.word(w));
+  }
 }
 
 void Promises::AtJob(const Delivery& delivery) {
@@ -85,19 +94,23 @@ void Promises::OnAck(const Delivery& delivery, const wire::Ack& ack) {
     c.promised.set_word(w, first ? accepted : c.promised.word(w) & accepted);
   }
   c.until = std::min(c.until, c.received + ack.t2);
-  if (!first) return;
-  c.acknowledged = world_->now();
-  counts_.promised += c.promised.Count();
+  if (first) counts_.promised += c.promised.Count();
 }
 
 void Promises::OnProgress(const Delivery& delivery, const wire::Progress& progress) {
   auto it = tenancies_.find({delivery.from, progress.job});
   if (it == tenancies_.end()) return;
   if (!progress.known) it->second.ended = true;
-  for (const wire::Loss& loss : progress.lost) it->second.lost[loss.index] = world_->now();
+  for (const wire::Loss& loss : progress.lost) {
+    it->second.lost[loss.index] = world_->now();
+    if (world_->trace().printing()) {
+      world_->trace().Say(world_->now(), "lost " + std::to_string(loss.index) + ": " + loss.text);
+    }
+  }
 }
 
 void Promises::Check(NodeHost& host) {
+  if (world_->paused(host.process())) return;
   Time now = host.clock().Peek();
   for (auto& [key, tenancy] : tenancies_) {
     if (key.first != host.process() || tenancy.list == nullptr || tenancy.ended) continue;
@@ -128,23 +141,24 @@ void Promises::CheckObject(NodeHost& host, JobId job, Tenancy& tenancy, Chunk& c
   ++counts_.looks;
   uint32_t index = chunk.first + bit;
   auto lost = tenancy.lost.find(index);
-  if (lost != tenancy.lost.end() && lost->second >= chunk.acknowledged) return;
+  if (lost != tenancy.lost.end() && lost->second >= chunk.confirmed_at) return;
   auto where = [&] {
     return "object " + std::to_string(index) + " of job " + std::to_string(job) + " (" +
-           ToHex((*tenancy.list)[index].oid) + ") at node " + std::to_string(host.node());
+           ToHex((*tenancy.list)[index].oid) + ") at node " + std::to_string(host.node()) +
+           ", promised at " + std::to_string(chunk.confirmed_at.us) +
+           (chunk.keeps.Get(bit) ? " us as a keep," : " us as a load,");
   };
-  if (here) {
-    ++counts_.here;
-    chunk.seen[bit] = true;
+  if (here) ++counts_.here;
+  if (held || (here && chunk.keeps.Get(bit))) chunk.held[bit] = true;
+  if (held || !chunk.held[bit]) {
     tenancy.missing.erase(index);
-    if (!held) world_->Violate("promises-are-held", where() + " is there, but not held");
     return;
   }
-  if (!chunk.seen[bit]) return;
-  Time since = tenancy.missing.emplace(index, host.clock().Peek()).first->second;
-  if (host.clock().Peek() - since > kReportWithin) {
-    world_->Violate("promises-are-kept", where() + " is gone, and the job was not told");
-  }
+  Absence& absence = tenancy.missing.emplace(index, Absence{host.clock().Peek(), 0}).first->second;
+  if (++absence.looks < kLooks || host.clock().Peek() - absence.since < kReportWithin) return;
+  world_->Violate(
+      here ? "promises-are-held" : "promises-are-kept",
+      where() + (here ? " is there, but not held" : " is gone, and the job was not told"));
 }
 
 }  // namespace holdfast::sim

@@ -42,13 +42,19 @@ class Promises {
 
  private:
   struct Chunk {
-    Bitmap confirmed;  // in every Confirm that was handled
-    Bitmap promised;   // in an Ack that the job has
-    std::vector<bool> seen;
+    Bitmap confirmed;        // in every Confirm that was handled
+    Bitmap promised;         // in an Ack that the job has
+    Bitmap keeps;            // confirmed as what is there already: held from the start
+    std::vector<bool> held;  // once seen so; a load is held when its turn in the queue has come
     uint32_t first = 0;
     Time received;      // of the first Confirm, by the node's clock
-    Time acknowledged;  // the first Ack, by the world's
+    Time confirmed_at;  // the same by the world's
     Time until = Time::Max();
+  };
+  // A promise that is not kept, and that the job was not told of yet.
+  struct Absence {
+    Time since;  // by the node's clock
+    uint32_t looks = 0;
   };
   struct Tenancy {  // of one job at one daemon
     const PlannedList* list = nullptr;
@@ -56,7 +62,7 @@ class Promises {
     bool ended = false;
     std::map<std::pair<uint32_t, uint32_t>, Chunk> chunks;  // by call and first
     std::map<uint32_t, Time> lost;                          // reported, by index
-    std::map<uint32_t, Time> missing;                       // since when, by index
+    std::map<uint32_t, Absence> missing;                    // by index
   };
   using Key = std::pair<ProcessId, JobId>;
 

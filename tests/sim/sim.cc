@@ -22,6 +22,9 @@ int main(int argc, char** argv) {
   app.add_option("--jobs", options.jobs, "processes at a time")->capture_default_str();
   app.add_option("--max-failures", options.max_failures, "stop after this many")
       ->capture_default_str();
+  options.replay = argv[0];
+  app.add_option("--replay", options.replay,
+                 "how this program is called in the commands that it prints");
   app.add_flag("--once", once, "run each seed once only, without comparing traces");
   app.add_option("--seed", seed, "run this seed alone, in this process");
   app.add_flag("--trace", trace, "with --seed: print every event");
@@ -32,7 +35,6 @@ int main(int argc, char** argv) {
   }
   if (seed.has_value()) return static_cast<int>(holdfast::sim::RunSeed(*seed, trace));
   options.twice = !once;
-  options.replay = argv[0];
   if (!rotate.empty()) options.first = holdfast::Hash64(holdfast::AsBytes(rotate)) % 1'000'000'000;
   return static_cast<int>(holdfast::sim::RunCampaign(options));
 }

@@ -171,13 +171,17 @@ void SimBulkServer::Miss(const TransferPtr& transfer, size_t item, int tries) {
                          .etag = fetch ? want.etag : "",
                          .mode = request.mode,
                          .patience = request.deadline - world_->now()};
-  ++*open_misses_;
+  uint64_t number = ++last_miss_;
+  open_misses_->emplace(number, ToHex(want.oid) + (fetch ? " to fetch" : " to wait for") +
+                                    ", asked at " + std::to_string(world_->now().us) + " us by " +
+                                    world_->NameOf(request.client) + ", patience " +
+                                    FormatDuration(miss.patience));
   auto answered = std::make_shared<bool>(false);
   node_->OnMiss(std::move(miss), [this, world = world_, process = process_, transfer, item, tries,
-                                  answered, open = open_misses_](const Status& status) {
+                                  answered, number, open = open_misses_](const Status& status) {
     if (*answered) return world->Violate("flows-end", "a miss was answered twice");
     *answered = true;
-    --*open;
+    open->erase(number);
     // The node may answer from its destructor, when this server is no more.
     if (!world->alive(process)) return;
     if (status.ok()) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -49,7 +50,11 @@ class SimBulkServer {
   ProcessId process() const { return process_; }
   HostId host() const { return host_; }
   // Misses that the node has not answered yet.
-  uint64_t open_misses() const { return *open_misses_; }
+  size_t open_misses() const { return open_misses_->size(); }
+  // The first of them, for people.
+  std::string OldestMiss() const {
+    return open_misses_->empty() ? "" : open_misses_->begin()->second;
+  }
 
  private:
   void Look(const std::shared_ptr<BulkTransfer>& transfer, size_t item, int tries);
@@ -64,7 +69,9 @@ class SimBulkServer {
   std::shared_ptr<SessionFile> session_;
   cached::Node* node_;
   Random random_;
-  std::shared_ptr<uint64_t> open_misses_ = std::make_shared<uint64_t>(0);
+  using Misses = std::map<uint64_t, std::string>;  // what was asked, by number
+  std::shared_ptr<Misses> open_misses_ = std::make_shared<Misses>();
+  uint64_t last_miss_ = 0;
   std::vector<std::weak_ptr<BulkTransfer>> open_;
 };
 
