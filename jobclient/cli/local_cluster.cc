@@ -17,6 +17,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <sstream>
 #include <thread>
 
@@ -34,20 +35,30 @@ std::string PathOf(const std::string& directory, uint16_t node, const char* suff
   return directory + "/node-" + std::to_string(node) + suffix;
 }
 
-// A port that nobody listens on now. Another program may take it before the daemon does; then the daemon says so.
-uint16_t FreePort() {
+bool IsFree(uint16_t port) {
   int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  uint16_t port = 0;
-  if (::bind(fd, reinterpret_cast<sockaddr*>(&address), length) == 0 &&
-      ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0) {
-    port = ntohs(address.sin_port);
-  }
+  address.sin_port = htons(port);
+  bool free = ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
   ::close(fd);
-  return port;
+  return free;
+}
+
+// Ports that nobody listens on now, all different. Below those that the kernel gives to outgoing connections, which would
+// often take one before the daemon does; should another program do so, the daemon says it.
+std::vector<uint16_t> FreePorts(size_t count) {
+  constexpr uint16_t kFirst = 10'240, kRange = 20'000;
+  constexpr int kTries = 10'000;
+  std::random_device entropy;
+  std::vector<uint16_t> ports;
+  for (int i = 0; i < kTries && ports.size() < count; ++i) {
+    auto port = static_cast<uint16_t>(kFirst + entropy() % kRange);
+    if (std::find(ports.begin(), ports.end(), port) == ports.end() && IsFree(port))
+      ports.push_back(port);
+  }
+  return ports;
 }
 
 Status WriteFile(const std::string& path, const std::string& text) {
@@ -109,7 +120,9 @@ std::string Members(const Addresses& addresses) {
 
 Status WriteConfigs(const LocalClusterOptions& options) {
   Addresses addresses;
-  for (uint16_t i = 0; i < options.nodes; ++i) addresses.control.push_back(FreePort());
+  addresses.control = FreePorts(options.nodes);
+  if (addresses.control.size() < options.nodes)
+    return Status::Unavailable("too few free ports on 127.0.0.1 for the nodes to listen on");
   std::string far =
       options.s3_endpoint.empty() ? "" : "[far]\ns3_endpoint = \"" + options.s3_endpoint + "\"\n";
   for (uint16_t id = 1; id <= options.nodes; ++id) {

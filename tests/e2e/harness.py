@@ -8,6 +8,7 @@ so that what hangs fails. Programs see a small environment: nothing of the machi
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -45,13 +46,18 @@ class Finished:
 
 
 def free_ports(count):
-    """Ports that nobody listens on now, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
+    """Ports that nobody listens on now, all different; below those that the kernel gives to outgoing connections, which
+    would take one now and then before the daemon does."""
+    ports = []
+    while len(ports) < count:
+        port = random.randrange(10_240, 30_240)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in ports:
+            ports.append(port)
     return ports
 
 
