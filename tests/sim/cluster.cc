@@ -16,6 +16,16 @@ constexpr Time kShortest{60'000'000};
 // After the last job: leases, offers and grants run out.
 constexpr Duration kSettle = 70s;
 
+PlannedList ManifestOrder(const std::vector<ListedObject>& listed) {
+  PlannedList planned;
+  for (const ListedObject& object : listed) planned.push_back({object.object->oid, object.version});
+  auto by_oid = [](const PlannedObject& a, const PlannedObject& b) { return a.oid < b.oid; };
+  auto same = [](const PlannedObject& a, const PlannedObject& b) { return a.oid == b.oid; };
+  std::sort(planned.begin(), planned.end(), by_oid);
+  planned.erase(std::unique(planned.begin(), planned.end(), same), planned.end());
+  return planned;
+}
+
 }  // namespace
 
 Cluster::Cluster(uint64_t seed, std::FILE* trace)
@@ -36,14 +46,7 @@ Cluster::Cluster(uint64_t seed, std::FILE* trace)
     hosts_.push_back(std::make_unique<NodeHost>(&fabric_, &far_, setup));
   for (JobSetup& setup : scenario_.jobs) {
     if (setup.job.reader != kNoNode) setup.own_node = hosts_[setup.job.reader].get();
-    JobSlot slot = {.setup = setup, .planned = {}, .process = nullptr};
-    for (uint32_t index : setup.objects)
-      slot.planned.push_back({far_.object(index).oid, far_.object(index).version});
-    auto by_oid = [](const PlannedObject& a, const PlannedObject& b) { return a.oid < b.oid; };
-    auto same = [](const PlannedObject& a, const PlannedObject& b) { return a.oid == b.oid; };
-    std::sort(slot.planned.begin(), slot.planned.end(), by_oid);
-    slot.planned.erase(std::unique(slot.planned.begin(), slot.planned.end(), same),
-                       slot.planned.end());
+    JobSlot slot = {.setup = setup, .process = nullptr};
     jobs_.push_back(std::move(slot));
   }
 }
@@ -58,9 +61,11 @@ Cluster::~Cluster() {
 void Cluster::StartJob(size_t job) {
   JobSlot& slot = jobs_[job];
   ProcessId process = world_.Spawn(slot.setup.name + "." + std::to_string(++slot.starts));
-  slot.process =
-      std::make_unique<JobProcess>(&fabric_, &far_, process, &slot.setup, &report_.reads);
-  promises_.AddJob(process, &slot.planned);
+  // Some list anew before they start, some use an old list.
+  Time listed_at = random_.Chance(0.5) ? world_.now() : Time{};
+  slot.process = std::make_unique<JobProcess>(&fabric_, &far_, process, &slot.setup, &report_.reads,
+                                              listed_at);
+  promises_.AddJob(process, ManifestOrder(slot.process->listed()));
   world_.After({}, process, [&slot] { slot.process->Start(); });
 }
 
@@ -187,6 +192,12 @@ RunReport Cluster::Run() {
     CheckEmpty(*host);
   }
   CheckFarGets();
+  if (world_.faults().none() && scenario_.ample &&
+      report_.covered_objects < report_.planned_objects) {
+    world_.Violate("everything-is-covered", std::to_string(report_.covered_objects) + " of " +
+                                                std::to_string(report_.planned_objects) +
+                                                " objects");
+  }
   return Report();
 }
 

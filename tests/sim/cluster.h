@@ -65,7 +65,6 @@ class Cluster {
  private:
   struct JobSlot {
     JobSetup setup;
-    PlannedList planned;
     std::unique_ptr<JobProcess> process;
     uint32_t starts = 0;
     bool abandoned = false;

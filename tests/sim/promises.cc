@@ -32,7 +32,7 @@ void Promises::AtNode(NodeHost& host, const Delivery& delivery) {
     Tenancy& tenancy = tenancies_[{delivery.to, call->job}];
     // A job that was given up comes back with nothing.
     if (tenancy.ended || tenancy.lease_until < host.clock().Peek()) tenancy = {};
-    tenancy.list = list->second;
+    tenancy.list = &list->second;
     tenancy.lease_until = host.clock().Peek() + call->lease;
     return;
   }

@@ -33,8 +33,8 @@ class Promises {
   Promises(World* world, std::function<NodeHost*(ProcessId)> host_of)
       : world_(world), host_of_(std::move(host_of)) {}
 
-  // A job process reads this list; it outlives the oracle.
-  void AddJob(ProcessId process, const PlannedList* list) { lists_[process] = list; }
+  // What a job process reads.
+  void AddJob(ProcessId process, PlannedList list) { lists_[process] = std::move(list); }
   void Observe(const Delivery& delivery);
   // Looks into the tier of the daemon that runs on `host` now.
   void Check(NodeHost& host);
@@ -76,7 +76,7 @@ class Promises {
 
   World* world_;
   std::function<NodeHost*(ProcessId)> host_of_;
-  std::map<ProcessId, const PlannedList*> lists_;
+  std::map<ProcessId, PlannedList> lists_;
   std::map<Key, Tenancy> tenancies_;
   PromiseCounts counts_;
 };
