@@ -37,7 +37,7 @@ CallFlow::CallFlow(const Context* context, const Planning* planning, PeerId peer
 
 uint64_t CallFlow::OwnBytes() const {
   return kFixedBytes + uint64_t{call_.count} / 8 * 7 + call_.asked.size() + call_.offer.size() +
-         call_.home.size() + call_.need_by.size();
+         call_.home.size();
 }
 
 Duration CallFlow::Hold() const { return std::min(call_.hold, context_->options.max_hold); }
@@ -64,8 +64,7 @@ void CallFlow::Begin(PeerId peer) {
     offer_ = OverManifest(call_.offer, call_.count, false);
     home_ = OverManifest(call_.home, call_.count, false);
     chunks_.resize((call_.count + wire::kChunkObjects - 1) / wire::kChunkObjects);
-    for (Buffer* column : {&call_.asked, &call_.offer, &call_.home, &call_.need_by})
-      *column = Buffer();
+    for (Buffer* column : {&call_.asked, &call_.offer, &call_.home}) *column = Buffer();
     memory_bytes_ = OwnBytes();
   }
   next_ = 0;
@@ -113,7 +112,8 @@ bool CallFlow::BidSlice() {
         .room_bytes = RoomForThisCall(),
         .record_bytes = [](uint64_t size,
                            uint32_t name) { return shm::RecordBytes(size, name, 0); },
-        .name_bytes = call_.name_bytes};
+        .name_bytes = call_.name_bytes,
+        .least_record_bytes = context_->least_record_bytes};
     input.here = Here(first, input.count, &input.held);
     planner::BidOutcome bids = planner::BidForChunk(input);
     chunk.keep = std::move(bids.keep);
@@ -155,7 +155,8 @@ Bitmap CallFlow::Here(uint32_t first, uint32_t count, Bitmap* held) const {
 
 uint64_t CallFlow::RoomForThisCall() const {
   uint64_t share = planning_->calendar->capacity() / 100 * context_->options.job_share_percent;
-  uint64_t left = share > tentative_bytes_ ? share - tentative_bytes_ : 0;
+  uint64_t used = planning_->tentative_bytes(call_.job);
+  uint64_t left = share > used ? share - used : 0;
   return std::min(planning_->calendar->Room(), left);
 }
 
@@ -210,6 +211,11 @@ void CallFlow::OnConfirm(PeerId peer, wire::Confirm confirm) {
     refused.set_word(w, bad | ((keep.word(w) | load.word(w)) & ~bid));
     keep.set_word(w, keep.word(w) & chunk.keep.word(w));
     named.set_word(w, named.word(w) & bid_loads);
+  }
+  if (planning_->planning_bytes() + confirm.names.size() + confirm.etags.size() >
+      context_->options.max_planning_bytes) {
+    refused.OrAt(0, named);  // no room for their names
+    named = Bitmap(confirm.count);
   }
   chunk.refused = planning_->commitments->Admit(*commitment, confirm.first, keep, named);
   chunk.refused.OrAt(0, refused);

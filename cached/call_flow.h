@@ -29,6 +29,8 @@ struct Planning {
   planner::Calendar* calendar;
   Commitments* commitments;
   Loader* loader;
+  std::function<uint64_t(JobId)> tentative_bytes;  // of all calls of a job
+  std::function<uint64_t()> planning_bytes;        // in use, of max_planning_bytes
 };
 
 class CallFlow {
@@ -48,6 +50,8 @@ class CallFlow {
   bool BidSlice();
   void OnConfirm(PeerId peer, wire::Confirm confirm);
   void Expire();
+  // Tells the job that this node bids for nothing of this call, and why.
+  void Refuse(Status status);
 
   PeerId peer() const { return peer_; }
   const ManifestDigest& digest() const { return call_.digest; }
@@ -68,7 +72,6 @@ class CallFlow {
   };
   uint64_t OwnBytes() const;  // without names
   Status CheckManifest() const;
-  void Refuse(Status status);
   void SendBids(uint32_t first, const Chunk& chunk);
   void RefuseConfirm(PeerId peer, const wire::Confirm& confirm, wire::Refusal why) const;
   void SendAck(PeerId peer, const wire::Confirm& confirm, const Chunk& chunk) const;

@@ -59,6 +59,7 @@ void Commitments::Heartbeat(const wire::Heartbeat& beat, PeerId peer) {
   }
   job->peer = peer;
   job->lease_until = context_->Now() + std::min(beat.lease, context_->options.max_hold);
+  ForgetLosses(*job, beat.losses_seen);
   SendProgress(*job);
 }
 
@@ -71,13 +72,20 @@ void Commitments::SendProgress(Job& job) {
     progress.loads_left += commitment.pending.Count();
   }
   size_t count = std::min(job.lost.size(), kMaxLossesPerMessage);
+  progress.first_loss = job.first_loss;
   progress.lost.assign(job.lost.begin(), job.lost.begin() + static_cast<ptrdiff_t>(count));
-  job.lost.erase(job.lost.begin(), job.lost.begin() + static_cast<ptrdiff_t>(count));
   context_->Send(job.peer, std::move(progress));
-  if (!job.lost.empty()) TellLosses(job);
 }
 
-// One message for all that fail together; what does not fit follows.
+// What the job has seen need not be told again; messages get lost, losses must not.
+void Commitments::ForgetLosses(Job& job, uint64_t seen) {
+  if (seen <= job.first_loss) return;
+  size_t count = std::min<uint64_t>(seen - job.first_loss, job.lost.size());
+  job.lost.erase(job.lost.begin(), job.lost.begin() + static_cast<ptrdiff_t>(count));
+  job.first_loss += count;
+}
+
+// One message for all that fail together; what does not fit, or gets lost, follows the next heartbeat.
 void Commitments::TellLosses(Job& job) {
   if (std::exchange(job.telling, true)) return;
   context_->env.clock->At(context_->Now() + kLossesTogether, [this, id = job.id] {
@@ -127,6 +135,7 @@ Commitment& Commitments::Create(JobId job, uint32_t call, const planner::Manifes
   commitment.job = job;
   commitment.call = call;
   commitment.manifest = manifest;
+  commitment.least_record_bytes = context_->least_record_bytes;
   commitment.name_allowance = name_allowance;
   commitment.until = until;
   commitment.kept = commitment.pending = commitment.paid = Bitmap(manifest->size());
@@ -353,6 +362,13 @@ void Commitments::PassOn(Commitment& payer, uint32_t index) {
     static_cast<void>(ReserveOne(other, *at));
     return;
   }
+}
+
+uint64_t Commitments::memory_bytes() const {
+  uint64_t bytes = 0;
+  for (const Commitment& commitment : commitments_) bytes += commitment.kept.words() * 8 * 3;
+  for (const auto& [id, job] : jobs_) bytes += job.lost.size() * kLossBytes;
+  return bytes;
 }
 
 Status Commitments::CheckBooks(uint64_t tentative_bytes) const {

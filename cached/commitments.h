@@ -8,6 +8,7 @@
 //   tier.held_bytes ≤ Σ paid bytes of what is kept.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <list>
 #include <map>
@@ -26,6 +27,7 @@ struct Commitment {
   JobId job = 0;
   uint32_t call = 0;
   const planner::Manifest* manifest = nullptr;
+  uint64_t least_record_bytes = 0;
   uint32_t name_allowance = 0;  // bytes of name and ETag that each record is reserved with
   Time until;
   Bitmap kept;     // here, held for this commitment
@@ -34,7 +36,8 @@ struct Commitment {
   bool ending = false;
 
   uint64_t ReservedBytes(uint32_t index) const {
-    return shm::RecordBytes(manifest->object_bytes(index), name_allowance, 0);
+    return std::max(least_record_bytes,
+                    shm::RecordBytes(manifest->object_bytes(index), name_allowance, 0));
   }
 };
 
@@ -44,6 +47,7 @@ class Commitments {
   // commitments: each object is looked up in all of them.
   static constexpr size_t kEndSlice = 16'384;
   static constexpr size_t kMaxLossesPerMessage = 1'000;
+  static constexpr uint64_t kLossBytes = 200;  // of one that waits, about
   static constexpr Duration kLossesTogether = 20ms;
   // Far fewer than the promises that a record can carry.
   static constexpr size_t kMaxCommitments = 16'384;
@@ -52,9 +56,10 @@ class Commitments {
     JobId id = 0;
     PeerId peer = kNoPeer;
     Time lease_until;
-    wire::Progress progress;  // counters; `lost` waits to be sent
-    std::vector<wire::Loss> lost;
-    bool telling = false;  // a message about losses is going to be sent
+    wire::Progress progress;       // counters; `lost` waits to be sent
+    std::vector<wire::Loss> lost;  // not yet seen by the job
+    uint64_t first_loss = 0;       // number of lost[0]
+    bool telling = false;          // a message about losses is going to be sent
     bool ended = false;
   };
 
@@ -97,6 +102,8 @@ class Commitments {
 
   size_t size() const { return commitments_.size(); }
   const std::map<JobId, Job>& jobs() const { return jobs_; }
+  // Of the bitmaps and of the losses that nobody has seen.
+  uint64_t memory_bytes() const;
   uint64_t pending_objects() const { return pending_objects_; }
   uint64_t promises_broken() const { return promises_broken_; }
   Status CheckBooks(uint64_t tentative_bytes) const;
@@ -114,6 +121,7 @@ class Commitments {
   void TellLosses(Job& job);
   void EndObject(Commitment& commitment, uint32_t index);
   bool SomebodyPays(const ObjectKey& key) const;
+  static void ForgetLosses(Job& job, uint64_t seen);
   void PassOn(Commitment& payer, uint32_t index);
 
   const Context* context_;

@@ -15,6 +15,9 @@ struct Context {
   Env env;
   store::MemoryTier* tier;
   NodeOptions options;
+  // The least that a promise takes of the memory: so many more promises than the index has places
+  // for cannot be made.
+  uint64_t least_record_bytes = 0;
 
   Time Now() const { return env.clock->Now(); }
   void Send(PeerId peer, wire::Message message) const {

@@ -169,23 +169,44 @@ void Loader::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
   AddUrgent(std::move(want));
 }
 
+// One HEAD for all who ask meanwhile.
 void Loader::HeadFirst(bulk::ReadMiss miss, std::function<void(Status)> done) {
+  if (asking_versions_ >= kMaxUrgent) {
+    context_->env.clock->At(context_->Now(), [done = std::move(done)] {
+      done(Status::NoSpace("too many names wait for their versions here"));
+    });
+    return;
+  }
+  ++asking_versions_;
+  Oid oid = miss.oid;
   std::string name = miss.name;
-  context_->env.far->Head(
-      name, context_->Now() + kFarDeadline,
-      [this, miss = std::move(miss), done = std::move(done)](Result<FarInfo> info) mutable {
-        ++counters_.far_requests;
-        if (!info.ok()) return done(info.status());
-        VersionHash version = HashVersion(info->etag, info->size);
-        if (miss.version != 0 && miss.version != version) {
-          return done(Status::Changed("\"" + miss.name +
-                                      "\" has changed since it was listed; list it again"));
-        }
-        miss.version = version;
-        miss.size = info->size;
-        miss.etag = info->etag;
-        OnMiss(std::move(miss), std::move(done));
-      });
+  auto& waiting = heads_[oid];
+  waiting.emplace_back(std::move(miss), std::move(done));
+  if (waiting.size() > 1) return;
+  context_->env.far->Head(name, context_->Now() + kFarDeadline,
+                          [this, oid](const Result<FarInfo>& info) { OnHead(oid, info); });
+}
+
+void Loader::OnHead(const Oid& oid, const Result<FarInfo>& info) {
+  ++counters_.far_requests;
+  auto waiting = std::move(heads_[oid]);
+  heads_.erase(oid);
+  asking_versions_ -= waiting.size();
+  for (auto& [miss, done] : waiting) {
+    if (!info.ok()) {
+      done(info.status());
+      continue;
+    }
+    VersionHash version = HashVersion(info->etag, info->size);
+    if (miss.version != 0 && miss.version != version) {
+      done(Status::Changed("\"" + miss.name + "\" has changed since it was listed; list it again"));
+      continue;
+    }
+    miss.version = version;
+    miss.size = info->size;
+    miss.etag = info->etag;
+    OnMiss(std::move(miss), std::move(done));
+  }
 }
 
 void Loader::AddUrgent(Want want) {
@@ -337,7 +358,15 @@ void Loader::OnVerdict(Load& load, wire::Verdict verdict, NodeId loader) {
 void Loader::TakeFromPeer(Load& load, NodeId peer, BulkMode mode) {
   if (load.peer_tried || membership_->Reachable(peer) == nullptr) return GoFar(load);
   load.peer_tried = true;
+  load.peer = peer;
+  load.peer_mode = mode;
   peer_reads_[{peer, mode}].push_back({load.want.key, load.id});
+  SchedulePump();
+}
+
+// There was no room for what a peer has; now there may be.
+void Loader::TakeAgain(Load& load) {
+  peer_reads_[{load.peer, load.peer_mode}].push_back({load.want.key, load.id});
   SchedulePump();
 }
 
@@ -354,7 +383,7 @@ void Loader::FlushPeerReads() {
         GoFar(*load);
         continue;
       }
-      if (!HasRoom(*load, &Loader::GoFar)) continue;
+      if (!HasRoom(*load, &Loader::TakeAgain)) continue;
       BulkItem item;
       item.oid = want.key.oid;
       item.version = want.key.version;

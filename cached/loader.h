@@ -98,6 +98,8 @@ class Loader {
     NodeId home = kNoNode;
     bool granted = false;  // the home waits for Fetched
     bool peer_tried = false;
+    NodeId peer = kNoNode;  // and how it is read from
+    BulkMode peer_mode = BulkMode::kLook;
     uint64_t slot = 0;  // 0: no room yet
     ByteSpan into;
     uint32_t room_retries = 0;
@@ -126,6 +128,7 @@ class Loader {
   bool FindQueued(const ObjectKey& key, Want* want) const;
   static void Fill(const LoadBatch& batch, size_t part, size_t n, Want* want);
   void HeadFirst(bulk::ReadMiss miss, std::function<void(Status)> done);
+  void OnHead(const Oid& oid, const Result<FarInfo>& info);
   void AddUrgent(Want want);
 
   void Begin(Want want);
@@ -134,6 +137,7 @@ class Loader {
   void AskTimedOut(uint64_t ask);
   void OnVerdict(Load& load, wire::Verdict verdict, NodeId loader);
   void TakeFromPeer(Load& load, NodeId peer, BulkMode mode);
+  void TakeAgain(Load& load);
   void FlushPeerReads();
   void OnPeer(const PeerWant& from, BulkOutcome outcome);
   void GoFar(Load& load);
@@ -153,6 +157,9 @@ class Loader {
   std::map<ObjectKey, Load> loads_;  // begun and not finished
   uint64_t load_bytes_ = 0;
   uint64_t next_id_ = 1;
+  // Reads of names whose version is being looked up.
+  std::map<Oid, std::vector<std::pair<bulk::ReadMiss, std::function<void(Status)>>>> heads_;
+  size_t asking_versions_ = 0;
   std::deque<Want> urgent_;  // first in first out
   std::map<uint64_t, Queue> queues_;
   std::map<Turn, uint64_t> turns_;

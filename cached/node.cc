@@ -23,18 +23,28 @@ constexpr Duration kIdleMaintenance = 50ms;
 constexpr uint64_t kReclaimBudget = 32 * kMiB;
 constexpr uint32_t kMaxCallsPerJob = 64;
 
+// A tenth of the index is left to what nobody has a promise for.
+uint64_t LeastRecordBytes(const store::MemoryTier& tier) {
+  return tier.PromisableBytes() / std::max<uint64_t>(tier.Stats().index_objects / 10 * 9, 1);
+}
+
 }  // namespace
 
 struct Node::Parts {
   Parts(const Env& env, store::MemoryTier* tier, NodeOptions options)
-      : context{env, tier, std::move(options)},
+      : context{env, tier, std::move(options), LeastRecordBytes(*tier)},
         manifests(context.options.max_planning_bytes),
         calendar(tier->PromisableBytes()),
         commitments(&context, &manifests, &calendar),
         membership(&context),
         home(&context),
         loader(&context, &commitments, &membership, &home),
-        planning{&manifests, &calendar, &commitments, &loader} {}
+        planning{&manifests,
+                 &calendar,
+                 &commitments,
+                 &loader,
+                 [this](JobId job) { return TentativeBytesOf(job); },
+                 [this] { return PlanningBytes(); }} {}
 
   void OnMessage(PeerId from, Frames frames);
   void Tick();
@@ -58,8 +68,10 @@ struct Node::Parts {
 
   void Bid(JobId job, uint32_t call);
   void Refuse(PeerId peer, const wire::Call& call, Status status);
+  void RefuseWaiting(const ManifestDigest& digest, const Status& status);
   NodeState State() const;
   uint64_t TentativeBytes() const;
+  uint64_t TentativeBytesOf(JobId job) const;
   uint64_t PlanningBytes() const;
 
   Context context;
@@ -159,7 +171,7 @@ void Node::Parts::On(PeerId from, wire::Call& call) {
           from, call,
           Status::NoSpace("a job may call " + std::to_string(kMaxCallsPerJob) + " times"));
     }
-    uint64_t need = CallFlow::kFixedBytes + call.count + call.need_by.size();
+    uint64_t need = CallFlow::kFixedBytes + call.count;
     if (PlanningBytes() + need > context.options.max_planning_bytes) {
       return Refuse(from, call,
                     Status::NoSpace(
@@ -192,12 +204,21 @@ void Node::Parts::On(PeerId from, wire::Manifest& message) {
   Status status = manifest.ok() ? manifests.Add(*std::move(manifest)) : manifest.status();
   if (!status.ok()) {
     context.Send(from, wire::ErrorReply{.about = "Manifest", .job = 0, .status = status});
+    if (status.code() == Code::kNoSpace) RefuseWaiting(message.digest, status);
     return;
   }
   for (auto& [id, flow] : flows) {
     if (!flow.waits_for_manifest() || flow.digest() != message.digest) continue;
     flow.Begin(flow.peer());  // other jobs wait for it, too
     Bid(id.first, id.second);
+  }
+}
+
+// There is no room for a manifest: whoever waits for it is told. (One with a wrong digest is no
+// reason: another connection may bring the right one.)
+void Node::Parts::RefuseWaiting(const ManifestDigest& digest, const Status& status) {
+  for (auto& [id, flow] : flows) {
+    if (flow.waits_for_manifest() && flow.digest() == digest) flow.Refuse(status);
   }
 }
 
@@ -284,8 +305,16 @@ uint64_t Node::Parts::TentativeBytes() const {
   return bytes;
 }
 
+uint64_t Node::Parts::TentativeBytesOf(JobId job) const {
+  uint64_t bytes = 0;
+  for (auto it = flows.lower_bound({job, 0}); it != flows.end() && it->first.first == job; ++it) {
+    bytes += it->second.tentative_bytes();
+  }
+  return bytes;
+}
+
 uint64_t Node::Parts::PlanningBytes() const {
-  uint64_t bytes = manifests.bytes() + loader.queued_bytes_of_names();
+  uint64_t bytes = manifests.bytes() + loader.queued_bytes_of_names() + commitments.memory_bytes();
   for (const auto& [id, flow] : flows) bytes += flow.memory_bytes();
   return bytes;
 }

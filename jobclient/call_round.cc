@@ -128,8 +128,7 @@ void CallRound::SendCall(Called& called) {
                   .dry_run = context_->options->dry_run,
                   .asked = everything ? Buffer() : BytesOf(task_.asked),
                   .offer = BytesOf(called.offer.offer),
-                  .home = BytesOf(called.offer.home),
-                  .need_by = {}};
+                  .home = BytesOf(called.offer.home)};
   context_->env.network->Send({context_->nodes->Find(called.node)->peer},
                               wire::Encode(std::move(call)));
 }

@@ -19,12 +19,25 @@ std::vector<NodeId> Leases::Beat() {
 }
 
 void Leases::SendHeartbeat(const Node& node) const {
-  env_.network->Send({node.peer}, wire::Encode(wire::Heartbeat{.job = job_, .lease = lease_}));
+  const uint64_t seen = node.losses_from == node.hello.incarnation ? node.losses_seen : 0;
+  env_.network->Send({node.peer}, wire::Encode(wire::Heartbeat{
+                                      .job = job_, .lease = lease_, .losses_seen = seen}));
 }
 
 bool Leases::Take(Node& node, wire::Progress&& progress, std::vector<wire::Loss>* lost) const {
   if (progress.job != job_ || progress.incarnation != node.hello.incarnation) return false;
-  *lost = std::exchange(progress.lost, {});
+  if (node.losses_from != progress.incarnation) {
+    node.losses_from = progress.incarnation;
+    node.losses_seen = 0;
+  }
+  // The node tells a loss again until it knows that we have seen it.
+  for (size_t i = 0; i < progress.lost.size(); ++i) {
+    if (progress.first_loss + i < node.losses_seen) continue;
+    node.losses_seen = progress.first_loss + i + 1;
+    lost->push_back(std::move(progress.lost[i]));
+  }
+  progress.lost.clear();
+  if (!lost->empty()) SendHeartbeat(node);
   // A node that forgot the job has no figures for it: what it had done and spent stays counted.
   if (progress.known) {
     node.progress = std::move(progress);

@@ -31,6 +31,8 @@ struct Node {
   uint64_t load_bytes = 0;
   RateModel rate;
 
+  uint64_t losses_seen = 0;  // of the incarnation below
+  Incarnation losses_from = 0;
   wire::Progress progress;          // the latest of this incarnation
   Time progress_at{INT64_MIN / 2};  // when it came
   wire::Progress past;              // counters of incarnations that are gone

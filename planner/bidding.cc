@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "planner/bidding.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "base/status.h"
@@ -18,6 +19,7 @@ class Room {
   bool Take(uint32_t index) {
     uint64_t bytes = input_.manifest->object_bytes(index);
     if (input_.record_bytes != nullptr) bytes = input_.record_bytes(bytes, input_.name_bytes);
+    bytes = std::max(bytes, input_.least_record_bytes);
     if (bytes > left_) return false;
     left_ -= bytes;
     return true;

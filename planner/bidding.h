@@ -11,22 +11,25 @@ namespace holdfast::planner {
 
 struct BidInput {
   const Manifest* manifest;
-  uint32_t first = 0;          // the chunk [first, first + count); a multiple of 64
+  uint32_t first = 0;  // the chunk [first, first + count); a multiple of 64
   uint32_t count = 0;
-  const Bitmap* asked;         // over the manifest: what the call is about
-  const Bitmap* offer;         // over the manifest: what this node may offer to load
-  const Bitmap* home;          // over the manifest, subset of offer: offers that reserve
-  Bitmap here;                 // over the chunk: in the store or being loaded
-  Bitmap held;                 // over the chunk, subset of here: promised to somebody already, so a keep takes no room
+  const Bitmap* asked;  // over the manifest: what the call is about
+  const Bitmap* offer;  // over the manifest: what this node may offer to load
+  const Bitmap* home;   // over the manifest, subset of offer: offers that reserve
+  Bitmap here;          // over the chunk: in the store or being loaded
+  Bitmap
+      held;  // over the chunk, subset of here: promised to somebody already, so a keep takes no room
   uint64_t max_object_bytes = 0;
-  uint64_t room_bytes = 0;     // that may be reserved for this chunk: the calendar's room, the job's cap
+  uint64_t room_bytes =
+      0;  // that may be reserved for this chunk: the calendar's room, the job's cap
   // What an object takes in the tier with the longest name of its list; null: its size.
   uint64_t (*record_bytes)(uint64_t object_bytes, uint32_t name_bytes) = nullptr;
   uint32_t name_bytes = 0;
+  uint64_t least_record_bytes = 0;  // what it takes at least
 };
 
 struct BidOutcome {
-  Bitmap keep;                 // disjoint, over the chunk
+  Bitmap keep;  // disjoint, over the chunk
   Bitmap load;
   Bitmap spare;
   uint64_t reserved_bytes = 0;  // for `keep` without `held`, and for `load`

@@ -33,7 +33,7 @@ auto FieldsOf(Manifest& m) {
 }
 auto FieldsOf(Call& m) {
   return std::tie(m.job, m.call, m.digest, m.count, m.priority, m.name_bytes, m.hold, m.lease, m.dry_run, m.asked,
-                  m.offer, m.home, m.need_by);
+                  m.offer, m.home);
 }
 auto FieldsOf(Bids& m) {
   return std::tie(m.job, m.call, m.incarnation, m.first, m.count, m.keep_t2, m.load_t2, m.rate,
@@ -46,10 +46,10 @@ auto FieldsOf(Confirm& m) {
 auto FieldsOf(Ack& m) {
   return std::tie(m.job, m.call, m.incarnation, m.first, m.count, m.t2, m.rate, m.refused, m.why);
 }
-auto FieldsOf(Heartbeat& m) { return std::tie(m.job, m.lease); }
+auto FieldsOf(Heartbeat& m) { return std::tie(m.job, m.lease, m.losses_seen); }
 auto FieldsOf(Progress& m) {
   return std::tie(m.job, m.incarnation, m.known, m.kept_objects, m.loads_left, m.loads_done,
-                  m.loaded_bytes, m.far_requests, m.far_bytes, m.lost);
+                  m.loaded_bytes, m.far_requests, m.far_bytes, m.first_loss, m.lost);
 }
 auto FieldsOf(EndJob& m) { return std::tie(m.job); }
 auto FieldsOf(Ask& m) { return std::tie(m.id, m.node, m.incarnation, m.oids, m.versions); }

@@ -105,8 +105,7 @@ Status CheckShape(const Call& m) {
   if (!m.asked.empty()) HF_RETURN_IF_ERROR(CheckBitmap(m.asked, "asked", m.count));
   HF_RETURN_IF_ERROR(CheckBitmap(m.offer, "offer", m.count));
   HF_RETURN_IF_ERROR(CheckBitmap(m.home, "home", m.count));
-  HF_RETURN_IF_ERROR(CheckBits(m.home, m.offer, true, "home is not a part of offer"));
-  return CheckNeedBy(m.need_by, m.need_by.empty() ? 0 : CountBits(m.offer));
+  return CheckBits(m.home, m.offer, true, "home is not a part of offer");
 }
 
 Status CheckShape(const Bids& m) {

@@ -93,7 +93,6 @@ struct Call {                       // job → every node
   Buffer asked{};                     // bitmap over the manifest: what this call is about; empty: everything
   Buffer offer{};                     // bitmap over the manifest: what this node may offer to load
   Buffer home{};                      // bitmap over the manifest, subset of offer: the node is the home, its offer reserves
-  Buffer need_by{};                   // u32 per set bit of `offer`: milliseconds from now; empty: all at once
 };
 
 // What a node bids for the objects [first, first + count) of a manifest. The three bitmaps are disjoint. t1 of a keep is
@@ -151,6 +150,7 @@ struct Ack {                        // node → job: the promise
 struct Heartbeat {                  // job → node
   JobId job = 0;
   Duration lease{};
+  uint64_t losses_seen = 0;         // of this incarnation; the node forgets those and sends the others again
 };
 
 // Loads that failed for good, commitments that were lost: the job replans or reads far away.
@@ -170,7 +170,8 @@ struct Progress {                   // node → job, in answer to a heartbeat an
   uint64_t loaded_bytes = 0;
   uint64_t far_requests = 0;        // spent far away by this node for this job
   uint64_t far_bytes = 0;
-  std::vector<Loss> lost{};           // at most 1,000 a message; the rest follows
+  uint64_t first_loss = 0;          // number of lost[0] among all losses of this job at this incarnation
+  std::vector<Loss> lost{};         // at most 1,000 a message; the rest follows when these were seen
 };
 
 struct EndJob {                     // job → node: the promises end, the objects stay

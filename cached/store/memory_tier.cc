@@ -301,6 +301,7 @@ TierStats MemoryTier::Stats() const {
           .held_bytes = records.held_bytes,
           .held_objects = records.held_objects,
           .segments = core_->region.segments(),
+          .index_objects = core_->index.capacity(),
           .free_segments = core_->segments.free(),
           .waiting_segments = core_->segments.waiting(),
           .dropped_objects = reclaim.dropped_objects,

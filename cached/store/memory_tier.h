@@ -37,7 +37,7 @@ struct MemoryTierOptions {
   uint64_t memory_bytes = 0;  // the whole region: segments, index and header
   uint64_t segment_bytes =
       0;  // 0: memory / 256, between 256 KiB and 256 MiB, a multiple of 4 KiB (2 MiB when large)
-  uint64_t index_objects = 0;  // 0: one per 8 KiB of memory
+  uint64_t index_objects = 0;  // 0: one per 4 KiB of memory
   uint64_t max_object_bytes =
       0;  // what may be promised; 0: about a quarter of a segment. See PromisableBytes
   NodeId node = 0;
@@ -72,6 +72,7 @@ struct TierStats {
   uint64_t held_bytes = 0;  // of which held
   uint64_t held_objects = 0;
   uint32_t segments = 0;
+  uint64_t index_objects = 0;     // the most objects at a time
   uint32_t free_segments = 0;
   uint32_t waiting_segments = 0;  // emptied, pinned by readers
   uint64_t dropped_objects = 0;   // by reclaim, since start

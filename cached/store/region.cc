@@ -35,7 +35,7 @@ Result<shm::RegionPlan> PlanRegion(const MemoryTierOptions& options) {
                            std::to_string(plan.segment_bytes));
   }
   const uint64_t objects =
-      options.index_objects != 0 ? options.index_objects : options.memory_bytes / (8 * kKiB);
+      options.index_objects != 0 ? options.index_objects : options.memory_bytes / (4 * kKiB);
   const uint64_t buckets =
       static_cast<uint64_t>(static_cast<double>(objects) / (kIndexFill * shm::kBucketEntries)) + 2;
   if (buckets > UINT32_MAX / shm::kBucketEntries) {

@@ -68,7 +68,6 @@ void RequireShape(const wire::Call& m) {
   RequireBitmap(m.home, m.count);
   Bitmap offer = Bitmap::FromBytes(m.offer.view(), m.count);
   Bitmap::FromBytes(m.home.view(), m.count).ForEach([&](size_t i) { Require(offer.Get(i)); });
-  Require(m.need_by.empty() || m.need_by.size() == 4 * offer.Count());
   Require(m.hold >= 0s && m.hold <= wire::kMaxDuration);
 }
 

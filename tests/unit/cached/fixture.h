@@ -114,6 +114,7 @@ class CountingFarStore : public FarStore {
                [done = std::move(done), status, info, hash] { done(status, info, hash); });
   }
   void Head(const std::string&, Time, std::function<void(Result<FarInfo>)> done) override {
+    ++heads;
     clock_->At(clock_->Now() + latency, [done = std::move(done)] { done(FarInfo{1000, "e"}); });
   }
   void List(const std::string&, const std::string&, bool, Time,
@@ -125,6 +126,7 @@ class CountingFarStore : public FarStore {
   Duration latency = 10ms;
   std::string failing;
   bool broken = false;  // every object fails
+  uint64_t heads = 0;
   std::vector<std::string> uris;
 
  private:

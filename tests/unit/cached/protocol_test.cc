@@ -96,7 +96,7 @@ TEST_F(NodeTest, AnOfferLivesFromItsBidHoweverLongTheManifestTook) {
   Check();
 }
 
-TEST_F(NodeTest, ThousandsOfLossesAreAllReportedWithoutWaitingForHeartbeats) {
+TEST_F(NodeTest, LossesAreToldAgainUntilTheJobHasSeenThem) {
   NodeOptions options;
   options.max_loads = 4'096;  // so that all fail together
   Start(64 * kMiB, options);
@@ -106,14 +106,47 @@ TEST_F(NodeTest, ThousandsOfLossesAreAllReportedWithoutWaitingForHeartbeats) {
   ASSERT_TRUE(ack->refused.empty());
   world_->far.broken = true;
   world_->clock.RunFor(3s);
+  auto told = [&](uint64_t seen) {
+    world_->network.Deliver(kJobPeer, wire::Heartbeat{.job = 1, .lease = 30s, .losses_seen = seen});
+    return world_->network.Last<wire::Progress>();
+  };
   std::set<uint32_t> lost;
-  for (const RecordingNetwork::Sent& sent : world_->network.sent) {
-    const auto* progress = std::get_if<wire::Progress>(&sent.message);
-    if (progress == nullptr) continue;
-    for (const wire::Loss& loss : progress->lost) EXPECT_TRUE(lost.insert(loss.index).second);
+  for (uint64_t seen : {0u, 0u, 1000u, 2000u}) {  // the first message was lost on its way
+    const wire::Progress* progress = told(seen);
+    EXPECT_EQ(progress->first_loss, seen);
+    for (const wire::Loss& loss : progress->lost) lost.insert(loss.index);
   }
   EXPECT_EQ(lost.size(), 2500u);
+  EXPECT_TRUE(told(2500)->lost.empty());
   Check();
+}
+
+TEST_F(NodeTest, NoMoreObjectsArePromisedThanTheIndexHasPlacesFor) {
+  Start(8 * kMiB);
+  planner::Manifest manifest = ManifestOf(0, 5000, 100);
+  Bitmap load = Bitmap::FromBytes(Call(manifest)->load.view(), 5000);
+  EXPECT_LT(load.Count(), 2500u);  // by their bytes all of them would fit
+  Confirm(manifest, Bitmap(5000), load);
+  world_->clock.RunFor(20s);
+  EXPECT_EQ(Progress().kept_objects, load.Count());
+  EXPECT_EQ(State()["promises"]["broken"], 0);
+  Check();
+}
+
+TEST_F(NodeTest, AReadWithoutAVersionIsLookedUpOnceForEverybody) {
+  Start();
+  int done = 0;
+  for (int i = 0; i < 5; ++i) {
+    bulk::ReadMiss miss;
+    miss.oid = OidOf(NameOfObject(1));
+    miss.name = NameOfObject(1);
+    miss.mode = BulkMode::kFetch;
+    node_->OnMiss(miss, [&](Status status) { done += status.ok(); });
+  }
+  world_->clock.RunFor(1s);
+  EXPECT_EQ(done, 5);
+  EXPECT_EQ(world_->far.heads, 1u);
+  EXPECT_EQ(world_->far.Counters().gets, 1u);
 }
 
 TEST_F(NodeTest, CallsOfManyJobsStayWithinTheCapOfPlanning) {

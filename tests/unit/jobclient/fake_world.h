@@ -92,6 +92,7 @@ struct FakeNode {
   bool wrong_version = false;
   Status hello_error;
   std::vector<wire::Loss> losses;  // to be told with the next progress
+  uint64_t first_loss = 0;         // how many were told before
 
   // What it saw.
   std::map<ManifestDigest, planner::Manifest> manifests;

@@ -96,7 +96,9 @@ void FakeWorld::Handle(FakeNode& node, wire::Message message) {
     progress.known = !node.forgets_job && !node.calls.empty();
     progress.kept_objects = node.promised.size();
     progress.far_requests = 7;
+    progress.first_loss = node.first_loss;
     progress.lost = std::exchange(node.losses, {});
+    node.first_loss += progress.lost.size();
     Deliver(node.id, std::move(progress));
   } else if (std::get_if<wire::EndJob>(&message) != nullptr) {
     node.ended = true;

@@ -106,7 +106,6 @@ TEST(Codec, FieldsOfCall) {
   EXPECT_TRUE(SameBytes(got.asked, want.asked));
   EXPECT_TRUE(SameBytes(got.offer, want.offer));
   EXPECT_TRUE(SameBytes(got.home, want.home));
-  EXPECT_TRUE(SameBytes(got.need_by, want.need_by));
 }
 
 TEST(Codec, FieldsOfBids) {
@@ -243,8 +242,8 @@ TEST(Codec, DurationsStayWhereArithmeticIsSafe) {
   EXPECT_EQ(RoundTrip(Heartbeat{1, Duration::max()}).lease, kMaxDuration);
   EXPECT_EQ(RoundTrip(Heartbeat{1, -5s}).lease, 0s);
   EnvelopeWriter w;
-  w.Array(4), w.Uint(kProtocolVersion), w.Uint(8), w.Uint(1);
-  w.Uint(static_cast<uint64_t>(kMaxDuration.count()) + 1);
+  w.Array(5), w.Uint(kProtocolVersion), w.Uint(8), w.Uint(1);
+  w.Uint(static_cast<uint64_t>(kMaxDuration.count()) + 1), w.Uint(0);
   ExpectCorrupt(Decode(HeadOnly(w)).status(), "at most");
 }
 
@@ -360,12 +359,8 @@ TEST(Codec, CallsOfTheWrongShapeAreRefused) {
   Call home = FullCall();
   home.home = BitmapOf(70, {2});
   ExpectCorrupt(Refused(std::move(home)), "home is not a part of offer");
-  Call fewer = FullCall();
-  fewer.need_by = ColumnOf<uint32_t>({10, 20});
-  ExpectCorrupt(Refused(std::move(fewer)), "need_by has 8 bytes instead of 12");
   Call everything = FullCall();
   everything.asked = {};
-  everything.need_by = {};
   EXPECT_TRUE(Refused(std::move(everything)).ok());
   Call huge = FullCall();
   huge.count = kMaxManifestObjects + 1;
@@ -437,10 +432,10 @@ TEST(Codec, ObjectsBeyondTheLimitOfAQuestionAreRefused) {
 // The bytes of docs/formats.md: a change here is another protocol version.
 TEST(Codec, TheBytesAreTheDocumentedOnes) {
   Frames frames = Encode(Heartbeat{0x1122334455667788, 30s});
-  EXPECT_TRUE(SameBytes(frames.head, TextOf(std::string_view("\x94\x01\x08"
+  EXPECT_TRUE(SameBytes(frames.head, TextOf(std::string_view("\x95\x01\x08"
                                                              "\xcf\x11\x22\x33\x44\x55\x66\x77\x88"
-                                                             "\xce\x01\xc9\xc3\x80",
-                                                             17))));
+                                                             "\xce\x01\xc9\xc3\x80\x00",
+                                                             18))));
   EXPECT_TRUE(frames.columns.empty());
   Frames bids = Encode(FullBids());
   EXPECT_EQ(AsText(bids.head.view()).substr(0, 6), std::string_view("\x9e\x01\x05\x01\x02\x03", 6));

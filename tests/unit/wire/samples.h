@@ -60,7 +60,6 @@ inline Call FullCall() {
   m.asked = BitmapOf(70, {0, 1, 69});
   m.offer = BitmapOf(70, {1, 64, 69});
   m.home = BitmapOf(70, {1, 69});
-  m.need_by = ColumnOf<uint32_t>({10, 20, 30});
   return m;
 }
 
