@@ -44,6 +44,7 @@ Cluster::Cluster(uint64_t seed, std::FILE* trace)
   fabric_.Observe([this](const Delivery& delivery) { promises_.Observe(delivery); });
   for (NodeSetup& setup : scenario_.nodes)
     hosts_.push_back(std::make_unique<NodeHost>(&fabric_, &far_, setup));
+  for (auto& host : hosts_) visitors_.emplace_back(&world_, &far_, host.get(), &report_.visits);
   for (JobSetup& setup : scenario_.jobs) {
     if (setup.job.reader != kNoNode) setup.own_node = hosts_[setup.job.reader].get();
     JobSlot slot = {.setup = setup, .process = nullptr};
@@ -161,6 +162,7 @@ void Cluster::RunUntil(Time end, bool (Cluster::*enough)() const) {
 RunReport Cluster::Run() {
   Chaos chaos(this);
   for (auto& host : hosts_) host->Start(false);
+  for (Visitor& visitor : visitors_) visitor.Start();
   for (size_t j = 0; j < jobs_.size(); ++j) {
     world_.After(scenario_.starts[j], kWorld, [this, j] { StartJob(j); });
   }
@@ -185,6 +187,7 @@ RunReport Cluster::Run() {
     if (slot.process != nullptr) slot.process->Kill();
     slot.process.reset();
   }
+  for (Visitor& visitor : visitors_) visitor.End();
   RunUntil(world_.now() + kSettle, nullptr);
   if (world_.verdict() != Verdict::kOk) return Report();
   for (auto& host : hosts_) {

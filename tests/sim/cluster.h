@@ -17,6 +17,7 @@
 #include "tests/sim/node_host.h"
 #include "tests/sim/promises.h"
 #include "tests/sim/scenario.h"
+#include "tests/sim/visitors.h"
 #include "tests/sim/world.h"
 
 namespace holdfast::sim {
@@ -34,6 +35,7 @@ struct RunReport {
   bool ample = false;
   ReadCounts reads;
   PromiseCounts promises;
+  VisitCounts visits;
   uint64_t planned_objects = 0;   // in plans, but for those that are too large for any node
   uint64_t covered_objects = 0;   // of those, promised by a node
   uint64_t far_gets = 0;          // that succeeded
@@ -87,6 +89,7 @@ class Cluster {
   Scenario scenario_;
   Promises promises_;
   std::vector<std::unique_ptr<NodeHost>> hosts_;
+  std::vector<Visitor> visitors_;
   std::vector<JobSlot> jobs_;
   RunReport report_;
   Time jobs_ended_{};

@@ -50,13 +50,11 @@ void JobProcess::Start() {
 void JobProcess::Kill() {
   world_->Kill(process_);
   if (session_ == nullptr) return;
-  // Releasing the views writes to the session; a killed process would not have done that.
-  ByteSpan memory = session_->memory();
-  Buffer before = Buffer::CopyOf(memory);
-  reader_.reset();
-  job_.reset();
-  views_.clear();
-  std::memcpy(memory.data(), before.data(), memory.size());
+  session_->EndAsKilled([this] {
+    reader_.reset();
+    job_.reset();
+    views_.clear();
+  });
 }
 
 void JobProcess::UseSession() {

@@ -26,7 +26,8 @@ uint64_t DrawSize(Random* random, double mean) {
 void DrawState(World* world, Random* random, FarObject* object) {
   Faults& faults = world->faults();
   // Counted when somebody meets them.
-  auto chosen = [&](Fault fault) { return faults.enabled(fault) && random->Chance(0.01); };
+  const double share = 0.02;
+  auto chosen = [&](Fault fault) { return faults.enabled(fault) && random->Chance(share); };
   object->missing = chosen(Fault::kFarMissing);
   object->denied = chosen(Fault::kFarDenied);
   if (chosen(Fault::kFarChanged)) {
@@ -146,6 +147,7 @@ Scenario DrawScenario(World* world, FarWorld* far) {
   }
   scenario.fill = static_cast<double>(bytes) / room;
   scenario.ample = scenario.fill < 0.6;
+  bool together = random.Chance(0.5);  // jobs that want the same at the same time
   for (size_t j = 0; j < jobs; ++j) {
     JobSetup setup = DrawJob(&random, j, nodes);
     setup.objects = std::move(lists[j]);
@@ -154,7 +156,7 @@ Scenario DrawScenario(World* world, FarWorld* far) {
       setup.job.members.push_back({.node = id, .control_endpoint = ControlEndpoint(id)});
     }
     scenario.jobs.push_back(std::move(setup));
-    scenario.starts.push_back(Duration(random.Below(15'000'000)));
+    scenario.starts.push_back(Duration(random.Below(together ? 300'000 : 15'000'000)));
   }
   if (world->faults().enabled(Fault::kNetQueueFull))
     scenario.queue_limit = static_cast<uint32_t>(2 + random.Below(30));

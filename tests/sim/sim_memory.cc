@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <cstring>
 #include <utility>
 
 #include "base/status.h"
@@ -35,6 +36,12 @@ std::shared_ptr<SessionFile> SessionFile::Make(std::shared_ptr<RegionFile> regio
   HF_CHECK(reader.ok());
   session->reader_ = std::move(*reader);
   return session;
+}
+
+void SessionFile::EndAsKilled(const std::function<void()>& release) {
+  Buffer before = Buffer::CopyOf(memory());
+  release();
+  std::memcpy(memory().data(), before.data(), before.size());
 }
 
 }  // namespace holdfast::sim

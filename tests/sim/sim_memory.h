@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "base/bytes.h"
@@ -41,6 +42,9 @@ class SessionFile {
   LocalReader& reader() { return *reader_; }
   ByteSpan memory() const { return pages_.span(); }
   const std::shared_ptr<RegionFile>& region() const { return region_; }
+  // Runs `release`, which lets go of the process's views, and puts the session's memory back as it was: a killed process
+  // would have let go of nothing.
+  void EndAsKilled(const std::function<void()>& release);
 
  private:
   SessionFile(std::shared_ptr<RegionFile> region, uint32_t number);
