@@ -3,12 +3,8 @@
 
 #include <sys/epoll.h>
 
-#include <cerrno>
 #include <csignal>
-#include <cstring>
-#include <fstream>
 #include <random>
-#include <sstream>
 #include <utility>
 
 #include "cached/node.h"
@@ -31,20 +27,6 @@ uint64_t RandomNumber() {
   std::random_device entropy;
   uint64_t number = (uint64_t{entropy()} << 32) | entropy();
   return number == 0 ? 1 : number;
-}
-
-Result<std::optional<net::ClusterKey>> ReadClusterKey(const std::string& path) {
-  if (path.empty()) return std::optional<net::ClusterKey>();
-  std::ifstream in(path);
-  if (!in) {
-    Code code = errno == EACCES ? Code::kDenied : Code::kNotFound;
-    return Status(code, "cluster_key_file: cannot read \"" + path + "\": " + std::strerror(errno));
-  }
-  std::ostringstream text;
-  text << in.rdbuf();
-  Result<net::ClusterKey> key = net::ParseClusterKey(text.str());
-  if (!key.ok()) return key.status().Annotate("cluster_key_file \"" + path + "\"");
-  return std::optional<net::ClusterKey>(*key);
 }
 
 }  // namespace
@@ -111,7 +93,8 @@ Result<std::unique_ptr<Daemon>> Daemon::Open(DaemonConfig config, Log* log) {
   // Before any other thread starts: they inherit the blocked signals.
   HF_RETURN_IF_ERROR(
       parts->loop->OnSignals({SIGTERM, SIGINT}, [parts](int) { parts->loop->Stop(); }));
-  Result<std::optional<net::ClusterKey>> key = ReadClusterKey(parts->config.cluster_key_file);
+  Result<std::optional<net::ClusterKey>> key =
+      net::ReadClusterKey(parts->config.cluster_key_file);
   if (!key.ok()) return key.status();
   parts->key = *key;
   log->Info("node " + std::to_string(parts->config.node.node) + " of cluster \"" +

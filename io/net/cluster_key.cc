@@ -6,6 +6,10 @@
 #include <zmq.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
 
 namespace holdfast::net {
 namespace {
@@ -70,6 +74,20 @@ Result<ClusterKey> ParseClusterKey(std::string_view text) {
   return Status::Invalid(
       "the cluster key must be 64 hexadecimal digits or 40 characters of Z85; make one with "
       "'openssl rand -hex 32'");
+}
+
+Result<std::optional<ClusterKey>> ReadClusterKey(const std::string& path) {
+  if (path.empty()) return std::optional<ClusterKey>();
+  std::ifstream in(path);
+  if (!in) {
+    Code code = errno == EACCES ? Code::kDenied : Code::kNotFound;
+    return Status(code, "cluster_key_file: cannot read \"" + path + "\": " + std::strerror(errno));
+  }
+  std::ostringstream text;
+  text << in.rdbuf();
+  Result<ClusterKey> key = ParseClusterKey(text.str());
+  if (!key.ok()) return key.status().Annotate("cluster_key_file \"" + path + "\"");
+  return std::optional<ClusterKey>(*key);
 }
 
 bulk::Token BulkToken(const ClusterKey& key) { return Derive(key, "holdfast bulk v1"); }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,6 +24,10 @@ using ClusterKey = std::array<std::byte, 32>;
 // 64 hexadecimal digits, or 40 characters of Z85 (as zmq_z85_encode writes); white space around it is ignored. The error
 // says what is allowed and how to make a key, and never shows the text.
 Result<ClusterKey> ParseClusterKey(std::string_view text);
+
+// The key in the file `path`; nothing for an empty path. kNotFound or kDenied (the text says why) when it cannot be
+// read, and what ParseClusterKey says.
+Result<std::optional<ClusterKey>> ReadClusterKey(const std::string& path);
 
 // Of the bulk protocol; goes into bulk::ClientHello and BulkServerOptions.
 bulk::Token BulkToken(const ClusterKey& key);

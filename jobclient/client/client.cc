@@ -2,17 +2,13 @@
 #include "holdfast/client.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <random>
 #include <set>
-#include <sstream>
 #include <utility>
 
 #include "base/hash.h"
 #include "base/uri.h"
-#include "io/far/aws_settings.h"
+#include "jobclient/client/far_settings.h"
 #include "jobclient/client/listing.h"
 #include "jobclient/client/many_heads.h"
 #include "jobclient/client/parts.h"
@@ -25,37 +21,6 @@ namespace {
 constexpr size_t kMaxListed = 4'000'000;
 constexpr Duration kProgressEvery = 100ms;
 constexpr Duration kSweepEvery = 100ms;
-
-Result<std::optional<net::ClusterKey>> ReadClusterKey(const std::string& path) {
-  if (path.empty()) return std::optional<net::ClusterKey>();
-  std::ifstream in(path);
-  if (!in) {
-    Code code = errno == EACCES ? Code::kDenied : Code::kNotFound;
-    return Status(code,
-                  "cannot read the cluster key file \"" + path + "\": " + std::strerror(errno));
-  }
-  std::ostringstream text;
-  text << in.rdbuf();
-  Result<net::ClusterKey> key = net::ParseClusterKey(text.str());
-  if (!key.ok()) return key.status().Annotate("cluster key file \"" + path + "\"");
-  return std::optional<net::ClusterKey>(*key);
-}
-
-far::FarOptions FarOptionsFrom(const FarSettings& settings, Log* log) {
-  far::FarOptions options;
-  options.s3.endpoint = settings.s3_endpoint;
-  options.s3.region = settings.region;
-  options.s3.virtual_hosted = settings.virtual_hosted;
-  options.ca_bundle = settings.ca_bundle;
-  options.directory_roots = settings.directory_roots;
-  options.limits.max_connections = std::max<uint32_t>(settings.max_connections, 1);
-  options.limits.min_connections =
-      std::min(options.limits.min_connections, options.limits.max_connections);
-  options.prices = {settings.micro_usd_per_1000_gets, settings.micro_usd_per_1000_lists,
-                    settings.micro_usd_per_gb};
-  options.log = log;
-  return options;
-}
 
 Status CheckNodes(const std::vector<ClientOptions::Node>& nodes) {
   std::set<NodeId> seen;
@@ -97,7 +62,8 @@ Client::~Client() = default;
 Status Client::Parts::Open() {
   log = options.log != nullptr ? options.log : &no_log;
   HF_RETURN_IF_ERROR(CheckNodes(options.nodes));
-  Result<std::optional<net::ClusterKey>> read = ReadClusterKey(options.cluster_key_file);
+  Result<std::optional<net::ClusterKey>> read =
+      net::ReadClusterKey(options.cluster_key_file);
   if (!read.ok()) return read.status();
   key = *read;
   if (!options.attach.empty()) {
@@ -116,12 +82,10 @@ Status Client::Parts::Open() {
 }
 
 Status Client::Parts::OpenNetwork() {
-  far::FarOptions far_options = FarOptionsFrom(options.far, log);
-  if (options.far.aws_settings) {
-    HF_RETURN_IF_ERROR(far::AddAwsSettings(far::ProcessEnvironment(), &far_options));
-  }
+  Result<far::FarOptions> far_options = FarOptionsOf(options.far, log);
+  if (!far_options.ok()) return far_options.status();
   Result<std::unique_ptr<far::FarClient>> far_client = far::FarClient::Open(
-      std::move(far_options), [this](std::function<void()> run) { loop->Post(std::move(run)); });
+      *std::move(far_options), [this](std::function<void()> run) { loop->Post(std::move(run)); });
   if (!far_client.ok()) return far_client.status();
   far = std::move(*far_client);
   bulk::BulkClientOptions bulk_options;
