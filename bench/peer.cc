@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // bench peer: another node's objects over loopback TCP, 64 in flight, into the reader's buffers, checksums verified, beside
 // memcached. Rounds are interleaved, both under the same congestion control; CPU is that of both ends.
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -30,16 +32,20 @@ double Clock(clockid_t clock) {
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
-// memcached's sockets can only be given another congestion control through the machine's default. Set back at exit.
+// memcached's sockets can only be given another congestion control through the machine's default. It is set back however
+// the program ends, short of SIGKILL.
 class Congestion {
  public:
-  Congestion() : before_(Get()) {
-    if (before_ == "cubic") return;
-    Set("cubic");
-    changed_ = Get() == "cubic";
-  }
-  ~Congestion() {
-    if (changed_) Set(before_);
+  static void UseCubic() {
+    before_ = Get();
+    if (before_.empty() || before_ == "cubic" || !Set("cubic")) return;
+    std::atexit(Restore);
+    for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
+      std::signal(signal, [](int) {
+        Restore();
+        _exit(1);
+      });
+    }
   }
   static std::string Get() {
     std::string name;
@@ -48,9 +54,16 @@ class Congestion {
   }
 
  private:
-  static void Set(const std::string& name) { std::ofstream(kCongestionFile) << name; }
-  std::string before_;
-  bool changed_ = false;
+  // With what a signal handler may call.
+  static bool Set(const std::string& name) {
+    int fd = open(kCongestionFile, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool set = write(fd, name.data(), name.size()) == static_cast<ssize_t>(name.size());
+    close(fd);
+    return set;
+  }
+  static void Restore() { Set(before_); }
+  static inline std::string before_;
 };
 
 // One side in one round.
@@ -302,7 +315,7 @@ int main(int argc, char** argv) {
         "within 50 seconds\n");
     return help ? 0 : 2;
   }
-  holdfast::bench::Congestion congestion;
+  holdfast::bench::Congestion::UseCubic();
   holdfast::bench::Bench(quick).Run();
   return 0;
 }

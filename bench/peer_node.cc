@@ -137,6 +137,9 @@ Result<Child> StartNode(const std::vector<ObjectSet>& sets, std::string* endpoin
   pid_t pid = fork();
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    // The parent's end is the child's, however it comes.
+    signal(SIGINT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
     // Blocked before there are threads, so that it is the waiting one that gets it.
     sigset_t end;
     sigemptyset(&end);
