@@ -27,9 +27,10 @@ class ClusterKey(Scratch):
             with self.subTest(config):
                 ran = self.ok("--config", config, "--json", "run", f"{self.dir}/tree", "--epochs", "2").json()
                 self.assertEqual((ran[2]["far_requests"], ran[3]["wrong"]), (0, 0))
-        status = self.ok("--config", nodes.client, "--json", "status").json()
-        self.assertEqual([peer["answers"] for node in status for peer in node["peers"] if peer["node"] != node["node"]],
-                         [True, True])
+        def everybody_answers():  # they greet each other once a second
+            status = self.ok("--config", nodes.client, "--json", "status").json()
+            return all(peer["answers"] for node in status for peer in node["peers"])
+        wait_for(everybody_answers, "the nodes to answer each other")
 
     def test_without_the_key_and_with_another(self):
         nodes = self.secured()
