@@ -3,6 +3,7 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <csignal>
 #include <random>
 #include <utility>
@@ -211,6 +212,7 @@ Status Daemon::Parts::OpenBulkServer() {
   options.endpoints = {config.bulk_endpoint, "unix:" + config.state_directory + "/bulk.sock"};
   options.cluster = config.node.cluster;
   options.threads = static_cast<uint32_t>(config.bulk_threads);
+  options.max_pinned_segments = std::max<uint32_t>(2, plan.segments / 16);
   if (key) options.token = net::BulkToken(*key);
   Result<std::unique_ptr<bulk::BulkServer>> server = bulk::BulkServer::Start(
       options, bulk_reader.get(), region->read_only_fd(),
