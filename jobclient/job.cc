@@ -63,7 +63,7 @@ struct Job::Parts {
 
   // Step 6.
   void Beat();
-  void Away(NodeId id);
+  void Away(NodeId id, std::string_view why);
   void Lost(Node& node, const std::vector<wire::Loss>& losses);
   PlanReport Report() const;
 
@@ -135,7 +135,8 @@ void Job::Parts::PlanIfReady() {
   promises = std::make_unique<Promises>(&list->manifest());
   search = std::make_unique<Search>(
       env, &options, list.get(), &nodes, promises.get(),
-      Search::Hooks{[this](NodeId node) { Away(node); }, [this] { Planned(); }});
+      Search::Hooks{[this](NodeId node) { Away(node, "it does not answer"); },
+                    [this] { Planned(); }});
   if (!options.dry_run) env.clock->At(env.clock->Now() + leases.period(), [this] { Beat(); });
   search->Begin();
 }
@@ -238,15 +239,15 @@ void Job::Parts::On(Node& node, wire::ErrorReply&& error) {
 
 void Job::Parts::Beat() {
   if (state == State::kEnded) return;
-  for (NodeId node : leases.Beat()) Away(node);
+  for (NodeId node : leases.Beat()) Away(node, "it answers no heartbeats");
   env.clock->At(env.clock->Now() + leases.period(), [this] { Beat(); });
 }
 
-void Job::Parts::Away(NodeId id) {
+void Job::Parts::Away(NodeId id, std::string_view why) {
   Node* node = nodes.Find(id);
   if (node == nullptr || !node->here) return;
-  env.log->Warn("node " + std::to_string(id) +
-                " does not answer; what it promised is asked for elsewhere");
+  env.log->Warn("node " + std::to_string(id) + " counts as away: " + std::string(why) +
+                "; what it promised is asked for elsewhere");
   node->here = false;
   promises->Suspend(id);
   search->Out(id);
@@ -261,7 +262,7 @@ void Job::Parts::Lost(Node& node, const std::vector<wire::Loss>& losses) {
   }
 }
 
-void Job::NodeFailed(NodeId id) {
+void Job::NodeFailed(NodeId id, std::string_view why) {
   Parts& p = *parts_;
   Node* node = p.nodes.Find(id);
   if (node == nullptr || !node->here || p.state == Parts::State::kEnded) return;
@@ -271,7 +272,7 @@ void Job::NodeFailed(NodeId id) {
   const uint32_t doublings = std::min(node->failures, kMaxDoublings);
   node->away_until = node->failures == 0 ? now : now + kFirstStayAway * (int64_t{1} << doublings);
   ++node->failures;
-  p.Away(id);
+  p.Away(id, why);
   p.env.clock->At(node->away_until, [&p, node] {
     if (!node->here && p.state != Parts::State::kEnded) p.leases.SendHeartbeat(*node);
   });

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/env.h"
@@ -81,7 +82,7 @@ class Job {
   NodeId FetcherOf(uint32_t index) const;
   // The reader saw a node fail (a broken connection): it counts as away until it answers a heartbeat, and what it had
   // promised goes into another call.
-  void NodeFailed(NodeId node);
+  void NodeFailed(NodeId node, std::string_view why = "a read of it failed");
   // The node that had promised it does not have it: nobody has promised it any more.
   void PromiseBroken(NodeId node, uint32_t index);
   // Objects that were read; another call does not ask for them again in a single pass. `Rewind` forgets it.

@@ -302,7 +302,8 @@ void OrderedReader::Parts::Landed(uint64_t ordinal, Step step, NodeId node, Bulk
                    {.status = {}, .bytes = std::move(bytes), .local = false, .source = source});
   }
   if (step == Step::kPromised) Blame(node, item, outcome.status);
-  if (step == Step::kHome && outcome.status.code() == Code::kUnavailable) job->NodeFailed(node);
+  if (step == Step::kHome && outcome.status.code() == Code::kUnavailable)
+    job->NodeFailed(node, outcome.status.ToString());
   ++counters.detours;
   item.bytes = std::move(bytes);
   item.step = After(step);
@@ -313,7 +314,7 @@ void OrderedReader::Parts::Blame(NodeId node, const Item& item, const Status& st
   switch (status.code()) {
     case Code::kUnavailable:
     case Code::kDenied:
-      return job->NodeFailed(node);
+      return job->NodeFailed(node, status.ToString());
     case Code::kTimeout:
       return;  // late, and may still come: only this read goes another way
     default:

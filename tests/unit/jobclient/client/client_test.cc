@@ -15,6 +15,8 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
+#include <mutex>
 #include <set>
 #include <thread>
 
@@ -40,6 +42,23 @@ int FreePort() {
   return ntohs(address.sin_port);
 }
 
+// What the client said, for whoever reads about a failed test.
+class Lines : public Log {
+ public:
+  void Write(LogLevel, std::string_view line) override {
+    std::lock_guard lock(mutex_);
+    lines_.append(line).append("\n");
+  }
+  std::string all() {
+    std::lock_guard lock(mutex_);
+    return lines_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::string lines_;
+};
+
 class ClientTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -52,6 +71,12 @@ class ClientTest : public ::testing::Test {
   void TearDown() override {
     client.reset();
     for (size_t node = 0; node < pids.size(); ++node) Kill(node, SIGTERM);
+    if (HasFailure()) {
+      std::cerr << lines.all();
+      for (size_t node = 0; node < pids.size(); ++node) {
+        std::cerr << std::ifstream(root / ("node" + std::to_string(node) + ".log")).rdbuf();
+      }
+    }
     fs::remove_all(root);
   }
 
@@ -108,6 +133,7 @@ class ClientTest : public ::testing::Test {
       options.nodes.push_back({static_cast<NodeId>(i), control[i]});
     if (attach) options.attach = StateOf(0) + "/attach.sock";
     options.far.aws_settings = false;
+    options.log = &lines;
     Result<std::unique_ptr<Client>> connected = Client::Connect(options);
     ASSERT_TRUE(connected.ok()) << connected.status().ToString();
     client = std::move(*connected);
@@ -154,6 +180,7 @@ class ClientTest : public ::testing::Test {
     return (*reader)->Report();
   }
 
+  Lines lines;
   fs::path root;
   std::vector<std::string> control;
   std::vector<pid_t> pids;
