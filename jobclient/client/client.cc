@@ -62,8 +62,7 @@ Client::~Client() = default;
 Status Client::Parts::Open() {
   log = options.log != nullptr ? options.log : &no_log;
   HF_RETURN_IF_ERROR(CheckNodes(options.nodes));
-  Result<std::optional<net::ClusterKey>> read =
-      net::ReadClusterKey(options.cluster_key_file);
+  Result<std::optional<net::ClusterKey>> read = net::ReadClusterKey(options.cluster_key_file);
   if (!read.ok()) return read.status();
   key = *read;
   if (!options.attach.empty()) {
