@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -76,6 +77,11 @@ class ClientTest : public ::testing::Test {
       for (size_t node = 0; node < pids.size(); ++node) {
         std::cerr << std::ifstream(root / ("node" + std::to_string(node) + ".log")).rdbuf();
       }
+    }
+    for (size_t node = 0; node < pids.size(); ++node) {
+      // A killed daemon leaves its memory, and the mount that it lies on, for the next one.
+      ::umount2((StateOf(node) + "/memory").c_str(), MNT_DETACH);
+      fs::remove_all(StateOf(node));
     }
     fs::remove_all(root);
   }
