@@ -485,7 +485,7 @@ void Loader::Deliver(Load& load, uint64_t hash) {
                   : Status::NoSpace("the index of the memory tier is full; raise index_objects"));
 }
 
-void Loader::Finish(const ObjectKey& key, const Status& status) {
+void Loader::Finish(ObjectKey key, const Status& status) {
   auto it = loads_.find(key);
   HF_CHECK(it != loads_.end());
   Load load = std::move(it->second);

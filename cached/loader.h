@@ -145,7 +145,8 @@ class Loader {
   // True when the load has room; otherwise it was put off or has failed (and is gone).
   bool HasRoom(Load& load, void (Loader::*again)(Load&));
   void Deliver(Load& load, uint64_t hash);
-  void Finish(const ObjectKey& key, const Status& status);
+  // By value: callers give the key of the very load that ends here.
+  void Finish(ObjectKey key, const Status& status);
   void FlushFetched();
   Load* Find(const ObjectKey& key, uint64_t id);
 
