@@ -327,6 +327,8 @@ Status LocalReader::State::SetSession(ByteSpan memory) {
 void FormatSession(ByteSpan session, uint32_t number, uint32_t segments, Incarnation incarnation,
                    uint32_t pid) {
   HF_CHECK(session.size() == shm::SessionBytes(segments) && number != 0);
+  // Memory from the heap has been something else before, and what is not zero here pins segments for ever.
+  std::memset(session.data(), 0, session.size());
   auto* header = reinterpret_cast<shm::SessionHeader*>(session.data());
   header->layout_version = shm::kLayoutVersion;
   header->session = number;

@@ -57,8 +57,8 @@ struct LocalOutcome {
   uint64_t size = 0;
 };
 
-// The start of a session file; the rest of it must be zero. Whoever makes the file calls this before the daemon and the
-// client get to see it.
+// Makes `session`, whatever it was before, the file of a new session that pins nothing and has marked nothing. Whoever
+// makes the file calls this before the daemon and the client get to see it.
 void FormatSession(ByteSpan session, uint32_t number, uint32_t segments, Incarnation incarnation,
                    uint32_t pid);
 

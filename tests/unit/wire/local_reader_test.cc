@@ -121,6 +121,14 @@ class LocalReaderTest : public testing::Test {
   std::unique_ptr<LocalReader> reader_;
 };
 
+// The daemon's own session lies on the heap: what was there before kept every segment from being taken back.
+TEST_F(LocalReaderTest, ASessionOutOfUsedMemoryPinsNothing) {
+  std::memset(session().data(), 0x5a, session().size());
+  FormatSession(session(), 9, kSegments, 42, 1);
+  for (uint32_t segment = 0; segment < kSegments; ++segment) EXPECT_EQ(Pins(segment), 0u);
+  EXPECT_EQ(session_header()->mark_head.load(), 0u);
+}
+
 TEST_F(LocalReaderTest, CopiesFromEitherBucket) {
   const Oid a{1, 0x123456789abcdef0};
   const Oid b{2, 0x9abcdef012345678};
