@@ -29,9 +29,6 @@ CallFlow::CallFlow(const Context* context, const Planning* planning, PeerId peer
       received_(context->Now()) {
   expires_ = reserved_until_ = received_ + context->options.offer_ttl;
   until_ = received_ + Hold();
-  loads_.job = call_.job;
-  loads_.call = call_.call;
-  loads_.priority = call_.priority;
   memory_bytes_ = OwnBytes();
 }
 
@@ -269,20 +266,27 @@ void CallFlow::SendAck(PeerId peer, const wire::Confirm& confirm, const Chunk& c
 // ----------------------------------------------------------------------------------------------------------------
 
 void CallFlow::KeepLoads(wire::Confirm confirm, const Bitmap& accepted) {
-  LoadBatch::Part part;
-  Bitmap load = Bitmap::FromBytes(confirm.load.view(), confirm.count);
-  // Names are counted by the bits of `load`; the refused ones stay in the part and are skipped when
-  // their turn comes, because no commitment waits for them.
-  load.ForEach([&](size_t i) { part.indices.push_back(confirm.first + static_cast<uint32_t>(i)); });
   if (accepted.None()) return;
-  part.name_ends = std::move(confirm.name_ends);
-  part.names = std::move(confirm.names);
-  part.etag_ends = std::move(confirm.etag_ends);
-  part.etags = std::move(confirm.etags);
-  part.need_by = std::move(confirm.need_by);
-  part.received = context_->Now();
-  memory_bytes_ += part.bytes();
-  loads_.parts.push_back(std::move(part));
+  LoadBatch batch{.job = call_.job,
+                  .call = call_.call,
+                  .priority = call_.priority,
+                  .manifest = manifest_,
+                  .indices = {},
+                  .name_ends = std::move(confirm.name_ends),
+                  .names = std::move(confirm.names),
+                  .etag_ends = std::move(confirm.etag_ends),
+                  .etags = std::move(confirm.etags),
+                  .need_by = std::move(confirm.need_by),
+                  .received = context_->Now(),
+                  .order = {}};
+  Bitmap load = Bitmap::FromBytes(confirm.load.view(), confirm.count);
+  // Names are counted by the bits of `load`; the refused ones stay in the batch and are skipped when
+  // their turn comes, because no commitment waits for them.
+  load.ForEach(
+      [&](size_t i) { batch.indices.push_back(confirm.first + static_cast<uint32_t>(i)); });
+  batch.Sort();
+  memory_bytes_ += batch.memory_bytes();
+  loads_.push_back(std::move(batch));
 }
 
 bool CallFlow::AllSettled() const {
@@ -291,16 +295,11 @@ bool CallFlow::AllSettled() const {
 }
 
 void CallFlow::StartLoads() {
-  if (loads_.parts.empty()) return;
-  if (planning_->commitments->Find(call_.job, call_.call) == nullptr) return loads_.parts.clear();
-  LoadBatch batch{.job = loads_.job,
-                  .call = loads_.call,
-                  .priority = loads_.priority,
-                  .manifest = manifest_,
-                  .parts = {}};
-  batch.parts = std::exchange(loads_.parts, {});
+  bool wanted = planning_->commitments->Find(call_.job, call_.call) != nullptr;
+  for (LoadBatch& batch : std::exchange(loads_, {})) {
+    if (wanted) planning_->loader->Enqueue(std::move(batch));
+  }
   memory_bytes_ = OwnBytes();
-  planning_->loader->Enqueue(std::move(batch));
 }
 
 // --- 5. Expire

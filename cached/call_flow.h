@@ -99,7 +99,7 @@ class CallFlow {
   uint64_t tentative_bytes_ = 0;
   uint64_t memory_bytes_ = 0;
   Time until_;
-  LoadBatch loads_;
+  std::vector<LoadBatch> loads_;  // confirmed, until all chunks are
 };
 
 }  // namespace holdfast::cached

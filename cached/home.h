@@ -3,45 +3,71 @@
 // and nodes want it.
 #pragma once
 
+#include <deque>
 #include <map>
 
 #include "cached/context.h"
+#include "cached/membership.h"
 
 namespace holdfast::cached {
 
-// A grant is remembered from the verdict kGo until Fetched, until it expires, or until its holder
-// restarts. Nothing else about who holds what is kept: a home that forgets costs at most a second
-// fetch.
+// Whom the home has sent is remembered while the fetch is under way, and grant_ttl longer: two jobs
+// that plan at the same time may choose different nodes for an object, and the second one's turn may
+// come when the first has it already. A grant is void once its holder has restarted, and passes to
+// whoever has tried the holder in vain. Nothing else about who holds what is kept, and what the home
+// forgets costs at most a second fetch.
 class Home {
  public:
-  static constexpr size_t kMaxGrants = 1'000'000;
+  static constexpr size_t kMaxGrants = 1 << 18;
+  static constexpr uint64_t kGrantBytes = 160;      // of one, about
+  static constexpr uint64_t kShareOfPlanning = 16;  // the grants take at most 1 / this
 
   struct Decision {
     wire::Verdict verdict = wire::Verdict::kGo;
     NodeId loader = kNoNode;  // where the verdict is kLoading
   };
 
-  explicit Home(const Context* context) : context_(context) {}
+  Home(const Context* context, const Membership* membership);
 
-  // `asker` is about to go far for `key`. The own node asks here, too, when it is the home.
-  Decision Consider(const ObjectKey& key, NodeId asker);
-  void Fetched(const ObjectKey& key, NodeId asker);
-  void Forget(NodeId node);  // it restarted
-  void Expire();             // what has expired by now
+  // `asker` is about to go far for `key`, and could not have it from `tried`. The own node asks
+  // here, too, when it is the home. An asker whom nobody knows (kNoNode) goes unremembered.
+  Decision Consider(const ObjectKey& key, NodeId asker, NodeId tried);
+  // The fetch of `asker` is over.
+  void Fetched(const ObjectKey& key, NodeId asker, bool loaded);
+  void Expire();  // what has expired by now
 
   // The whole of an Ask, and its answer.
-  wire::Answer OnAsk(const wire::Ask& ask);
-  void OnFetched(const wire::Fetched& fetched);
+  wire::Answer OnAsk(NodeId asker, const wire::Ask& ask);
+  void OnFetched(NodeId asker, const wire::Fetched& fetched);
 
-  size_t grants() const { return grants_.size(); }
+  size_t under_way() const { return under_way_; }
+  uint64_t memory_bytes() const { return ends_.size() * kGrantBytes; }
 
  private:
   struct Grant {
-    NodeId node;
+    NodeId node = kNoNode;
+    Incarnation incarnation = 0;
+    bool fetched = false;
+    Time expires;
+    uint64_t number = 0;
+  };
+  struct End {
+    ObjectKey key;
+    uint64_t number;
     Time expires;
   };
+  bool Holds(const Grant& grant) const;
+  void Remember(const ObjectKey& key, NodeId node, bool fetched);
+  void Erase(std::map<ObjectKey, Grant>::iterator it);
+  void ForgetOldest();
+
   const Context* context_;
+  const Membership* membership_;
+  size_t max_grants_;
   std::map<ObjectKey, Grant> grants_;
+  std::deque<End> ends_;  // oldest first; those of other numbers than their grant's mean nothing
+  uint64_t last_number_ = 0;
+  size_t under_way_ = 0;
 };
 
 }  // namespace holdfast::cached

@@ -8,130 +8,30 @@
 #include "base/uri.h"
 
 namespace holdfast::cached {
-namespace {
-
-std::string_view Slice(const Buffer& ends, const Buffer& text, size_t n) {
-  uint32_t begin = n == 0 ? 0 : LoadAs<uint32_t>(ends.data() + 4 * (n - 1));
-  uint32_t end = LoadAs<uint32_t>(ends.data() + 4 * n);
-  return AsText(text.view()).substr(begin, end - begin);
-}
-
-}  // namespace
-
-std::string_view LoadBatch::Part::Name(size_t n) const { return Slice(name_ends, names, n); }
-std::string_view LoadBatch::Part::Etag(size_t n) const { return Slice(etag_ends, etags, n); }
-Time LoadBatch::Part::NeedBy(size_t n) const {
-  return need_by.empty() ? received : received + LoadAs<uint32_t>(need_by.data() + 4 * n) * 1ms;
-}
-uint64_t LoadBatch::Part::bytes() const {
-  return indices.size() * 4 + name_ends.size() + names.size() + etag_ends.size() + etags.size() +
-         need_by.size();
-}
-
 Loader::Loader(const Context* context, Commitments* commitments, Membership* membership, Home* home)
-    : context_(context), commitments_(commitments), membership_(membership), home_(home) {}
+    : context_(context),
+      commitments_(commitments),
+      membership_(membership),
+      home_(home),
+      queue_(commitments) {}
 
 // --- What is to be loaded, and in which order
 // ---------------------------------------------------------------------------
 
 void Loader::Enqueue(LoadBatch batch) {
-  Queue queue;
-  for (size_t p = 0; p < batch.parts.size(); ++p) {
-    for (size_t n = 0; n < batch.parts[p].indices.size(); ++n) {
-      queue.order.emplace_back(batch.parts[p].NeedBy(n), (uint64_t{p} << 32) | n);
-      queued_bytes_ += batch.manifest->object_bytes(batch.parts[p].indices[n]);
-    }
-  }
-  if (queue.order.empty()) return;
-  std::sort(queue.order.begin(), queue.order.end());
-  queued_objects_ += queue.order.size();
-  uint64_t id = next_id_++;
-  turns_[{-int{batch.priority}, queue.order.front().first, id}] = id;
-  queue.batch = std::move(batch);
-  queues_.emplace(id, std::move(queue));
+  queue_.Add(std::move(batch));
   SchedulePump();
 }
 
-void Loader::Forget(JobId job, uint32_t call) {
-  for (auto it = queues_.begin(); it != queues_.end();) {
-    Queue& queue = it->second;
-    if (queue.batch.job != job || queue.batch.call != call) {
-      ++it;
-      continue;
-    }
-    Turn turn{-int{queue.batch.priority}, queue.order[queue.next].first, it->first};
-    for (size_t i = queue.next; i < queue.order.size(); ++i) {
-      const LoadBatch::Part& part = queue.batch.parts[queue.order[i].second >> 32];
-      queued_bytes_ -=
-          queue.batch.manifest->object_bytes(part.indices[queue.order[i].second & 0xffffffff]);
-      --queued_objects_;
-    }
-    turns_.erase(turn);
-    it = queues_.erase(it);
+bool Loader::NextWant(Want* want) {
+  if (!urgent_.empty()) {
+    *want = std::move(urgent_.front());
+    urgent_.pop_front();
+    return true;
   }
-}
-
-void Loader::Fill(const LoadBatch& batch, size_t part_number, size_t n, Want* want) {
-  const LoadBatch::Part& part = batch.parts[part_number];
-  uint32_t index = part.indices[n];
-  want->key = {batch.manifest->oid(index), batch.manifest->version(index)};
-  want->size = batch.manifest->object_bytes(index);
-  want->name = part.Name(n);
-  want->etag = part.Etag(n);
-  want->job = batch.job;
-  want->need_by = part.NeedBy(n);
-}
-
-bool Loader::NextFromQueues(Want* want) {
-  for (size_t looked_at = 0; !turns_.empty(); ++looked_at) {
-    if (looked_at == kMaxSkips) {  // the rest in another event
-      SchedulePump();
-      return false;
-    }
-    auto turn = turns_.begin();
-    Queue& queue = queues_.at(turn->second);
-    uint64_t id = turn->second;
-    turns_.erase(turn);
-    uint64_t at = queue.order[queue.next++].second;
-    const LoadBatch::Part& part = queue.batch.parts[at >> 32];
-    uint32_t index = part.indices[at & 0xffffffff];
-    --queued_objects_;
-    queued_bytes_ -= queue.batch.manifest->object_bytes(index);
-    const Commitment* commitment = commitments_->Find(queue.batch.job, queue.batch.call);
-    bool wanted = commitment != nullptr && commitment->pending.Get(index);
-    if (wanted) Fill(queue.batch, at >> 32, at & 0xffffffff, want);
-    if (queue.next == queue.order.size()) {
-      queues_.erase(id);
-    } else {
-      turns_[{-int{queue.batch.priority}, queue.order[queue.next].first, id}] = id;
-    }
-    if (wanted) return true;
-  }
-  return false;
-}
-
-bool Loader::FindQueued(const ObjectKey& key, Want* want) const {
-  for (const auto& [id, queue] : queues_) {
-    std::optional<uint32_t> index = queue.batch.manifest->Find(key.oid);
-    if (!index || queue.batch.manifest->version(*index) != key.version) continue;
-    for (size_t p = 0; p < queue.batch.parts.size(); ++p) {
-      const std::vector<uint32_t>& indices = queue.batch.parts[p].indices;
-      auto at = std::lower_bound(indices.begin(), indices.end(), *index);
-      if (at == indices.end() || *at != *index) continue;
-      Fill(queue.batch, p, static_cast<size_t>(at - indices.begin()), want);
-      return true;
-    }
-  }
-  return false;
-}
-
-uint64_t Loader::queued_bytes_of_names() const {
-  uint64_t bytes = 0;
-  for (const auto& [id, queue] : queues_) {
-    for (const LoadBatch::Part& part : queue.batch.parts) bytes += part.bytes();
-    bytes += queue.order.size() * sizeof(queue.order[0]);
-  }
-  return bytes;
+  LoadQueue::Found found = queue_.Next(want);
+  if (found == LoadQueue::Found::kNotYet) SchedulePump();
+  return found == LoadQueue::Found::kOne;
 }
 
 void Loader::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
@@ -147,7 +47,7 @@ void Loader::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
   }
   if (context_->tier->Find(miss.oid, miss.version)) return later(std::move(done), {});
   Want want;
-  if (FindQueued(key, &want)) {
+  if (queue_.Find(key, &want)) {
     want.waiters.push_back(std::move(done));
     return AddUrgent(std::move(want));
   }
@@ -160,6 +60,13 @@ void Loader::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
   }
   if (miss.version == 0 || HashVersion(miss.etag, miss.size) != miss.version) {
     return HeadFirst(std::move(miss), std::move(done));
+  }
+  if (miss.size > context_->tier->max_object_bytes()) {
+    return later(
+        std::move(done),
+        Status::NoSpace("an object of " + FormatBytes(miss.size) + " is too large for node " +
+                        std::to_string(context_->options.node) + ", which keeps at most " +
+                        FormatBytes(context_->tier->max_object_bytes())));
   }
   want.key = key;
   want.size = miss.size;
@@ -236,14 +143,13 @@ void Loader::Pump() {
     return loads_.size() < context_->options.max_loads &&
            (loads_.empty() || load_bytes_ < context_->options.max_load_bytes);
   };
-  while (has_room()) {
-    Want want;
-    if (!urgent_.empty()) {
-      want = std::move(urgent_.front());
-      urgent_.pop_front();
-    } else if (!NextFromQueues(&want)) {
+  for (size_t begun = 0; has_room(); ++begun) {
+    if (begun == kMaxBegins) {  // what is here already takes no room: the rest in another event
+      SchedulePump();
       break;
     }
+    Want want;
+    if (!NextWant(&want)) break;
     Begin(std::move(want));
   }
   FlushAsks();
@@ -278,9 +184,11 @@ void Loader::Begin(Want want) {
   AskHome(load);
 }
 
+// Asked again when a peer could not give the object: one of all who waited for it there is sent.
 void Loader::AskHome(Load& load) {
+  if (load.asks++ == kMaxAsks) return GoFar(load);
   if (load.home == context_->options.node) {
-    Home::Decision decision = home_->Consider(load.want.key, load.home);
+    Home::Decision decision = home_->Consider(load.want.key, load.home, load.tried);
     return OnVerdict(load, decision.verdict, decision.loader);
   }
   if (membership_->Reachable(load.home) == nullptr) return GoFar(load);
@@ -292,10 +200,9 @@ void Loader::FlushAsks() {
     for (size_t first = 0; first < wants.size(); first += kAskBatch) {
       size_t count = std::min(kAskBatch, wants.size() - first);
       wire::Ask ask{.id = next_id_++,
-                    .node = context_->options.node,
-                    .incarnation = context_->options.incarnation,
                     .oids = Buffer(count * 16),
-                    .versions = Buffer(count * 8)};
+                    .versions = Buffer(count * 8),
+                    .tried = Buffer(count * 2)};
       auto& under_way = asked_[ask.id];
       under_way.first = home;
       for (size_t i = 0; i < count; ++i) {
@@ -303,6 +210,8 @@ void Loader::FlushAsks() {
         StoreAs(ask.oids.data() + 16 * i, want.key.oid.hi);
         StoreAs(ask.oids.data() + 16 * i + 8, want.key.oid.lo);
         StoreAs(ask.versions.data() + 8 * i, want.key.version);
+        const Load* load = Find(want.key, want.load);
+        StoreAs(ask.tried.data() + 2 * i, load == nullptr ? kNoNode : load->tried);
         under_way.second.push_back(want);
       }
       uint64_t id = ask.id;
@@ -325,9 +234,9 @@ void Loader::AskTimedOut(uint64_t ask) {
   SchedulePump();
 }
 
-void Loader::OnAnswer(const wire::Answer& answer) {
+void Loader::OnAnswer(PeerId from, const wire::Answer& answer) {
   auto it = asked_.find(answer.id);
-  if (it == asked_.end()) return;
+  if (it == asked_.end() || !membership_->IsConnectionTo(it->second.first, from)) return;
   auto [home, wants] = std::move(it->second);
   asked_.erase(it);
   for (size_t i = 0; i < wants.size(); ++i) {
@@ -356,11 +265,16 @@ void Loader::OnVerdict(Load& load, wire::Verdict verdict, NodeId loader) {
 }
 
 void Loader::TakeFromPeer(Load& load, NodeId peer, BulkMode mode) {
-  if (load.peer_tried || membership_->Reachable(peer) == nullptr) return GoFar(load);
-  load.peer_tried = true;
   load.peer = peer;
   load.peer_mode = mode;
+  if (peer == load.tried || membership_->Reachable(peer) == nullptr) return PeerFailed(load);
   peer_reads_[{peer, mode}].push_back({load.want.key, load.id});
+  SchedulePump();
+}
+
+void Loader::PeerFailed(Load& load) {
+  load.tried = load.peer;
+  AskHome(load);
   SchedulePump();
 }
 
@@ -380,7 +294,7 @@ void Loader::FlushPeerReads() {
       Load* load = Find(want.key, want.load);
       if (load == nullptr) continue;
       if (peer == nullptr) {
-        GoFar(*load);
+        PeerFailed(*load);
         continue;
       }
       if (!HasRoom(*load, &Loader::TakeAgain)) continue;
@@ -406,7 +320,7 @@ void Loader::OnPeer(const PeerWant& from, BulkOutcome outcome) {
   if (load == nullptr) return;
   bool right =
       outcome.status.ok() && outcome.version == from.key.version && outcome.size == load->want.size;
-  if (!right) return GoFar(*load);
+  if (!right) return PeerFailed(*load);
   ++counters_.peer_objects;
   counters_.peer_bytes += outcome.size;
   Deliver(*load, outcome.hash);
@@ -498,21 +412,23 @@ void Loader::Finish(ObjectKey key, const Status& status) {
     ++counters_.failed;
     commitments_->Failed(key, status);
   }
-  if (load.granted && load.home == context_->options.node) home_->Fetched(key, load.home);
-  if (load.granted && load.home != context_->options.node) fetched_[load.home].push_back(key);
+  if (load.granted && load.home == context_->options.node) {
+    home_->Fetched(key, load.home, status.ok());
+  } else if (load.granted) {
+    fetched_[{load.home, status.ok()}].push_back(key);
+  }
   for (auto& waiter : load.want.waiters) waiter(status);
   SchedulePump();
 }
 
 void Loader::FlushFetched() {
-  for (auto& [home, keys] : std::exchange(fetched_, {})) {
-    const Membership::Peer* peer = membership_->Reachable(home);
+  for (auto& [to, keys] : std::exchange(fetched_, {})) {
+    const Membership::Peer* peer = membership_->Reachable(to.first);
     if (peer == nullptr) continue;
     for (size_t first = 0; first < keys.size(); first += kAskBatch) {
       size_t count = std::min(kAskBatch, keys.size() - first);
-      wire::Fetched message{.node = context_->options.node,
-                            .oids = Buffer(count * 16),
-                            .versions = Buffer(count * 8)};
+      wire::Fetched message{
+          .loaded = to.second, .oids = Buffer(count * 16), .versions = Buffer(count * 8)};
       for (size_t i = 0; i < count; ++i) {
         StoreAs(message.oids.data() + 16 * i, keys[first + i].oid.hi);
         StoreAs(message.oids.data() + 16 * i + 8, keys[first + i].oid.lo);
@@ -528,7 +444,7 @@ void Loader::FlushFetched() {
 
 void Loader::Tick() {
   const NodeOptions& options = context_->options;
-  bool backlog = queued_objects_ > 0 || loads_.size() >= options.max_loads / 2;
+  bool backlog = queue_.objects() > 0 || loads_.size() >= options.max_loads / 2;
   if (backlog && done_objects_ > 0) {  // busy all the time: what was done says how slow we are
     uint64_t modelled_us =
         done_objects_ * 1'000'000 / std::max<uint64_t>(options.far_objects_per_s, 1) +
@@ -548,7 +464,7 @@ RateModel Loader::Rate() const {
   rate.ns_per_mib =
       (kMiB * 1'000 / std::max<uint64_t>(options.far_bytes_per_s / 1'000, 1)) * slowness / 1'000;
   rate.start = far_latency_;
-  rate.start = rate.Finish(queued_objects_ + loads_.size(), queued_bytes_ + load_bytes_);
+  rate.start = rate.Finish(queue_.objects() + loads_.size(), queue_.bytes() + load_bytes_);
   return rate;
 }
 

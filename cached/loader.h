@@ -4,12 +4,13 @@
 //
 //   1. Begin      it is here already, or on its way: done, or wait with the others
 //   2. AskHome    whoever goes far asks the object's home first, many objects a message
-//   3. Verdict    the home has it or somebody is loading it: take it from there; else go
+//   3. Verdict    the home has it or somebody is loading it: take it from there; if that fails ask
+//                 again, and somebody will go
 //   4. Fetch      room in the tier, then the far store (or the peer) writes straight into it
 //   5. Finish     visible; commitments hold it, readers look again, the home forgets the grant
 //
-// A home that does not answer, a peer that fails and a grant that is lost lead to the far store,
-// never to waiting.
+// A home that does not answer, peers that fail and a grant that is lost lead to the far store, never
+// to waiting.
 #pragma once
 
 #include <deque>
@@ -22,33 +23,16 @@
 #include "cached/commitments.h"
 #include "cached/context.h"
 #include "cached/home.h"
+#include "cached/load_queue.h"
 #include "cached/membership.h"
 
 namespace holdfast::cached {
 
-// The confirmed loads of one call, as they came: names and ETags stay in the received buffers.
-struct LoadBatch {
-  struct Part {                     // one chunk
-    std::vector<uint32_t> indices;  // of the manifest, ascending
-    Buffer name_ends, names, etag_ends, etags, need_by;
-    Time received;
-    std::string_view Name(size_t n) const;
-    std::string_view Etag(size_t n) const;
-    Time NeedBy(size_t n) const;
-    uint64_t bytes() const;
-  };
-  JobId job = 0;
-  uint32_t call = 0;
-  uint8_t priority = 0;
-  const planner::Manifest* manifest = nullptr;
-  std::vector<Part> parts;
-};
-
 class Loader {
  public:
   static constexpr size_t kMaxUrgent = 100'000;  // reads that wait for their turn
-  static constexpr size_t kMaxSkips =
-      4'096;  // of a queue's objects that nobody waits for, in an event
+  static constexpr size_t kMaxBegins = 1'024;    // in an event
+  static constexpr uint32_t kMaxAsks = 3;        // of a load; then it goes without leave
   static constexpr size_t kAskBatch = 1'024;
   static constexpr Duration kAskTimeout = 1s;
   static constexpr Duration kFarDeadline = 300s;
@@ -69,9 +53,9 @@ class Loader {
 
   void Enqueue(LoadBatch batch);
   // Drops what a commitment that has ended still had queued.
-  void Forget(JobId job, uint32_t call);
+  void Forget(JobId job, uint32_t call) { queue_.Forget(job, call); }
   void OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done);
-  void OnAnswer(const wire::Answer& answer);
+  void OnAnswer(PeerId from, const wire::Answer& answer);
   // Once a second: measured rates.
   void Tick();
 
@@ -79,43 +63,22 @@ class Loader {
   RateModel Rate() const;
   const Counters& counters() const { return counters_; }
   size_t active() const { return loads_.size(); }
-  uint64_t queued_objects() const { return queued_objects_; }
-  uint64_t queued_bytes_of_names() const;
+  const LoadQueue& queue() const { return queue_; }
 
  private:
-  struct Want {
-    ObjectKey key;
-    uint64_t size = 0;
-    std::string name;
-    std::string etag;
-    JobId job = 0;  // on whose account; 0: a reader's
-    Time need_by = Time::Max();
-    std::vector<std::function<void(Status)>> waiters;
-  };
   struct Load {
     uint64_t id = 0;
     Want want;
     NodeId home = kNoNode;
     bool granted = false;  // the home waits for Fetched
-    bool peer_tried = false;
-    NodeId peer = kNoNode;  // and how it is read from
+    uint32_t asks = 0;
+    NodeId tried = kNoNode;  // the peer that could not give it
+    NodeId peer = kNoNode;   // the one that it is read from, and how
     BulkMode peer_mode = BulkMode::kLook;
     uint64_t slot = 0;  // 0: no room yet
     ByteSpan into;
     uint32_t room_retries = 0;
     Time far_began;
-  };
-  struct Queue {
-    LoadBatch batch;
-    std::vector<std::pair<Time, uint64_t>> order;  // need-by; part << 32 | n
-    size_t next = 0;
-  };
-  // Which batch goes first: priority, then need-by of its head, then age.
-  struct Turn {
-    int priority;
-    Time need_by;
-    uint64_t queue;
-    friend auto operator<=>(const Turn&, const Turn&) = default;
   };
   struct PeerWant {
     ObjectKey key;
@@ -124,9 +87,7 @@ class Loader {
 
   void Pump();
   void SchedulePump();
-  bool NextFromQueues(Want* want);
-  bool FindQueued(const ObjectKey& key, Want* want) const;
-  static void Fill(const LoadBatch& batch, size_t part, size_t n, Want* want);
+  bool NextWant(Want* want);
   void HeadFirst(bulk::ReadMiss miss, std::function<void(Status)> done);
   void OnHead(const Oid& oid, const Result<FarInfo>& info);
   void AddUrgent(Want want);
@@ -137,6 +98,7 @@ class Loader {
   void AskTimedOut(uint64_t ask);
   void OnVerdict(Load& load, wire::Verdict verdict, NodeId loader);
   void TakeFromPeer(Load& load, NodeId peer, BulkMode mode);
+  void PeerFailed(Load& load);
   void TakeAgain(Load& load);
   void FlushPeerReads();
   void OnPeer(const PeerWant& from, BulkOutcome outcome);
@@ -162,16 +124,13 @@ class Loader {
   std::map<Oid, std::vector<std::pair<bulk::ReadMiss, std::function<void(Status)>>>> heads_;
   size_t asking_versions_ = 0;
   std::deque<Want> urgent_;  // first in first out
-  std::map<uint64_t, Queue> queues_;
-  std::map<Turn, uint64_t> turns_;
-  uint64_t queued_objects_ = 0;
-  uint64_t queued_bytes_ = 0;
+  LoadQueue queue_;
   bool pump_scheduled_ = false;
 
   std::map<NodeId, std::vector<PeerWant>> asks_;                        // to be sent, by home
   std::map<uint64_t, std::pair<NodeId, std::vector<PeerWant>>> asked_;  // under way, by ask id
   std::map<std::pair<NodeId, BulkMode>, std::vector<PeerWant>> peer_reads_;
-  std::map<NodeId, std::vector<ObjectKey>> fetched_;  // to be told, by home
+  std::map<std::pair<NodeId, bool>, std::vector<ObjectKey>> fetched_;  // to be told: home, loaded
 
   Counters counters_;
   uint64_t done_objects_ = 0;  // since the last Tick

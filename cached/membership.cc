@@ -33,15 +33,37 @@ void Membership::Greet() {
                                                        .incarnation = options.incarnation}));
 }
 
+void Membership::OnHello(PeerId from, const wire::Hello& hello) {
+  auto it = peers_.find(hello.node);
+  if (it == peers_.end()) return;
+  it->second.inbound = from;
+  it->second.incarnation = hello.incarnation;
+}
+
+NodeId Membership::NodeOf(PeerId inbound) const {
+  for (const auto& [node, peer] : peers_) {
+    if (peer.inbound == inbound) return node;
+  }
+  return kNoNode;
+}
+
+Incarnation Membership::IncarnationOf(NodeId node) const {
+  if (node == context_->options.node) return context_->options.incarnation;
+  auto it = peers_.find(node);
+  return it == peers_.end() ? 0 : it->second.incarnation;
+}
+
+bool Membership::IsConnectionTo(NodeId node, PeerId connection) const {
+  auto it = peers_.find(node);
+  return it != peers_.end() && it->second.connection == connection;
+}
+
 void Membership::OnHelloReply(PeerId from, const wire::HelloReply& reply) {
   auto it = peers_.find(reply.node);
   if (it == peers_.end() || it->second.connection != from) return;  // not who we called
   Peer& peer = it->second;
   peer.last_answer = context_->Now();
-  if (peer.incarnation != reply.incarnation) {
-    peer.incarnation = reply.incarnation;
-    if (restarted_) restarted_(peer.node);
-  }
+  peer.incarnation = reply.incarnation;
   peer.bulk_endpoint = reply.bulk_endpoint;
   if (peer.capacity != reply.capacity_bytes) {
     peer.capacity = reply.capacity_bytes;

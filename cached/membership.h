@@ -21,8 +21,9 @@ class Membership {
 
   struct Peer {
     NodeId node = kNoNode;
-    PeerId connection = kNoPeer;
-    Incarnation incarnation = 0;
+    PeerId connection = kNoPeer;  // from here to there
+    PeerId inbound = kNoPeer;     // on which it greeted us last
+    Incarnation incarnation = 0;  // 0 until it was heard of
     uint64_t capacity = 0;
     std::string bulk_endpoint;
     Time last_answer{INT64_MIN / 2};
@@ -33,10 +34,15 @@ class Membership {
   void Start();
   // Once a second: greets everybody.
   void Greet();
+  // A node greets: what comes over this connection from now on is its word.
+  void OnHello(PeerId from, const wire::Hello& hello);
   void OnHelloReply(PeerId from, const wire::HelloReply& reply);
-  // Called when a node is first heard of under a new incarnation: what it was granted before is
-  // void.
-  void OnRestart(std::function<void(NodeId)> restarted) { restarted_ = std::move(restarted); }
+  // kNoNode for a connection on which no node has greeted, or has greeted again over another one.
+  NodeId NodeOf(PeerId inbound) const;
+  // The last that was heard of; 0: none.
+  Incarnation IncarnationOf(NodeId node) const;
+  // Is this the connection that was made to `node`?
+  bool IsConnectionTo(NodeId node, PeerId connection) const;
 
   NodeId HomeOf(const Oid& oid) const {
     if (stale_) Rebuild();
@@ -57,7 +63,6 @@ class Membership {
   // other node's answer changes the weights.
   mutable planner::Placement placement_;
   mutable bool stale_ = true;
-  std::function<void(NodeId)> restarted_;
 };
 
 }  // namespace holdfast::cached

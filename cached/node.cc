@@ -37,7 +37,7 @@ struct Node::Parts {
         calendar(tier->PromisableBytes()),
         commitments(&context, &manifests, &calendar),
         membership(&context),
-        home(&context),
+        home(&context, &membership),
         loader(&context, &commitments, &membership, &home),
         planning{&manifests,
                  &calendar,
@@ -58,9 +58,11 @@ struct Node::Parts {
   void On(PeerId from, wire::Drop& drop);
   void On(PeerId from, wire::HelloReply& reply) { membership.OnHelloReply(from, reply); }
   void On(PeerId from, wire::Heartbeat& beat) { commitments.Heartbeat(beat, from); }
-  void On(PeerId from, wire::Ask& ask) { context.Send(from, home.OnAsk(ask)); }
-  void On(PeerId, wire::Answer& answer) { loader.OnAnswer(answer); }
-  void On(PeerId, wire::Fetched& fetched) { home.OnFetched(fetched); }
+  void On(PeerId from, wire::Ask& ask) {
+    context.Send(from, home.OnAsk(membership.NodeOf(from), ask));
+  }
+  void On(PeerId from, wire::Answer& answer) { loader.OnAnswer(from, answer); }
+  void On(PeerId from, wire::Fetched& fetched) { home.OnFetched(membership.NodeOf(from), fetched); }
   void On(PeerId from, wire::StatusQuery& query);
   // What only jobs and tools understand does not come to a node; a node that gets it does nothing.
   template <typename Other>
@@ -97,7 +99,6 @@ void Node::Start() {
     return parts->commitments.HeldUntil({oid, version});
   });
   parts->commitments.OnEnd([parts](JobId job, uint32_t call) { parts->loader.Forget(job, call); });
-  parts->membership.OnRestart([parts](NodeId node) { parts->home.Forget(node); });
   parts->membership.Start();
   parts->Tick();
   parts->Maintain();
@@ -144,6 +145,7 @@ void Node::Parts::On(PeerId from, wire::Hello& hello) {
                                                      "\", not to \"" + hello.cluster + "\"")});
     return;
   }
+  membership.OnHello(from, hello);
   context.Send(from, wire::HelloReply{.node = options.node,
                                       .incarnation = options.incarnation,
                                       .capacity_bytes = context.tier->Stats().object_bytes,
@@ -314,7 +316,8 @@ uint64_t Node::Parts::TentativeBytesOf(JobId job) const {
 }
 
 uint64_t Node::Parts::PlanningBytes() const {
-  uint64_t bytes = manifests.bytes() + loader.queued_bytes_of_names() + commitments.memory_bytes();
+  uint64_t bytes = manifests.bytes() + loader.queue().memory_bytes() + commitments.memory_bytes() +
+                   home.memory_bytes();
   for (const auto& [id, flow] : flows) bytes += flow.memory_bytes();
   return bytes;
 }
@@ -331,7 +334,7 @@ NodeState Node::Parts::State() const {
                   .promises_broken = commitments.promises_broken(),
                   .loads_active = loader.active(),
                   .loads = loader.counters(),
-                  .grants = home.grants(),
+                  .grants = home.under_way(),
                   .far = context.env.far->Counters(),
                   .peers = {}};
   for (const auto& [node, peer] : membership.peers()) {

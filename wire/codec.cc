@@ -32,8 +32,8 @@ auto FieldsOf(Manifest& m) {
   return std::tie(m.digest, c.count, c.size_width, c.oids, c.sizes, c.versions);
 }
 auto FieldsOf(Call& m) {
-  return std::tie(m.job, m.call, m.digest, m.count, m.priority, m.name_bytes, m.hold, m.lease, m.dry_run, m.asked,
-                  m.offer, m.home);
+  return std::tie(m.job, m.call, m.digest, m.count, m.priority, m.name_bytes, m.hold, m.lease,
+                  m.dry_run, m.asked, m.offer, m.home);
 }
 auto FieldsOf(Bids& m) {
   return std::tie(m.job, m.call, m.incarnation, m.first, m.count, m.keep_t2, m.load_t2, m.rate,
@@ -52,9 +52,9 @@ auto FieldsOf(Progress& m) {
                   m.loaded_bytes, m.far_requests, m.far_bytes, m.first_loss, m.lost);
 }
 auto FieldsOf(EndJob& m) { return std::tie(m.job); }
-auto FieldsOf(Ask& m) { return std::tie(m.id, m.node, m.incarnation, m.oids, m.versions); }
-auto FieldsOf(Answer& m) { return std::tie(m.id, m.incarnation, m.verdicts, m.loaders); }
-auto FieldsOf(Fetched& m) { return std::tie(m.node, m.oids, m.versions); }
+auto FieldsOf(Ask& m) { return std::tie(m.id, m.oids, m.versions, m.tried); }
+auto FieldsOf(Answer& m) { return std::tie(m.id, m.verdicts, m.loaders); }
+auto FieldsOf(Fetched& m) { return std::tie(m.loaded, m.oids, m.versions); }
 auto FieldsOf(StatusQuery& m) { return std::tie(m.id); }
 auto FieldsOf(StatusReply& m) { return std::tuple<uint64_t&, LongText>(m.id, LongText{m.json}); }
 auto FieldsOf(Drop& m) { return std::tie(m.id, m.prefix, m.oids); }

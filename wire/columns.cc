@@ -134,7 +134,10 @@ Status CheckShape(const Ack& m) {
   return m.refused.empty() ? Status() : CheckBitmap(m.refused, "refused", m.count);
 }
 
-Status CheckShape(const Ask& m) { return CheckObjects(m.oids, m.versions); }
+Status CheckShape(const Ask& m) {
+  HF_RETURN_IF_ERROR(CheckObjects(m.oids, m.versions));
+  return m.tried.empty() ? Status() : CheckLength(m.tried, "tried", m.versions.size() / 4);
+}
 
 Status CheckShape(const Answer& m) {
   HF_RETURN_IF_ERROR(CheckCount(m.verdicts.size(), kMaxAskObjects));

@@ -180,29 +180,28 @@ struct EndJob {                     // job → node: the promises end, the objec
 
 // --- Between nodes: who goes far ---------------------------------------------------------------------------------------------
 
+// Who asks and who has fetched is who greeted last over the same connection.
 struct Ask {                        // the node that is to load → each object's home
   uint64_t id = 0;
-  NodeId node = kNoNode;
-  Incarnation incarnation = 0;
   Buffer oids{};                      // n × 16
   Buffer versions{};                  // n × 8
+  Buffer tried{};                     // n × u16, the NodeId from which the object could not be had, or kNoNode; empty: none
 };
 
 enum class Verdict : uint8_t {
-  kGo = 0,       // fetch it; the grant is remembered until Fetched, or until it expires
+  kGo = 0,       // fetch it; the home remembers who was sent
   kHave = 1,     // the home has it: take it from there
-  kLoading = 2,  // `loader` is fetching it: take it from there, waiting
+  kLoading = 2,  // `loader` is fetching it or has done so just now: take it from there, waiting
 };
 
 struct Answer {                     // home → asker
   uint64_t id = 0;
-  Incarnation incarnation = 0;
   Buffer verdicts{};                  // n × u8
   Buffer loaders{};                   // n × u16, a NodeId where the verdict is kLoading
 };
 
-struct Fetched {                    // asker → home: the grants of these objects are over, loaded or failed
-  NodeId node = kNoNode;
+struct Fetched {                    // asker → home: the fetches of these objects are over
+  bool loaded = true;                 // false: they failed
   Buffer oids{};
   Buffer versions{};
 };

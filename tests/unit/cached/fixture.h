@@ -54,6 +54,7 @@ class RecordingNetwork : public Network {
     PeerId to;
     wire::Message message;
   };
+  explicit RecordingNetwork(Clock* clock) : clock_(clock) {}
   PeerId Connect(const std::string&) override { return next_peer_++; }
   void Disconnect(PeerId) override {}
   void Send(const std::vector<PeerId>& peers, Frames frames) override {
@@ -69,9 +70,19 @@ class RecordingNetwork : public Network {
   void OnMessage(std::function<void(PeerId, Frames)> handler) override {
     handler_ = std::move(handler);
   }
-  void BulkRead(const std::string&, BulkMode, std::vector<BulkItem> items, Time,
+  // Peers give whatever is wanted (bytes of value 7) when `peers_give`, else nothing.
+  void BulkRead(const std::string& endpoint, BulkMode, std::vector<BulkItem> items, Time,
                 std::function<void(size_t, BulkOutcome)> each) override {
-    for (size_t i = 0; i < items.size(); ++i) each(i, {Status::Unavailable("no peer"), 0, 0, 0});
+    for (size_t i = 0; i < items.size(); ++i) {
+      BulkOutcome outcome{Status::Unavailable("no peer"), 0, 0, 0};
+      if (peers_give) {
+        ByteSpan bytes = items[i].into.first(items[i].size);
+        std::memset(bytes.data(), 7, bytes.size());
+        outcome = {Status(), items[i].version, items[i].size, Hash64(bytes)};
+      }
+      peer_reads.push_back({endpoint, items[i].oid});
+      clock_->At(clock_->Now(), [each, i, outcome] { each(i, outcome); });
+    }
   }
   void Deliver(PeerId from, wire::Message message) {
     handler_(from, wire::Encode(std::move(message)));
@@ -92,8 +103,11 @@ class RecordingNetwork : public Network {
   }
 
   std::vector<Sent> sent;
+  std::vector<std::pair<std::string, Oid>> peer_reads;
+  bool peers_give = false;
 
  private:
+  Clock* clock_;
   PeerId next_peer_ = 100;
   std::function<void(PeerId, Frames)> handler_;
 };
@@ -148,7 +162,7 @@ inline ObjectKey KeyOfObject(uint32_t n, uint64_t size) {
 // One node's parts without the node.
 struct World {
   explicit World(uint64_t memory_bytes = 8 * kMiB, NodeOptions options = {})
-      : far(&clock), random(1) {
+      : network(&clock), far(&clock), random(1) {
     store::MemoryTierOptions tier_options;
     tier_options.memory_bytes = memory_bytes;
     tier_options.incarnation = 1;

@@ -177,20 +177,18 @@ TEST(Codec, FieldsOfAJobsLife) {
 }
 
 TEST(Codec, FieldsBetweenNodes) {
-  Ask ask = RoundTrip(Ask{1, 2, 3, ColumnOf<uint64_t>({1, 2, 3, 4}), ColumnOf<uint64_t>({5, 6})});
+  Ask ask = RoundTrip(Ask{1, ColumnOf<uint64_t>({1, 2, 3, 4}), ColumnOf<uint64_t>({5, 6}),
+                          ColumnOf<uint16_t>({7, kNoNode})});
   EXPECT_EQ(ask.id, 1u);
-  EXPECT_EQ(ask.node, 2u);
-  EXPECT_EQ(ask.incarnation, 3u);
   EXPECT_EQ(ColumnView<uint64_t>(ask.oids.view())[3], 4u);
   EXPECT_EQ(ColumnView<uint64_t>(ask.versions.view())[1], 6u);
-  Answer answer =
-      RoundTrip(Answer{1, 2, ColumnOf<uint8_t>({0, 1, 2}), ColumnOf<uint16_t>({0, 0, 9})});
+  EXPECT_EQ(ColumnView<uint16_t>(ask.tried.view())[0], 7u);
+  Answer answer = RoundTrip(Answer{1, ColumnOf<uint8_t>({0, 1, 2}), ColumnOf<uint16_t>({0, 0, 9})});
   EXPECT_EQ(answer.id, 1u);
-  EXPECT_EQ(answer.incarnation, 2u);
   EXPECT_EQ(ColumnView<uint8_t>(answer.verdicts.view())[2], 2u);
   EXPECT_EQ(ColumnView<uint16_t>(answer.loaders.view())[2], 9u);
-  Fetched fetched = RoundTrip(Fetched{1, ColumnOf<uint64_t>({1, 2}), ColumnOf<uint64_t>({3})});
-  EXPECT_EQ(fetched.node, 1u);
+  Fetched fetched = RoundTrip(Fetched{false, ColumnOf<uint64_t>({1, 2}), ColumnOf<uint64_t>({3})});
+  EXPECT_FALSE(fetched.loaded);
   EXPECT_EQ(ColumnView<uint64_t>(fetched.versions.view())[0], 3u);
 }
 
@@ -340,7 +338,7 @@ TEST(Codec, EnumsOutOfRangeAreRefused) {
   Progress p = FullProgress();
   p.lost[0].code = static_cast<Code>(200);
   ExpectCorrupt(Refused(std::move(p)), "Progress");
-  Answer answer{1, 2, ColumnOf<uint8_t>({3}), ColumnOf<uint16_t>({0})};
+  Answer answer{1, ColumnOf<uint8_t>({3}), ColumnOf<uint16_t>({0})};
   ExpectCorrupt(Refused(std::move(answer)), "verdict");
 }
 
@@ -421,6 +419,8 @@ TEST(Codec, ObjectsBeyondTheLimitOfAQuestionAreRefused) {
   ask.oids = Buffer(16 * (kMaxAskObjects + 1));
   ask.versions = Buffer(8 * (kMaxAskObjects + 1));
   ExpectCorrupt(Refused(std::move(ask)), "16385 objects, at most 16384");
+  Ask tried{1, ColumnOf<uint64_t>({1, 2}), ColumnOf<uint64_t>({3}), ColumnOf<uint16_t>({7, 8})};
+  ExpectCorrupt(Refused(std::move(tried)), "tried");
   Answer answer;
   answer.verdicts = Buffer(kMaxAskObjects + 1);
   answer.loaders = Buffer(2 * (kMaxAskObjects + 1));

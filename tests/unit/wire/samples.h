@@ -123,9 +123,10 @@ inline std::vector<Message> FullMessages() {
   all.push_back(Heartbeat{1, 30s});
   all.push_back(FullProgress());
   all.push_back(EndJob{1});
-  all.push_back(Ask{1, 2, 3, ColumnOf<uint64_t>({1, 2, 3, 4}), ColumnOf<uint64_t>({5, 6})});
-  all.push_back(Answer{1, 2, ColumnOf<uint8_t>({0, 1, 2}), ColumnOf<uint16_t>({0, 0, 9})});
-  all.push_back(Fetched{1, ColumnOf<uint64_t>({1, 2}), ColumnOf<uint64_t>({3})});
+  all.push_back(Ask{1, ColumnOf<uint64_t>({1, 2, 3, 4}), ColumnOf<uint64_t>({5, 6}),
+                    ColumnOf<uint16_t>({7, kNoNode})});
+  all.push_back(Answer{1, ColumnOf<uint8_t>({0, 1, 2}), ColumnOf<uint16_t>({0, 0, 9})});
+  all.push_back(Fetched{true, ColumnOf<uint64_t>({1, 2}), ColumnOf<uint64_t>({3})});
   all.push_back(StatusQuery{1});
   all.push_back(StatusReply{1, "{\"node\":1}"});
   all.push_back(Drop{1, "", ColumnOf<uint64_t>({1, 2})});

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/load_queue.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+namespace holdfast::cached {
+namespace {
+
+std::string_view Slice(const Buffer& ends, const Buffer& text, size_t n) {
+  uint32_t begin = n == 0 ? 0 : LoadAs<uint32_t>(ends.data() + 4 * (n - 1));
+  uint32_t end = LoadAs<uint32_t>(ends.data() + 4 * n);
+  return AsText(text.view()).substr(begin, end - begin);
+}
+
+}  // namespace
+
+void LoadBatch::Sort() {
+  order.resize(indices.size());
+  std::iota(order.begin(), order.end(), 0);
+  if (need_by.empty()) return;
+  ColumnView<uint32_t> when(need_by.view());
+  std::sort(order.begin(), order.end(),
+            [&](uint32_t a, uint32_t b) { return std::pair(when[a], a) < std::pair(when[b], b); });
+}
+
+std::string_view LoadBatch::Name(size_t n) const { return Slice(name_ends, names, n); }
+std::string_view LoadBatch::Etag(size_t n) const { return Slice(etag_ends, etags, n); }
+
+Time LoadBatch::NeedBy(size_t n) const {
+  return need_by.empty() ? received : received + LoadAs<uint32_t>(need_by.data() + 4 * n) * 1ms;
+}
+
+Want LoadBatch::WantOf(size_t n) const {
+  uint32_t index = indices[n];
+  return {.key = {manifest->oid(index), manifest->version(index)},
+          .size = manifest->object_bytes(index),
+          .name = std::string(Name(n)),
+          .etag = std::string(Etag(n)),
+          .job = job,
+          .need_by = NeedBy(n),
+          .waiters = {}};
+}
+
+uint64_t LoadBatch::memory_bytes() const {
+  return (indices.size() + order.size()) * 4 + name_ends.size() + names.size() + etag_ends.size() +
+         etags.size() + need_by.size();
+}
+
+LoadQueue::Turn LoadQueue::TurnOf(const Entries::value_type& entry) {
+  const LoadBatch& batch = entry.second.batch;
+  return {-int{batch.priority}, batch.NeedBy(batch.order[entry.second.next]), entry.first};
+}
+
+void LoadQueue::Add(LoadBatch batch) {
+  if (batch.indices.empty()) return;
+  HF_CHECK(batch.order.size() == batch.indices.size());
+  Entry entry;
+  for (uint32_t index : batch.indices) entry.bytes += batch.manifest->object_bytes(index);
+  objects_ += batch.indices.size();
+  bytes_ += entry.bytes;
+  memory_bytes_ += batch.memory_bytes();
+  entry.batch = std::move(batch);
+  auto it = entries_.emplace(++last_entry_, std::move(entry)).first;
+  turns_.emplace(TurnOf(*it), it);
+}
+
+LoadQueue::Entries::iterator LoadQueue::Erase(Entries::iterator it) {
+  const Entry& entry = it->second;
+  objects_ -= entry.batch.order.size() - entry.next;
+  bytes_ -= entry.bytes;
+  memory_bytes_ -= entry.batch.memory_bytes();
+  return entries_.erase(it);
+}
+
+void LoadQueue::Forget(JobId job, uint32_t call) {
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    if (it->second.batch.job != job || it->second.batch.call != call) {
+      ++it;
+      continue;
+    }
+    turns_.erase(TurnOf(*it));
+    it = Erase(it);
+  }
+}
+
+LoadQueue::Found LoadQueue::Next(Want* want) {
+  for (size_t looked_at = 0; !turns_.empty(); ++looked_at) {
+    if (looked_at == kMaxSkips) return Found::kNotYet;
+    Entries::iterator it = turns_.begin()->second;
+    Entry& entry = it->second;
+    const LoadBatch& batch = entry.batch;
+    turns_.erase(turns_.begin());
+    size_t n = batch.order[entry.next++];
+    uint64_t bytes = batch.manifest->object_bytes(batch.indices[n]);
+    --objects_;
+    bytes_ -= bytes;
+    entry.bytes -= bytes;
+    const Commitment* commitment = commitments_->Find(batch.job, batch.call);
+    bool wanted = commitment != nullptr && commitment->pending.Get(batch.indices[n]);
+    if (wanted) *want = batch.WantOf(n);
+    if (entry.next == batch.order.size()) {
+      Erase(it);
+    } else {
+      turns_.emplace(TurnOf(*it), it);
+    }
+    if (wanted) return Found::kOne;
+  }
+  return Found::kNothing;
+}
+
+bool LoadQueue::Find(const ObjectKey& key, Want* want) const {
+  const planner::Manifest* manifest = nullptr;  // the chunks of a call share theirs
+  std::optional<uint32_t> index;
+  for (const auto& [number, entry] : entries_) {
+    const LoadBatch& batch = entry.batch;
+    if (std::exchange(manifest, batch.manifest) != batch.manifest) index = manifest->Find(key.oid);
+    if (!index || manifest->version(*index) != key.version) continue;
+    const Commitment* commitment = commitments_->Find(batch.job, batch.call);
+    if (commitment == nullptr || !commitment->pending.Get(*index)) continue;
+    auto at = std::lower_bound(batch.indices.begin(), batch.indices.end(), *index);
+    if (at == batch.indices.end() || *at != *index) continue;
+    *want = batch.WantOf(static_cast<size_t>(at - batch.indices.begin()));
+    return true;
+  }
+  return false;
+}
+
+}  // namespace holdfast::cached
