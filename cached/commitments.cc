@@ -33,6 +33,7 @@ Result<Commitments::Job*> Commitments::Open(JobId id, PeerId peer, Duration leas
     }
     it = jobs_.emplace(id, Job{}).first;
     it->second.id = id;
+    it->second.first_loss = past_losses_;
     it->second.progress.job = id;
     it->second.progress.incarnation = context_->options.incarnation;
     it->second.progress.known = true;
@@ -101,7 +102,12 @@ void Commitments::End(JobId id) {
   if (it == jobs_.end() || it->second.ended) return;
   it->second.ended = true;
   bool any = EndWhere([id](const Commitment& commitment) { return commitment.job == id; });
-  if (!any) jobs_.erase(it);
+  if (!any) Erase(it);
+}
+
+void Commitments::Erase(std::map<JobId, Job>::iterator it) {
+  past_losses_ = std::max(past_losses_, it->second.first_loss + it->second.lost.size());
+  jobs_.erase(it);
 }
 
 void Commitments::Expire() {
@@ -330,7 +336,7 @@ void Commitments::EndSlice(JobId job, uint32_t call, size_t word) {
   for (const Commitment& c : commitments_) {
     if (c.job == job) return;
   }
-  jobs_.erase(record);
+  Erase(record);
 }
 
 void Commitments::EndObject(Commitment& commitment, uint32_t index) {

@@ -58,8 +58,10 @@ class Commitments {
     Time lease_until;
     wire::Progress progress;       // counters; `lost` waits to be sent
     std::vector<wire::Loss> lost;  // not yet seen by the job
-    uint64_t first_loss = 0;       // number of lost[0]
-    bool telling = false;          // a message about losses is going to be sent
+    // Number of lost[0]. Goes on from the last of an earlier record: a job that was given up and
+    // comes back still names what it has seen of that one.
+    uint64_t first_loss = 0;
+    bool telling = false;  // a message about losses is going to be sent
     bool ended = false;
   };
 
@@ -119,6 +121,7 @@ class Commitments {
   bool EndWhere(const std::function<bool(const Commitment&)>& which);
   void EndSlice(JobId job, uint32_t call, size_t word);
   void TellLosses(Job& job);
+  void Erase(std::map<JobId, Job>::iterator it);
   void EndObject(Commitment& commitment, uint32_t index);
   bool SomebodyPays(const ObjectKey& key) const;
   static void ForgetLosses(Job& job, uint64_t seen);
@@ -130,6 +133,7 @@ class Commitments {
   std::map<JobId, Job> jobs_;
   std::list<Commitment> commitments_;  // in the order of their making; stable addresses
   std::function<void(JobId, uint32_t)> ended_;
+  uint64_t past_losses_ = 0;  // above every number of a record that is gone
   uint64_t pending_objects_ = 0;
   uint64_t promises_broken_ = 0;
 };

@@ -170,7 +170,7 @@ struct Progress {                   // node → job, in answer to a heartbeat an
   uint64_t loaded_bytes = 0;
   uint64_t far_requests = 0;        // spent far away by this node for this job
   uint64_t far_bytes = 0;
-  uint64_t first_loss = 0;          // number of lost[0] among all losses of this job at this incarnation
+  uint64_t first_loss = 0;          // number of lost[0]; numbers only grow at an incarnation
   std::vector<Loss> lost{};         // at most 1,000 a message; the rest follows when these were seen
 };
 

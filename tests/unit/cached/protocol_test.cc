@@ -121,6 +121,26 @@ TEST_F(NodeTest, LossesAreToldAgainUntilTheJobHasSeenThem) {
   Check();
 }
 
+// The first loss after a job came back was taken for one that it had seen before it was given up.
+TEST_F(NodeTest, LossesOfAJobThatWasGivenUpAndComesBackAreTold) {
+  Start();
+  world_->far.broken = true;
+  planner::Manifest manifest = ManifestOf(0, 3, kSize);
+  uint64_t seen = 0;
+  for (uint32_t call = 1; call <= 2; ++call) {
+    Call(manifest, 1, call);
+    Confirm(manifest, Bitmap(3), Bitmap(3, true), 1, call);
+    world_->clock.RunFor(5s);
+    world_->network.Deliver(kJobPeer, wire::Heartbeat{.job = 1, .lease = 30s, .losses_seen = seen});
+    const auto* progress = world_->network.Last<wire::Progress>();
+    ASSERT_EQ(progress->lost.size(), 3u) << call;
+    EXPECT_GE(progress->first_loss, seen);
+    seen = progress->first_loss + 3;
+    world_->clock.RunFor(40s);  // its lease is over
+    EXPECT_EQ(State()["jobs"], 0);
+  }
+}
+
 TEST_F(NodeTest, NoMoreObjectsArePromisedThanTheIndexHasPlacesFor) {
   Start(8 * kMiB);
   planner::Manifest manifest = ManifestOf(0, 5000, 100);
