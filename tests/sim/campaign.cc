@@ -201,8 +201,12 @@ void Campaign::Add(const RunReport& report) {
   sum_.promises.promised += report.promises.promised;
   sum_.promises.looks += report.promises.looks;
   sum_.promises.here += report.promises.here;
+  sum_.dropped_objects += report.dropped_objects;
+  sum_.moved_bytes += report.moved_bytes;
+  sum_.grants += report.grants;
   sum_.visits.looks += report.visits.looks;
   sum_.visits.found += report.visits.found;
+  sum_.visits.fetched += report.visits.fetched;
   sum_.visits.views += report.visits.views;
   sum_.planned_objects += report.planned_objects;
   sum_.covered_objects += report.covered_objects;
@@ -244,8 +248,12 @@ void Campaign::Print() {
               sum_.planned_objects, 100 * Share(sum_.covered_objects, sum_.planned_objects),
               sum_.promises.promised, sum_.promises.looks,
               100 * Share(sum_.promises.here, sum_.promises.looks));
-  std::printf("local look-ups of visitors %" PRIu64 ", copies %" PRIu64 ", views %" PRIu64 "\n",
-              sum_.visits.looks, sum_.visits.found, sum_.visits.views);
+  std::printf("reclaim dropped %" PRIu64 " objects and moved %" PRIu64 " bytes; homes gave %" PRIu64
+              " grants\n",
+              sum_.dropped_objects, sum_.moved_bytes, sum_.grants);
+  std::printf("local look-ups of visitors %" PRIu64 ", copies %" PRIu64 ", views %" PRIu64
+              ", fetched for them %" PRIu64 "\n",
+              sum_.visits.looks, sum_.visits.found, sum_.visits.views, sum_.visits.fetched);
   std::printf("far gets per distinct object %.3f, worst seed %.3f; deepest queue %u\n",
               Share(sum_.far_gets, sum_.distinct_objects), worst_refetch_, sum_.deepest_queue);
   if (options_.seeds >= kEnoughSeeds && failures_ == 0 && !all_fired) {

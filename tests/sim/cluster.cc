@@ -33,18 +33,20 @@ Cluster::Cluster(uint64_t seed, std::FILE* trace)
       fabric_(&world_),
       random_(world_.Stream("cluster")),
       scenario_(DrawScenario(&world_, &far_)),
-      promises_(&world_, [this](ProcessId process) -> NodeHost* {
-        for (auto& host : hosts_) {
-          if (host->up() && host->process() == process) return host.get();
-        }
-        return nullptr;
-      }) {
+      promises_(&world_, [this](ProcessId process) { return HostOf(process); }),
+      grants_(&world_, [this](ProcessId process) { return HostOf(process); }) {
   world_.trace().PrintTo(trace);
   fabric_.set_queue_limit(scenario_.queue_limit);
-  fabric_.Observe([this](const Delivery& delivery) { promises_.Observe(delivery); });
+  fabric_.Observe([this](const Delivery& delivery) {
+    promises_.Observe(delivery);
+    grants_.Observe(delivery);
+  });
   for (NodeSetup& setup : scenario_.nodes)
     hosts_.push_back(std::make_unique<NodeHost>(&fabric_, &far_, setup));
-  for (auto& host : hosts_) visitors_.emplace_back(&world_, &far_, host.get(), &report_.visits);
+  for (auto& host : hosts_) {
+    visitors_.emplace_back(&world_, &far_, host.get(), scenario_.background_objects,
+                           &report_.visits);
+  }
   for (JobSetup& setup : scenario_.jobs) {
     if (setup.job.reader != kNoNode) setup.own_node = hosts_[setup.job.reader].get();
     JobSlot slot = {.setup = setup, .process = nullptr};
@@ -57,6 +59,13 @@ Cluster::~Cluster() {
     if (slot.process != nullptr) world_.Kill(slot.process->process());
     slot.process.reset();
   }
+}
+
+NodeHost* Cluster::HostOf(ProcessId process) const {
+  for (const auto& host : hosts_) {
+    if (host->up() && host->process() == process) return host.get();
+  }
+  return nullptr;
 }
 
 void Cluster::StartJob(size_t job) {
@@ -193,6 +202,9 @@ RunReport Cluster::Run() {
   for (auto& host : hosts_) {
     CheckNode(*host);
     CheckEmpty(*host);
+    store::TierStats stats = host->tier().Stats();
+    report_.dropped_objects += stats.dropped_objects;
+    report_.moved_bytes += stats.moved_bytes;
   }
   CheckFarGets();
   if (world_.faults().none() && scenario_.ample &&
@@ -221,6 +233,7 @@ RunReport Cluster::Report() {
   report_.faultless = world_.faults().none();
   report_.ample = scenario_.ample;
   report_.promises = promises_.counts();
+  report_.grants = grants_.granted();
   report_.deepest_queue = fabric_.deepest_queue();
   return report_;
 }

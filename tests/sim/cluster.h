@@ -13,6 +13,7 @@
 
 #include "tests/sim/fabric.h"
 #include "tests/sim/far_world.h"
+#include "tests/sim/grants.h"
 #include "tests/sim/job_process.h"
 #include "tests/sim/node_host.h"
 #include "tests/sim/promises.h"
@@ -40,6 +41,9 @@ struct RunReport {
   uint64_t covered_objects = 0;   // of those, promised by a node
   uint64_t far_gets = 0;          // that succeeded
   uint64_t distinct_objects = 0;  // (object, version) that were fetched
+  uint64_t dropped_objects = 0;   // by reclaim
+  uint64_t moved_bytes = 0;       // by reclaim
+  uint64_t grants = 0;            // by homes
   uint32_t deepest_queue = 0;
 };
 
@@ -78,6 +82,7 @@ class Cluster {
   void RunUntil(Time end, bool (Cluster::*enough)() const);
   void CheckNode(NodeHost& host);
   void CheckEmpty(NodeHost& host);
+  NodeHost* HostOf(ProcessId process) const;
   void CheckFarGets();
   void AddPlan(const JobProcess& job);
   RunReport Report();
@@ -88,6 +93,7 @@ class Cluster {
   Random random_;
   Scenario scenario_;
   Promises promises_;
+  Grants grants_;
   std::vector<std::unique_ptr<NodeHost>> hosts_;
   std::vector<Visitor> visitors_;
   std::vector<JobSlot> jobs_;

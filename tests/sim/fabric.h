@@ -41,6 +41,7 @@ class Fabric {
   explicit Fabric(World* world) : world_(world), random_(world->Stream("fabric")) {}
 
   World* world() { return world_; }
+  Random& random() { return random_; }
   void Join(ProcessId process, SimNetwork* network) { networks_[process] = network; }
   void Leave(ProcessId process) { networks_.erase(process); }
   SimNetwork* network(ProcessId process) const;

@@ -107,37 +107,45 @@ void Promises::OnProgress(const Delivery& delivery, const wire::Progress& progre
       world_->trace().Say(world_->now(), "lost " + std::to_string(loss.index) + ": " + loss.text);
     }
   }
+  NodeHost* host = host_of_(delivery.from);
+  // Every load has been done or has failed; what failed is in this message, unless there was no room for all.
+  if (host != nullptr && progress.known && progress.loads_left == 0 &&
+      progress.lost.size() < 1'000) {
+    CheckTenancy(*host, progress.job, it->second, true);
+  }
 }
 
 void Promises::Check(NodeHost& host) {
   if (world_->paused(host.process())) return;
-  Time now = host.clock().Peek();
   for (auto& [key, tenancy] : tenancies_) {
-    if (key.first != host.process() || tenancy.list == nullptr || tenancy.ended) continue;
-    if (now >= tenancy.lease_until) continue;
-    for (auto& [id, chunk] : tenancy.chunks) {
-      if (now >= chunk.until || chunk.first + chunk.promised.size() > tenancy.list->size())
-        continue;
-      std::vector<Oid> oids;
-      std::vector<VersionHash> versions;
-      std::vector<uint32_t> bits;
-      chunk.promised.ForEach([&, first = chunk.first, list = tenancy.list](size_t bit) {
-        oids.push_back((*list)[first + bit].oid);
-        versions.push_back((*list)[first + bit].version);
-        bits.push_back(static_cast<uint32_t>(bit));
-      });
-      Bitmap here(oids.size());
-      Bitmap held(oids.size());
-      host.tier().FindMany(oids, versions, &here, &held);
-      for (size_t i = 0; i < bits.size(); ++i) {
-        CheckObject(host, key.second, tenancy, chunk, bits[i], here.Get(i), held.Get(i));
-      }
+    if (key.first == host.process()) CheckTenancy(host, key.second, tenancy, false);
+  }
+}
+
+void Promises::CheckTenancy(NodeHost& host, JobId job, Tenancy& tenancy, bool all_loaded) {
+  Time now = host.clock().Peek();
+  if (tenancy.list == nullptr || tenancy.ended || now >= tenancy.lease_until) return;
+  for (auto& [id, chunk] : tenancy.chunks) {
+    if (now >= chunk.until || chunk.first + chunk.promised.size() > tenancy.list->size()) continue;
+    std::vector<Oid> oids;
+    std::vector<VersionHash> versions;
+    std::vector<uint32_t> bits;
+    chunk.promised.ForEach([&, first = chunk.first, list = tenancy.list](size_t bit) {
+      oids.push_back((*list)[first + bit].oid);
+      versions.push_back((*list)[first + bit].version);
+      bits.push_back(static_cast<uint32_t>(bit));
+    });
+    Bitmap here(oids.size());
+    Bitmap held(oids.size());
+    host.tier().FindMany(oids, versions, &here, &held);
+    for (size_t i = 0; i < bits.size(); ++i) {
+      CheckObject(host, job, tenancy, chunk, bits[i], here.Get(i), held.Get(i), all_loaded);
     }
   }
 }
 
 void Promises::CheckObject(NodeHost& host, JobId job, Tenancy& tenancy, Chunk& chunk, uint32_t bit,
-                           bool here, bool held) {
+                           bool here, bool held, bool all_loaded) {
   ++counts_.looks;
   uint32_t index = chunk.first + bit;
   auto lost = tenancy.lost.find(index);
@@ -150,6 +158,10 @@ void Promises::CheckObject(NodeHost& host, JobId job, Tenancy& tenancy, Chunk& c
   };
   if (here) ++counts_.here;
   if (held || (here && chunk.keeps.Get(bit))) chunk.held[bit] = true;
+  if (all_loaded && !held) {
+    world_->Violate("promises-are-kept",
+                    where() + " is not held, and the node says that nothing is left to load");
+  }
   if (held || !chunk.held[bit]) {
     tenancy.missing.erase(index);
     return;

@@ -71,8 +71,9 @@ class Promises {
   void OnConfirm(NodeHost& host, const Delivery& delivery, const wire::Confirm& confirm);
   void OnAck(const Delivery& delivery, const wire::Ack& ack);
   void OnProgress(const Delivery& delivery, const wire::Progress& progress);
+  void CheckTenancy(NodeHost& host, JobId job, Tenancy& tenancy, bool all_loaded);
   void CheckObject(NodeHost& host, JobId job, Tenancy& tenancy, Chunk& chunk, uint32_t bit,
-                   bool here, bool held);
+                   bool here, bool held, bool all_loaded);
 
   World* world_;
   std::function<NodeHost*(ProcessId)> host_of_;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr uint64_t kSmallest = 100;
 constexpr uint64_t kLargest = 20 * kKiB;
+constexpr uint32_t kBackgroundObjects = 2'000;
 
 std::string Uri(uint64_t n) {
   return "s3+http://far.example/bucket/data/" + std::to_string(n % 7) + "/object-" +
@@ -66,10 +67,10 @@ NodeSetup DrawNode(Random* random, const store::MemoryTierOptions& tier) {
 
 store::MemoryTierOptions DrawTier(Random* random) {
   constexpr uint64_t kSegmentBytes[] = {16 * kKiB, 32 * kKiB, 64 * kKiB};
-  constexpr uint32_t kSegments[] = {64, 96, 128};
+  constexpr uint32_t kSegments[] = {32, 48, 64, 128};
   store::MemoryTierOptions tier;
   tier.segment_bytes = kSegmentBytes[random->Below(3)];
-  uint64_t segments = kSegments[random->Below(3)];
+  uint64_t segments = kSegments[random->Below(4)];
   tier.index_objects = 2'048;
   tier.max_object_bytes =
       random->Chance(0.5) ? 0 : std::min<uint64_t>(kLargest, tier.segment_bytes / 2);
@@ -133,10 +134,10 @@ Scenario DrawScenario(World* world, FarWorld* far) {
   uint32_t objects = 0;
   for (const auto& list : lists)
     objects = std::max(objects, *std::max_element(list.begin(), list.end()) + 1);
-  constexpr double kFills[] = {0.2, 0.5, 0.9, 1.2};
+  constexpr double kFills[] = {0.2, 0.4, 0.9, 1.2, 2.5, 4};
   double room = static_cast<double>(PromisableBytes(tier) * nodes);
   // A record takes a header, its names and what rounding adds.
-  double mean = std::max(200.0, kFills[random.Below(4)] * room / objects - 128);
+  double mean = std::max(200.0, kFills[random.Below(6)] * room / objects - 128);
   uint64_t bytes = 0;
   for (uint32_t i = 0; i < objects; ++i) {
     std::string etag = "etag-" + std::to_string(random.Below(1'000'000));
@@ -146,7 +147,11 @@ Scenario DrawScenario(World* world, FarWorld* far) {
     bytes += shm::RecordBytes(object.size, object.uri.size(), object.etag.size());
   }
   scenario.fill = static_cast<double>(bytes) / room;
-  scenario.ample = scenario.fill < 0.6;
+  if (random.Chance(0.5)) scenario.background_objects = kBackgroundObjects;
+  for (uint32_t i = 0; i < scenario.background_objects; ++i) {
+    far->Add(Uri(1'000'000 + i), DrawSize(&random, 3'000), "etag");
+  }
+  scenario.ample = scenario.fill < 0.6 && scenario.background_objects == 0;
   bool together = random.Chance(0.5);  // jobs that want the same at the same time
   for (size_t j = 0; j < jobs; ++j) {
     JobSetup setup = DrawJob(&random, j, nodes);

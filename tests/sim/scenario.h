@@ -19,6 +19,8 @@ struct Scenario {
   std::vector<Duration> starts;   // of each job
   uint32_t queue_limit = 10'000;  // of control messages on one link
   double fill = 0;  // bytes of the distinct objects / bytes that the cluster can promise
+  // Objects that no job lists and that readers want at random, so that the nodes' memory is churned; 0: none.
+  uint32_t background_objects = 0;  // the last of the far world
   // With room for everything and no faults each object is fetched exactly once, and every job is covered.
   bool ample = false;
 };

@@ -89,7 +89,7 @@ void Connect(const TransferPtr& transfer) {
   server->Track(transfer);
   size_t served = request.items.size();
   if (world->faults().Fires(Fault::kBulkBreak)) {
-    served = world->trace().Digest() % (served + 1);
+    served = fabric->random().Below(served + 1);
     BreakAfter(transfer, Duration(2'000 + 100 * static_cast<int64_t>(served)));
   }
   for (size_t i = 0; i < served; ++i) {
@@ -176,6 +176,7 @@ void SimBulkServer::Miss(const TransferPtr& transfer, size_t item, int tries) {
                                     ", asked at " + std::to_string(world_->now().us) + " us by " +
                                     world_->NameOf(request.client) + ", patience " +
                                     FormatDuration(miss.patience));
+  world_->Note("miss", {request.client, process_, want.oid.hi, fetch});
   auto answered = std::make_shared<bool>(false);
   node_->OnMiss(std::move(miss), [this, world = world_, process = process_, transfer, item, tries,
                                   answered, number, open = open_misses_](const Status& status) {

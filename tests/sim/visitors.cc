@@ -11,10 +11,12 @@ constexpr uint64_t kMeanPauseUs = 60'000;
 
 }  // namespace
 
-Visitor::Visitor(World* world, FarWorld* far, NodeHost* host, VisitCounts* counts)
+Visitor::Visitor(World* world, FarWorld* far, NodeHost* host, uint32_t background,
+                 VisitCounts* counts)
     : world_(world),
       far_(far),
       host_(host),
+      background_(background),
       counts_(counts),
       random_(world->Stream("visitor " + std::to_string(host->node()))),
       longest_(1'000 + random_.Below(10'000'000)) {}
@@ -37,6 +39,7 @@ void Visitor::Visit() {
       Look(object, later ? HashVersion(object.later.etag, object.later.size) : object.version);
     }
   }
+  if (background_ > 0 && host_->up() && !world_->faults().stopped()) Fetch();
   bool dies = world_->faults().enabled(Fault::kJobKill) && !world_->faults().stopped() &&
               random_.Chance(0.002);
   if (dies) {
@@ -69,6 +72,23 @@ void Visitor::Look(const FarObject& object, VersionHash version) {
   if (outcome.version != version)
     world_->Violate("right-bytes", "a copy of another version of " + object.uri);
   Check(object, version, room.view().first(outcome.size));
+}
+
+void Visitor::Fetch() {
+  auto index = static_cast<uint32_t>(far_->size() - 1 - random_.Below(background_));
+  const FarObject& object = far_->object(index);
+  // As the bulk server would, on the node's process.
+  world_->After({}, host_->process(), [this, &object] {
+    bulk::ReadMiss miss{.oid = object.oid,
+                        .version = object.version,
+                        .size = object.size,
+                        .name = object.uri,
+                        .etag = object.etag,
+                        .mode = BulkMode::kFetch,
+                        .patience = 10s};
+    host_->core().OnMiss(std::move(miss),
+                         [this](const Status& status) { counts_->fetched += status.ok() ? 1 : 0; });
+  });
 }
 
 void Visitor::Keep(const FarObject& object, LocalView view) {

@@ -17,11 +17,13 @@ struct VisitCounts {
   uint64_t looks = 0;
   uint64_t found = 0;
   uint64_t views = 0;
+  uint64_t fetched = 0;  // because a visitor asked
 };
 
 class Visitor {
  public:
-  Visitor(World* world, FarWorld* far, NodeHost* host, VisitCounts* counts);
+  // Some of the last `background` objects of the far world are asked for through the node, too, so that it fetches them.
+  Visitor(World* world, FarWorld* far, NodeHost* host, uint32_t background, VisitCounts* counts);
 
   void Start();
   // Lets go of everything, for good.
@@ -35,12 +37,14 @@ class Visitor {
   void Visit();
   void Look(const FarObject& object, VersionHash version);
   void Keep(const FarObject& object, LocalView view);
+  void Fetch();
   void Die();
   void Check(const FarObject& object, VersionHash version, ByteView bytes);
 
   World* world_;
   FarWorld* far_;
   NodeHost* host_;
+  uint32_t background_;
   VisitCounts* counts_;
   Random random_;
   Duration longest_;
