@@ -7,18 +7,21 @@
 namespace holdfast::cached {
 namespace {
 
-// The index of an object in a commitment's manifest, in the version that was planned.
-std::optional<uint32_t> IndexIn(const Commitment& commitment, const ObjectKey& key) {
-  std::optional<uint32_t> index = commitment.manifest->Find(key.oid);
-  if (!index || commitment.manifest->version(*index) != key.version) return std::nullopt;
-  return index;
-}
-
 ObjectKey KeyOf(const Commitment& commitment, uint32_t index) {
   return {commitment.manifest->oid(index), commitment.manifest->version(index)};
 }
 
 }  // namespace
+
+template <typename Visit>
+void Commitments::ForEachWith(const ObjectKey& key, const Visit& visit) const {
+  for (const auto& [digest, group] : by_manifest_) {
+    const planner::Manifest& manifest = *group.front()->manifest;
+    std::optional<uint32_t> index = manifest.Find(key.oid);
+    if (!index || manifest.version(*index) != key.version) continue;
+    for (Commitment* commitment : group) visit(*commitment, *index);
+  }
+}
 
 Commitments::Commitments(const Context* context, Manifests* manifests, planner::Calendar* calendar)
     : context_(context), manifests_(manifests), calendar_(calendar) {}
@@ -67,8 +70,10 @@ void Commitments::Heartbeat(const wire::Heartbeat& beat, PeerId peer) {
 void Commitments::SendProgress(Job& job) {
   wire::Progress progress = job.progress;
   progress.kept_objects = progress.loads_left = 0;
-  for (const Commitment& commitment : commitments_) {
-    if (commitment.job != job.id || commitment.ending) continue;
+  for (auto it = commitments_.lower_bound({job.id, 0});
+       it != commitments_.end() && it->first.first == job.id; ++it) {
+    const Commitment& commitment = it->second;
+    if (commitment.ending) continue;
     progress.kept_objects += commitment.kept.Count();
     progress.loads_left += commitment.pending.Count();
   }
@@ -121,12 +126,12 @@ void Commitments::Expire() {
 }
 
 bool Commitments::EndWhere(const std::function<bool(const Commitment&)>& which) {
-  std::vector<std::pair<JobId, uint32_t>> ends;
+  std::vector<Ids> ends;
   bool any = false;
-  for (Commitment& commitment : commitments_) {
+  for (auto& [ids, commitment] : commitments_) {
     if (!which(commitment)) continue;
     any = true;
-    if (!std::exchange(commitment.ending, true)) ends.emplace_back(commitment.job, commitment.call);
+    if (!std::exchange(commitment.ending, true)) ends.push_back(ids);
   }
   for (auto [job, call] : ends) {
     if (ended_) ended_(job, call);
@@ -137,7 +142,9 @@ bool Commitments::EndWhere(const std::function<bool(const Commitment&)>& which) 
 
 Commitment& Commitments::Create(JobId job, uint32_t call, const planner::Manifest* manifest,
                                 uint32_t name_allowance, Time until) {
-  Commitment& commitment = commitments_.emplace_back();
+  auto [it, fresh] = commitments_.try_emplace({job, call});
+  HF_CHECK(fresh);
+  Commitment& commitment = it->second;
   commitment.job = job;
   commitment.call = call;
   commitment.manifest = manifest;
@@ -146,15 +153,13 @@ Commitment& Commitments::Create(JobId job, uint32_t call, const planner::Manifes
   commitment.until = until;
   commitment.kept = commitment.pending = commitment.paid = Bitmap(manifest->size());
   manifests_->Use(manifest->digest());
+  by_manifest_[manifest->digest()].push_back(&commitment);
   return commitment;
 }
 
-Commitment* Commitments::Find(JobId job, uint32_t call) {
-  for (Commitment& commitment : commitments_) {
-    if (commitment.job == job && commitment.call == call)
-      return commitment.ending ? nullptr : &commitment;
-  }
-  return nullptr;
+const Commitment* Commitments::Find(JobId job, uint32_t call) const {
+  auto it = commitments_.find({job, call});
+  return it == commitments_.end() || it->second.ending ? nullptr : &it->second;
 }
 
 bool Commitments::ReserveOne(Commitment& commitment, uint32_t index) {
@@ -215,173 +220,189 @@ void Commitments::AdmitKeeps(Commitment& commitment, uint32_t first, const Bitma
   Bitmap here(wanted.size()), held(wanted.size()), loading(keeps.size());
   context_->tier->FindMany(oids, versions, &here, &held);
   if (here.Count() < wanted.size()) AddPending(*commitment.manifest, first, &loading);
-  Bitmap unpaid(keeps.size()), coming(keeps.size());
+  Bitmap coming(keeps.size());
+  std::vector<uint32_t> to_hold;
   for (size_t n = 0; n < wanted.size(); ++n) {
     if (here.Get(n)) {
-      if (!held.Get(n)) unpaid.Set(wanted[n]);  // else somebody pays already
-    } else if (loading.Get(wanted[n])) {
-      unpaid.Set(wanted[n]);
-      coming.Set(wanted[n]);
+      to_hold.push_back(first + wanted[n]);
     } else {
-      refused->Set(wanted[n]);
+      (loading.Get(wanted[n]) ? coming : *refused).Set(wanted[n]);
     }
   }
-  ReserveAll(commitment, first, unpaid, refused);
-  for (size_t n = 0; n < wanted.size(); ++n) {
-    if (!here.Get(n) || refused->Get(wanted[n])) continue;
-    HF_CHECK(context_->tier->Hold(oids[n], versions[n]));
-    commitment.kept.Set(first + wanted[n]);
-  }
+  for (uint32_t index : Keep(commitment, to_hold)) refused->Set(index - first);
+  ReserveAll(commitment, first, coming, refused);
   for (size_t w = 0; w < coming.words(); ++w)
     coming.set_word(w, coming.word(w) & ~refused->word(w));
   AddPendingBits(commitment, first, coming);
 }
 
+std::vector<uint32_t> Commitments::Keep(Commitment& commitment,
+                                        const std::vector<uint32_t>& indices) {
+  std::vector<uint64_t> costs;
+  uint64_t all = 0;
+  for (uint32_t index : indices) {
+    ObjectKey key = KeyOf(commitment, index);
+    store::MemoryTier::Held held;
+    HF_CHECK(context_->tier->Hold(key.oid, key.version, &held));
+    costs.push_back(held.holds == 1 ? CostOf(held.bytes) : 0);  // else somebody pays already
+    all += costs.back();
+  }
+  bool room_for_all = calendar_->Reserve(all, context_->Now(), commitment.until);
+  std::vector<uint32_t> refused;
+  for (size_t n = 0; n < indices.size(); ++n) {
+    if (!room_for_all && !calendar_->Reserve(costs[n], context_->Now(), commitment.until)) {
+      ObjectKey key = KeyOf(commitment, indices[n]);
+      context_->tier->Unhold(key.oid, key.version);
+      refused.push_back(indices[n]);
+      continue;
+    }
+    commitment.kept.Set(indices[n]);
+    if (costs[n] > 0) commitment.paid.Set(indices[n]);
+  }
+  return refused;
+}
+
 void Commitments::AddPending(const planner::Manifest& manifest, uint32_t first,
                              Bitmap* here) const {
-  for (const Commitment& commitment : commitments_) {
-    if (commitment.ending || commitment.manifest->digest() != manifest.digest()) continue;
-    here->OrAt(0, commitment.pending.Slice(first, here->size()));
+  auto group = by_manifest_.find(manifest.digest());
+  if (group == by_manifest_.end()) return;
+  for (const Commitment* commitment : group->second) {
+    if (!commitment->ending) here->OrAt(0, commitment->pending.Slice(first, here->size()));
   }
 }
 
-bool Commitments::SomebodyPays(const ObjectKey& key) const {
-  return std::any_of(commitments_.begin(), commitments_.end(), [&](const Commitment& commitment) {
-    std::optional<uint32_t> index = IndexIn(commitment, key);
-    return index && commitment.kept.Get(*index) && commitment.paid.Get(*index);
-  });
-}
-
+// Each waited on its own account; one account is enough from now on.
 void Commitments::Arrived(const ObjectKey& key) {
-  bool paid = SomebodyPays(key);
-  for (Commitment& commitment : commitments_) {
-    if (commitment.ending) continue;
-    std::optional<uint32_t> index = IndexIn(commitment, key);
-    if (!index || !commitment.pending.Get(*index)) continue;
-    HF_CHECK(context_->tier->Hold(key.oid, key.version));
-    commitment.pending.Clear(*index);
-    commitment.kept.Set(*index);
+  std::vector<std::pair<Commitment*, uint32_t>> waiting;
+  ForEachWith(key, [&](Commitment& commitment, uint32_t index) {
+    if (commitment.ending || !commitment.pending.Get(index)) return;
+    calendar_->Release(commitment.ReservedBytes(index), commitment.until);
+    commitment.paid.Clear(index);
+    waiting.emplace_back(&commitment, index);
+  });
+  for (auto [commitment, index] : waiting) {
+    commitment->pending.Clear(index);
     --pending_objects_;
-    if (Job* job = Find(commitment.job)) {
+    if (!Keep(*commitment, {index}).empty()) {
+      Lose(*commitment, index,
+           Status::NoSpace("its name is longer than its call had declared, and there is no room"));
+      continue;
+    }
+    if (Job* job = Find(commitment->job)) {
       ++job->progress.loads_done;
-      job->progress.loaded_bytes += commitment.manifest->object_bytes(*index);
+      job->progress.loaded_bytes += commitment->manifest->object_bytes(index);
     }
-    if (paid) {  // each waited on its own account; one account is enough from now on
-      calendar_->Release(commitment.ReservedBytes(*index), commitment.until);
-      commitment.paid.Clear(*index);
-    }
-    paid = true;
   }
 }
 
 std::optional<Time> Commitments::WantedUntil(const ObjectKey& key) const {
   std::optional<Time> until;
-  for (const Commitment& commitment : commitments_) {
-    if (commitment.ending) continue;
-    std::optional<uint32_t> index = IndexIn(commitment, key);
-    if (index && commitment.pending.Get(*index))
+  ForEachWith(key, [&](const Commitment& commitment, uint32_t index) {
+    if (!commitment.ending && commitment.pending.Get(index))
       until = std::max(until.value_or(commitment.until), commitment.until);
-  }
+  });
   return until;
 }
 
 Time Commitments::HeldUntil(const ObjectKey& key) const {
   Time until = context_->Now();
-  for (const Commitment& commitment : commitments_) {
-    std::optional<uint32_t> index = IndexIn(commitment, key);
-    if (index && commitment.kept.Get(*index)) until = std::max(until, commitment.until);
-  }
+  ForEachWith(key, [&](const Commitment& commitment, uint32_t index) {
+    if (commitment.kept.Get(index)) until = std::max(until, commitment.until);
+  });
   return until;
 }
 
 void Commitments::Failed(const ObjectKey& key, const Status& why) {
-  for (Commitment& commitment : commitments_) {
-    if (commitment.ending) continue;
-    std::optional<uint32_t> index = IndexIn(commitment, key);
-    if (!index || !commitment.pending.Get(*index)) continue;
-    commitment.pending.Clear(*index);
+  ForEachWith(key, [&](Commitment& commitment, uint32_t index) {
+    if (commitment.ending || !commitment.pending.Get(index)) return;
+    commitment.pending.Clear(index);
     --pending_objects_;
-    ++promises_broken_;
-    calendar_->Release(commitment.ReservedBytes(*index), commitment.until);
-    commitment.paid.Clear(*index);
-    if (Job* job = Find(commitment.job)) {
-      job->lost.push_back({*index, why.code(), why.message()});
-      TellLosses(*job);
-    }
+    calendar_->Release(commitment.ReservedBytes(index), commitment.until);
+    commitment.paid.Clear(index);
+    Lose(commitment, index, why);
+  });
+}
+
+void Commitments::Lose(Commitment& commitment, uint32_t index, const Status& why) {
+  ++promises_broken_;
+  if (Job* job = Find(commitment.job)) {
+    job->lost.push_back({index, why.code(), why.message()});
+    TellLosses(*job);
   }
 }
 
 void Commitments::EndSlice(JobId job, uint32_t call, size_t word) {
-  auto it = std::find_if(commitments_.begin(), commitments_.end(),
-                         [&](const Commitment& c) { return c.job == job && c.call == call; });
+  auto it = commitments_.find({job, call});
   if (it == commitments_.end()) return;
-  size_t slice = std::max<size_t>(kEndSlice / 64 / commitments_.size(), 1);
-  size_t last = std::min(it->kept.words(), word + slice);
+  Commitment& commitment = it->second;
+  std::vector<Commitment*>& group = by_manifest_.at(commitment.manifest->digest());
+  size_t slice = std::max<size_t>(kEndSlice / 64 / (by_manifest_.size() + group.size()), 1);
+  size_t last = std::min(commitment.kept.words(), word + slice);
   for (; word < last; ++word) {
-    for (uint64_t left = it->kept.word(word) | it->pending.word(word); left != 0;
-         left &= left - 1) {
-      EndObject(*it,
-                static_cast<uint32_t>(word * 64) + static_cast<uint32_t>(std::countr_zero(left)));
-    }
+    uint64_t left = commitment.kept.word(word) | commitment.pending.word(word);
+    for (; left != 0; left &= left - 1)
+      EndObject(commitment, static_cast<uint32_t>(word * 64 + std::countr_zero(left)));
   }
-  if (word < it->kept.words()) {
+  if (word < commitment.kept.words()) {
     context_->env.clock->At(context_->Now(),
                             [this, job, call, word] { EndSlice(job, call, word); });
     return;
   }
-  manifests_->Unuse(it->manifest->digest());
+  std::erase(group, &commitment);
+  if (group.empty()) by_manifest_.erase(commitment.manifest->digest());
+  manifests_->Unuse(commitment.manifest->digest());
   commitments_.erase(it);
   auto record = jobs_.find(job);
   if (record == jobs_.end() || !record->second.ended) return;
-  for (const Commitment& c : commitments_) {
-    if (c.job == job) return;
-  }
-  Erase(record);
+  auto next = commitments_.lower_bound({job, 0});
+  if (next == commitments_.end() || next->first.first != job) Erase(record);
 }
 
 void Commitments::EndObject(Commitment& commitment, uint32_t index) {
+  bool paid = commitment.paid.Get(index);
+  commitment.paid.Clear(index);
   if (commitment.pending.Get(index)) {
     commitment.pending.Clear(index);
     --pending_objects_;
-  } else {
-    commitment.kept.Clear(index);
-    ObjectKey key = KeyOf(commitment, index);
-    HF_CHECK(context_->tier->Unhold(key.oid, key.version));
-    if (commitment.paid.Get(index)) PassOn(commitment, index);
-  }
-  if (commitment.paid.Get(index)) {
     calendar_->Release(commitment.ReservedBytes(index), commitment.until);
-    commitment.paid.Clear(index);
-  }
-}
-
-void Commitments::PassOn(Commitment& payer, uint32_t index) {
-  ObjectKey key = KeyOf(payer, index);
-  for (Commitment& other : commitments_) {
-    if (&other == &payer) continue;
-    std::optional<uint32_t> at = IndexIn(other, key);
-    if (!at || !other.kept.Get(*at)) continue;
-    calendar_->Release(payer.ReservedBytes(index), payer.until);
-    payer.paid.Clear(index);
-    // It fits: as much was released. A longer allowance of the other one may not; then it keeps what
-    // it holds, and the head-room covers the difference.
-    static_cast<void>(ReserveOne(other, *at));
     return;
   }
+  commitment.kept.Clear(index);
+  ObjectKey key = KeyOf(commitment, index);
+  store::MemoryTier::Held held;
+  HF_CHECK(context_->tier->Unhold(key.oid, key.version, &held));
+  if (paid) PassOn(commitment, key, CostOf(held.bytes));
+}
+
+void Commitments::PassOn(const Commitment& payer, const ObjectKey& key, uint64_t bytes) {
+  calendar_->Release(bytes, payer.until);
+  bool paid = false;
+  ForEachWith(key, [&](Commitment& other, uint32_t index) {
+    if (paid || !other.kept.Get(index)) return;
+    paid = calendar_->Reserve(bytes, context_->Now(), other.until);
+    HF_CHECK(paid);  // as much was released
+    other.paid.Set(index);
+  });
 }
 
 uint64_t Commitments::memory_bytes() const {
   uint64_t bytes = 0;
-  for (const Commitment& commitment : commitments_) bytes += commitment.kept.words() * 8 * 3;
+  for (const auto& [ids, commitment] : commitments_) bytes += commitment.kept.words() * 8 * 3;
   for (const auto& [id, job] : jobs_) bytes += job.lost.size() * kLossBytes;
   return bytes;
 }
 
 Status Commitments::CheckBooks(uint64_t tentative_bytes) const {
   uint64_t paid = 0, pending = 0;
-  for (const Commitment& commitment : commitments_) {
-    commitment.paid.ForEach(
-        [&](size_t i) { paid += commitment.ReservedBytes(static_cast<uint32_t>(i)); });
+  for (const auto& [ids, commitment] : commitments_) {
+    commitment.paid.ForEach([&, &c = commitment](size_t i) {
+      auto index = static_cast<uint32_t>(i);
+      ObjectKey key = KeyOf(c, index);
+      auto record = c.kept.Get(i) ? context_->tier->Find(key.oid, key.version) : std::nullopt;
+      paid += record ? CostOf(shm::RecordBytes(record->payload.size(), record->name.size(),
+                                               record->etag.size()))
+                     : c.ReservedBytes(index);
+    });
     pending += commitment.pending.Count();
   }
   if (paid + tentative_bytes != calendar_->reserved()) {

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a node has promised: to whom, which objects, until when. The books of the calendar.
 //
-// Accounting. Every object that a commitment holds or waits for is paid by exactly one commitment:
-// reserved in the calendar under its end. Two commitments that hold the same object pay once; when
-// the payer ends first, another one of its holders takes over. So at any time
+// Accounting. An object that is held is paid by exactly one of the commitments that hold it: reserved
+// in the calendar under that one's end. Two commitments that hold the same object pay once; when the
+// payer ends first, another one of its holders takes over. It costs what its record takes, whoever
+// pays. An object that is waited for is paid by everyone who waits, and costs what its record may take
+// with the longest name that the call declared. So at any time
 //   calendar.reserved = Σ paid bytes of commitments + tentative offers, and
 //   tier.held_bytes ≤ Σ paid bytes of what is kept.
 #pragma once
 
 #include <algorithm>
 #include <functional>
-#include <list>
 #include <map>
 #include <vector>
 
@@ -28,13 +29,14 @@ struct Commitment {
   uint32_t call = 0;
   const planner::Manifest* manifest = nullptr;
   uint64_t least_record_bytes = 0;
-  uint32_t name_allowance = 0;  // bytes of name and ETag that each record is reserved with
+  uint32_t name_allowance = 0;  // the most bytes of name and ETag that an object of the call has
   Time until;
   Bitmap kept;     // here, held for this commitment
   Bitmap pending;  // promised, not here yet
   Bitmap paid;
   bool ending = false;
 
+  // Of an object that is waited for.
   uint64_t ReservedBytes(uint32_t index) const {
     return std::max(least_record_bytes,
                     shm::RecordBytes(manifest->object_bytes(index), name_allowance, 0));
@@ -44,8 +46,8 @@ struct Commitment {
 class Commitments {
  public:
   // Objects that one slice of an ending commitment goes through, divided by the number of
-  // commitments: each object is looked up in all of them.
-  static constexpr size_t kEndSlice = 16'384;
+  // manifests and of commitments on its own: each object is looked up in all of them.
+  static constexpr size_t kEndSlice = 65'536;
   static constexpr size_t kMaxLossesPerMessage = 1'000;
   static constexpr uint64_t kLossBytes = 200;  // of one that waits, about
   static constexpr Duration kLossesTogether = 20ms;
@@ -83,7 +85,10 @@ class Commitments {
   Commitment& Create(JobId job, uint32_t call, const planner::Manifest* manifest,
                      uint32_t name_allowance, Time until);
   // nullptr once it has ended.
-  Commitment* Find(JobId job, uint32_t call);
+  const Commitment* Find(JobId job, uint32_t call) const;
+  Commitment* Find(JobId job, uint32_t call) {
+    return const_cast<Commitment*>(std::as_const(*this).Find(job, call));
+  }
 
   // Promises the objects of a confirmed chunk; bitmaps over the chunk. Returns the refused ones:
   // keeps that are gone, loads for which there is no room.
@@ -112,6 +117,8 @@ class Commitments {
 
  private:
   void AdmitKeeps(Commitment& commitment, uint32_t first, const Bitmap& keeps, Bitmap* refused);
+  // Holds what is here; returns what it has no room to pay for.
+  std::vector<uint32_t> Keep(Commitment& commitment, const std::vector<uint32_t>& indices);
   // Pays for the bits of a chunk: all at once when there is room, else one by one; what does not
   // fit is refused.
   void ReserveAll(Commitment& commitment, uint32_t first, const Bitmap& chunk, Bitmap* refused);
@@ -123,15 +130,25 @@ class Commitments {
   void TellLosses(Job& job);
   void Erase(std::map<JobId, Job>::iterator it);
   void EndObject(Commitment& commitment, uint32_t index);
-  bool SomebodyPays(const ObjectKey& key) const;
+  void Lose(Commitment& commitment, uint32_t index, const Status& why);
+  uint64_t CostOf(uint64_t record_bytes) const {
+    return std::max(record_bytes, context_->least_record_bytes);
+  }
+  // Runs visit(commitment, index) for each one whose list has the object, those that end, too: one
+  // look-up for all that share a manifest.
+  template <typename Visit>
+  void ForEachWith(const ObjectKey& key, const Visit& visit) const;
+  using Ids = std::pair<JobId, uint32_t>;
   static void ForgetLosses(Job& job, uint64_t seen);
-  void PassOn(Commitment& payer, uint32_t index);
+  // The payer does not hold it any more; another one may.
+  void PassOn(const Commitment& payer, const ObjectKey& key, uint64_t bytes);
 
   const Context* context_;
   Manifests* manifests_;
   planner::Calendar* calendar_;
   std::map<JobId, Job> jobs_;
-  std::list<Commitment> commitments_;  // in the order of their making; stable addresses
+  std::map<Ids, Commitment> commitments_;
+  std::map<ManifestDigest, std::vector<Commitment*>> by_manifest_;
   std::function<void(JobId, uint32_t)> ended_;
   uint64_t past_losses_ = 0;  // above every number of a record that is gone
   uint64_t pending_objects_ = 0;

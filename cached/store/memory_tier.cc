@@ -74,6 +74,7 @@ struct MemoryTier::Core {
   std::optional<uint32_t> ReserveEntry(const Oid& oid, Time now);
   Result<Place> PlaceFor(uint32_t owner, uint64_t bytes, Time now);
   Status NoSpace(uint64_t bytes) const;
+  void SetHolds(uint32_t slot, uint32_t holds, Held* after);
   void WriteHeader(Place place, const RecordSpec& spec) const;
   void DrainMarks();
 
@@ -234,17 +235,22 @@ void MemoryTier::Abort(uint64_t slot) {
   core_->allocated.erase(it);
 }
 
-bool MemoryTier::Hold(const Oid& oid, VersionHash version) {
+void MemoryTier::Core::SetHolds(uint32_t slot, uint32_t holds, Held* after) {
+  records.SetHolds(slot, static_cast<uint16_t>(holds));
+  if (after != nullptr) *after = {records.BytesOf(slot), holds};
+}
+
+bool MemoryTier::Hold(const Oid& oid, VersionHash version, Held* after) {
   const uint32_t slot = core_->index.Find(oid, version);
   if (slot == Index::kNone || core_->index.holds(slot) == Index::kMaxHolds) return false;
-  core_->records.SetHolds(slot, static_cast<uint16_t>(core_->index.holds(slot) + 1));
+  core_->SetHolds(slot, core_->index.holds(slot) + 1u, after);
   return true;
 }
 
-bool MemoryTier::Unhold(const Oid& oid, VersionHash version) {
+bool MemoryTier::Unhold(const Oid& oid, VersionHash version, Held* after) {
   const uint32_t slot = core_->index.Find(oid, version);
   if (slot == Index::kNone || core_->index.holds(slot) == 0) return false;
-  core_->records.SetHolds(slot, static_cast<uint16_t>(core_->index.holds(slot) - 1));
+  core_->SetHolds(slot, core_->index.holds(slot) - 1u, after);
   return true;
 }
 

@@ -116,9 +116,13 @@ class MemoryTier {
 
   // One promise more or less for a record (version 0: of any version); false when it is not there, when it has 32,766
   // already, or none to take away. The first and the last one move its bytes
-  // between held and not held.
-  bool Hold(const Oid& oid, VersionHash version);
-  bool Unhold(const Oid& oid, VersionHash version);
+  // between held and not held. `after` tells how it stands then.
+  struct Held {
+    uint64_t bytes = 0;  // RecordBytes
+    uint32_t holds = 0;
+  };
+  bool Hold(const Oid& oid, VersionHash version, Held* after = nullptr);
+  bool Unhold(const Oid& oid, VersionHash version, Held* after = nullptr);
   // Where to move a held record that lies in the ring: until when is it held? Asked during reclaim.
   void SetHoldUntil(std::function<Time(const Oid&, VersionHash)> hold_until);
 

@@ -41,6 +41,10 @@ void Records::Move(uint32_t slot, Place to) {
   }
 }
 
+uint64_t Records::BytesOf(uint32_t slot) const {
+  return RecordBytesOf(*region_.record(PlaceOf(slot)));
+}
+
 void Records::SetHolds(uint32_t slot, uint16_t holds) {
   const bool was_held = index_->holds(slot) != 0;
   index_->SetHolds(slot, holds);

@@ -34,6 +34,7 @@ class Records {
   Place PlaceOf(uint32_t slot) const {
     return {shm::SegmentOf(index_->entry(slot)), shm::OffsetOf(index_->entry(slot))};
   }
+  uint64_t BytesOf(uint32_t slot) const;
   const RecordCounters& counters() const { return counters_; }
 
  private:

@@ -141,6 +141,71 @@ TEST_F(NodeTest, LossesOfAJobThatWasGivenUpAndComesBackAreTold) {
   }
 }
 
+// The first size at which a record with a name takes more than one without.
+uint64_t SizeAtAnEdge(uint64_t size) {
+  while (shm::RecordBytes(size, 12, 0) == shm::RecordBytes(size, 0, 0)) ++size;
+  return size;
+}
+
+TEST_F(NodeTest, WhatIsHeldIsPaidForWhateverNamesACallDeclares) {
+  Start();
+  uint64_t size = SizeAtAnEdge(10'000);
+  for (uint32_t n = 0; n < 100; ++n) world_->Put(n, size);
+  planner::Manifest manifest = ManifestOf(0, 100, size);
+  SendManifest(manifest);
+  wire::Call call = CallFor(manifest, 1);
+  call.name_bytes = 0;
+  world_->network.Deliver(kJobPeer, std::move(call));
+  world_->clock.RunFor(1ms);
+  EXPECT_TRUE(Confirm(manifest, Bitmap(100, true), Bitmap(100))->refused.empty());
+  Check();
+}
+
+TEST_F(NodeTest, WhoTakesOverAnObjectPaysWhatItTakes) {
+  Start();
+  planner::Manifest manifest = ManifestOf(0, 100, 10'000);
+  Call(manifest, 1);
+  Confirm(manifest, Bitmap(100), Bitmap(100, true), 1);
+  world_->clock.RunFor(5s);
+  wire::Call call = CallFor(manifest, 2);
+  call.name_bytes = 4'000;
+  world_->network.Deliver(kJobPeer, std::move(call));
+  world_->clock.RunFor(1ms);
+  EXPECT_TRUE(Confirm(manifest, Bitmap(100, true), Bitmap(100), 2)->refused.empty());
+  Call(ManifestOf(1000, 1500, 10'000), 3);  // its offers take all the room that there is
+  SendManifest(ManifestOf(1000, 1500, 10'000));
+  world_->clock.RunFor(1ms);
+  uint64_t room = world_->tier->PromisableBytes() - uint64_t{State()["promises"]["reserved_bytes"]};
+  EXPECT_LT(room, 100 * 4'000u);
+  world_->network.Deliver(kJobPeer, wire::EndJob{1});
+  world_->clock.RunFor(1ms);
+  Check();
+  EXPECT_EQ(State()["memory"]["held_objects"], 100);
+  world_->network.Deliver(kJobPeer, wire::EndJob{2});
+  world_->network.Deliver(kJobPeer, wire::EndJob{3});
+  world_->clock.RunFor(1ms);
+  EXPECT_EQ(State()["promises"]["reserved_bytes"], 0);
+  Check();
+}
+
+// A call that only keeps names nothing, so that what it had declared shows when the object comes.
+TEST_F(NodeTest, AnObjectThatComesWithALongerNameThanDeclaredIsKeptIfThereIsRoom) {
+  Start();
+  uint64_t size = SizeAtAnEdge(10'000);
+  planner::Manifest manifest = ManifestOf(0, 100, size);
+  Call(manifest, 2);
+  Confirm(manifest, Bitmap(100), Bitmap(100, true), 2);
+  wire::Call call = CallFor(manifest, 1);  // the first in the books
+  call.name_bytes = 0;
+  world_->network.Deliver(kJobPeer, std::move(call));
+  world_->clock.RunFor(1ms);
+  EXPECT_TRUE(Confirm(manifest, Bitmap(100, true), Bitmap(100), 1)->refused.empty());
+  world_->clock.RunFor(5s);
+  EXPECT_EQ(Progress(1).kept_objects, 100u);
+  EXPECT_EQ(Progress(2).kept_objects, 100u);
+  Check();
+}
+
 TEST_F(NodeTest, NoMoreObjectsArePromisedThanTheIndexHasPlacesFor) {
   Start(8 * kMiB);
   planner::Manifest manifest = ManifestOf(0, 5000, 100);
