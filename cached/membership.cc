@@ -5,7 +5,8 @@
 
 namespace holdfast::cached {
 
-Membership::Membership(const Context* context) : context_(context) {
+Membership::Membership(const Context* context)
+    : context_(context), own_capacity_(context->tier->Stats().object_bytes) {
   for (const Member& member : context->options.members) {
     if (member.node == context->options.node) continue;
     peers_[member.node].node = member.node;
@@ -65,10 +66,9 @@ void Membership::OnHelloReply(PeerId from, const wire::HelloReply& reply) {
   peer.last_answer = context_->Now();
   peer.incarnation = reply.incarnation;
   peer.bulk_endpoint = reply.bulk_endpoint;
-  if (peer.capacity != reply.capacity_bytes) {
-    peer.capacity = reply.capacity_bytes;
-    stale_ = true;
-  }
+  uint64_t weight = WeightOf(peer);
+  peer.capacity = reply.capacity_bytes;
+  stale_ = stale_ || WeightOf(peer) != weight;
 }
 
 const Membership::Peer* Membership::Reachable(NodeId node) const {
@@ -83,11 +83,8 @@ void Membership::Suspect(NodeId node) {
 }
 
 void Membership::Rebuild() const {
-  uint64_t own = context_->tier->Stats().object_bytes;
-  std::vector<planner::NodeWeight> weights{{context_->options.node, own}};
-  for (const auto& [node, peer] : peers_) {
-    weights.push_back({node, peer.capacity == 0 ? own : peer.capacity});
-  }
+  std::vector<planner::NodeWeight> weights{{context_->options.node, own_capacity_}};
+  for (const auto& [node, peer] : peers_) weights.push_back({node, WeightOf(peer)});
   placement_ = planner::Placement(std::move(weights));
   stale_ = false;
 }

@@ -56,11 +56,15 @@ class Membership {
 
  private:
   void Rebuild() const;
+  uint64_t WeightOf(const Peer& peer) const {
+    return peer.capacity == 0 ? own_capacity_ : peer.capacity;
+  }
 
   const Context* context_;
+  uint64_t own_capacity_;
   std::map<NodeId, Peer> peers_;
   // Made when it is needed: ranking every slot takes milliseconds, and when a cluster starts every
-  // other node's answer changes the weights.
+  // other node's answer may change the weights.
   mutable planner::Placement placement_;
   mutable bool stale_ = true;
 };

@@ -55,7 +55,9 @@ void Search::Again() {
 void Search::Start() {
   started_ = env_.clock->Now();
   round_number_ = 0;
-  placement_ = planner::Placement(nodes_->Weights());
+  // Ranking every slot takes milliseconds. The nodes are in the order of their ids on both sides.
+  std::vector<planner::NodeWeight> weights = nodes_->Weights();
+  if (weights != placement_.weights()) placement_ = planner::Placement(std::move(weights));
   Bitmap wanted = Wanted();
   if (wanted.None() || !nodes_->AnyHere()) return Finish();
   StartRound(std::move(wanted));

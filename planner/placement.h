@@ -12,6 +12,7 @@ namespace holdfast::planner {
 struct NodeWeight {
   NodeId node = kNoNode;
   uint64_t weight = 0;  // capacity in bytes; 0 is never picked
+  friend bool operator==(const NodeWeight&, const NodeWeight&) = default;
 };
 
 struct Picks {
