@@ -72,7 +72,7 @@ int64_t CurlMulti::NowUs() const {
       .count();
 }
 
-void CurlMulti::Wait(Duration at_most) {
+bool CurlMulti::Wait(Duration at_most) {
   int64_t wait_us = std::max<int64_t>(at_most.count(), 0);
   if (timer_us_ >= 0) wait_us = std::clamp<int64_t>(timer_us_ - NowUs(), 0, wait_us);
   std::array<epoll_event, kMaxEvents> events;
@@ -86,7 +86,9 @@ void CurlMulti::Wait(Duration at_most) {
     timer_us_ = -1;
     int running = 0;
     curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0, &running);
+    return true;
   }
+  return n > 0;
 }
 
 void CurlMulti::OnEvent(int fd, uint32_t events) {

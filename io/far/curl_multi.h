@@ -26,8 +26,8 @@ class CurlMulti {
   void Add(CURL* easy);
   // Ends a transfer at any point; its connection is kept only if the transfer had ended by itself.
   void Remove(CURL* easy);
-  // Waits for sockets, a Wake or `at_most`, and moves the transfers on.
-  void Wait(Duration at_most);
+  // Waits for sockets, a Wake or `at_most`, and moves the transfers on. Whether there was anything before the time was over.
+  bool Wait(Duration at_most);
   // A transfer that ended, or null; the caller removes it.
   CURL* NextDone(CURLcode* code);
   // Ends a Wait that is going on, or the next one.

@@ -9,6 +9,7 @@ namespace holdfast::far {
 namespace {
 
 constexpr Duration kLongestWait = 1s;
+constexpr size_t kAnswersTogether = 16;
 
 // Makes a heap with the earliest retry in front.
 bool Later(const std::unique_ptr<HttpCall>& a, const std::unique_ptr<HttpCall>& b) {
@@ -69,6 +70,7 @@ void HttpStore::Run() {
     if (now >= next_sweep_) Sweep(now);
     if (now >= next_deadline_) ExpireDeadlines(now);
     StartQueued(now);
+    if (MoreIsReady()) continue;
     outbox_->Add(answers_);
     sleeping_ = true;
     bool more = false;
@@ -80,6 +82,15 @@ void HttpStore::Run() {
     sleeping_ = false;
     CollectDone();
   }
+}
+
+// To deliver is to wake the deciding thread, so answers wait for those that come with what the sockets have already:
+// only a few, and not when the deciding thread is what everything waits for.
+bool HttpStore::MoreIsReady() {
+  if (answers_.empty() || answers_.size() >= kAnswersTogether || queue_.empty()) return false;
+  if (!multi_->Wait(Duration(0))) return false;
+  CollectDone();
+  return true;
 }
 
 void HttpStore::TakeInbox() {

@@ -44,6 +44,7 @@ class HttpStore {
 
   HttpStore(const FarOptions& options, Outbox* outbox, Spending* spending);
   void Run();
+  bool MoreIsReady();
   void TakeInbox();
   void StartQueued(Time now);
   void CollectDone();

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <ctime>
 
-#include "base/hash.h"
 #include "io/far/s3_xml.h"
+#include "io/far/stream_copy.h"
 
 namespace holdfast::far {
 namespace {
@@ -90,6 +90,7 @@ void Transfer::Begin(HttpCall* call, HttpRequestMaker& maker, Time now) {
   body_ = Body::kUnknown;
   refused_.reset();
   skip_ = filled_ = received_ = window_received_ = 0;
+  hasher_ = Hasher64();
   enough_ = false;
   text_.clear();
   error_[0] = '\0';
@@ -161,7 +162,10 @@ bool Transfer::TakeObject(std::string_view data) {
   data.remove_prefix(skipped);
   const uint64_t room = call_->get.length - filled_;
   const size_t n = std::min<uint64_t>(room, data.size());
-  if (n > 0) std::memcpy(call_->get.into.data() + filled_, data.data(), n);
+  // Hashed where they come from, which is still in the cache: where they go is memory that nobody looks at soon.
+  const ByteView bytes = AsBytes(data.substr(0, n));
+  hasher_.Update(bytes);
+  StreamCopy(call_->get.into.data() + filled_, bytes.data(), n);
   filled_ += n;
   if (call_->get.whole) return n == data.size();  // longer than planned: received_ says so
   enough_ = filled_ == call_->get.length && head_.status == 200;
@@ -208,8 +212,7 @@ Verdict Transfer::Judge(CURLcode code, HttpCall::Answer& answer) {
   if (!verdict.status.ok()) return verdict;
   answer.info.size = ObjectSize(head_).value_or(call_->get.offset + filled_);
   answer.info.etag = VersionOf(head_, answer.info.size);
-  // In one go at the end: the bytes are still in the cache, and hashing parts costs more than that saves.
-  answer.hash = Hash64(bytes);
+  answer.hash = hasher_.Digest();
   return verdict;
 }
 

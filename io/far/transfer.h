@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/hash.h"
 #include "io/far/curl_multi.h"
 #include "io/far/far_options.h"
 #include "io/far/http_call.h"
@@ -71,6 +72,7 @@ class Transfer {
   std::optional<Verdict> refused_;  // by its head
   uint64_t skip_ = 0;               // bytes of the body before those wanted
   uint64_t filled_ = 0;             // bytes of the object in the caller's buffer
+  Hasher64 hasher_;                 // of those
   uint64_t received_ = 0;           // bytes of the body
   bool enough_ = false;             // all that is wanted is here, the rest is not waited for
   std::string text_;                // of a listing or a refusal
