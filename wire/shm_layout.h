@@ -158,9 +158,15 @@ constexpr uint64_t GrantOffset(uint32_t segments) {
   return AlignUp(sizeof(RegionHeader) + uint64_t{segments} * sizeof(SegmentState), 64);
 }
 
+// Says that a full fence was made: nothing else gives one out.
+class Fenced {
+  Fenced() = default;
+  friend Fenced FullFence();
+};
+
 // Orders everything before it with everything after it, for all processes. (The thread sanitizer does not know fences;
 // a locked instruction is one on x86.)
-inline void FullFence() {
+inline Fenced FullFence() {
 #ifdef __SANITIZE_THREAD__
   std::atomic<int> word{0};
   word.fetch_add(1, std::memory_order_seq_cst);
@@ -168,6 +174,7 @@ inline void FullFence() {
 #else
   std::atomic_thread_fence(std::memory_order_seq_cst);
 #endif
+  return Fenced();
 }
 
 // Where the pieces of a region lie. kInvalid for limits that do not fit: fewer than 8 segments, more than 65,535,

@@ -33,7 +33,6 @@ Segments::Segments(const Region& region, Sessions* sessions, uint32_t hold_class
     segments_[s - 1].use = SegmentUse::kWaiting;
     waiting_.push_back(s - 1);
   }
-  shm::FullFence();
   FreeUnpinned();
 }
 
@@ -108,7 +107,7 @@ uint32_t Segments::ChooseVictim(uint64_t min_gain) const {
     const Segment& s = segments_[segment];
     if (s.use != SegmentUse::kSealed || s.writers != 0) return false;
     // Without this a pinned segment would lose its records and give no room.
-    if (sessions_->Pinned(segment)) return false;
+    if (sessions_->SeemsPinned(segment)) return false;
     if (s.held_bytes < fewest) {
       best = segment;
       fewest = s.held_bytes;
@@ -141,10 +140,10 @@ void Segments::Emptied(uint32_t segment) {
 uint32_t Segments::FreeUnpinned() {
   if (waiting_.empty()) return 0;
   // The rule of local reading: whoever pinned before the entries were cleared is seen from here on.
-  shm::FullFence();
+  const shm::Fenced fenced = shm::FullFence();
   const size_t before = waiting_.size();
   std::erase_if(waiting_, [&](uint32_t segment) {
-    if (sessions_->Pinned(segment)) return false;
+    if (sessions_->Pinned(segment, fenced)) return false;
     segments_[segment].use = SegmentUse::kFree;
     free_.push_back(segment);
     return true;
@@ -155,7 +154,7 @@ uint32_t Segments::FreeUnpinned() {
 uint32_t Segments::PinnedSealed() const {
   uint32_t pinned = 0;
   for (uint32_t segment = 0; segment < segments_.size(); ++segment) {
-    if (segments_[segment].use == SegmentUse::kSealed && sessions_->Pinned(segment)) ++pinned;
+    if (segments_[segment].use == SegmentUse::kSealed && sessions_->SeemsPinned(segment)) ++pinned;
   }
   return pinned;
 }

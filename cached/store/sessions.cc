@@ -14,7 +14,7 @@ void Sessions::Attach(uint32_t id, ByteSpan memory) {
 
 void Sessions::Detach(uint32_t id) { sessions_.erase(id); }
 
-bool Sessions::Pinned(uint32_t segment) const {
+bool Sessions::SeemsPinned(uint32_t segment) const {
   for (const auto& [id, session] : sessions_) {
     for (uint32_t lane = 0; lane < shm::kPinLanes; ++lane) {
       // Acquire: what the last reader read comes before what is written next.

@@ -23,8 +23,11 @@ class Sessions {
   size_t size() const { return sessions_.size(); }
   bool Has(uint32_t id) const { return sessions_.contains(id); }
 
-  // Does any live session pin this segment? Call only after the entries were cleared and a full fence.
-  bool Pinned(uint32_t segment) const;
+  // Does any live session pin this segment? Once the entries that lead there were cleared before the fence, a "no" stays
+  // one, and the segment may be written.
+  bool Pinned(uint32_t segment, shm::Fenced) const { return SeemsPinned(segment); }
+  // The same without a fence: of a moment ago, to choose by.
+  bool SeemsPinned(uint32_t segment) const;
   // How many segments this session pins right now.
   uint32_t PinnedSegments(uint32_t id) const;
   // Calls visit(segment, offset) for each mark that came since the last drain: at most kMarkSlots per session and
