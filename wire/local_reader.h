@@ -51,10 +51,11 @@ struct LocalRequest {
   ByteSpan into;
 };
 
+// 16 bytes, so that it comes back in registers.
 struct LocalOutcome {
   Code code = Code::kNotFound;  // kOk, kNotFound, or kNoSpace: `into` is smaller than size
+  uint32_t size = 0;            // a record is smaller than its segment, that is than 4 GiB
   VersionHash version = 0;
-  uint64_t size = 0;
 };
 
 // Makes `session`, whatever it was before, the file of a new session that pins nothing and has marked nothing. Whoever
