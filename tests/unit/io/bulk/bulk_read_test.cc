@@ -15,6 +15,7 @@ struct Wire {
   uint32_t connections;
   uint32_t max_pinned_segments;
 };
+void PrintTo(const Wire& wire, std::ostream* out) { *out << wire.name; }
 
 class BulkRead : public testing::TestWithParam<Wire> {
  protected:
