@@ -61,7 +61,7 @@ Result<ClientOptions> ReadClientConfig(config::ConfigFile* file) {
 Result<ClientOptions> LoadClientOptions(const std::string& path) {
   Result<config::ConfigFile> file = config::ConfigFile::Load(path);
   if (!file.ok()) return file.status();
-  file->UseEnvironment("HOLDFAST");
+  file->UseEnvironment("HOLDFAST_CLIENT");
   return ReadClientConfig(&*file);
 }
 

@@ -91,6 +91,10 @@ Status ObjectList::Add(std::string_view uri, uint64_t size, std::string_view eta
   return {};
 }
 
+Status ObjectList::AddItem(const Item& item) {
+  return item.has_size ? Add(item.uri, item.size, item.etag) : Add(item.uri);
+}
+
 ObjectList::Place ObjectList::place(size_t position) const {
   const Row& row = rows_[position];
   const uint64_t begin = position == 0 ? 0 : rows_[position - 1].uri_end;

@@ -60,7 +60,8 @@ Client::Client(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Client::~Client() = default;
 
 Status Client::Parts::Open() {
-  log = options.log != nullptr ? options.log : &no_log;
+  once_log = std::make_unique<client::OnceLog>(options.log != nullptr ? options.log : &no_log);
+  log = once_log.get();
   HF_RETURN_IF_ERROR(CheckNodes(options.nodes));
   Result<std::optional<net::ClusterKey>> read = net::ReadClusterKey(options.cluster_key_file);
   if (!read.ok()) return read.status();
@@ -145,18 +146,33 @@ Result<std::string> Client::Canonical(std::string_view name) const {
   return CanonicalUri(name, parts_->far->options().s3.endpoint);
 }
 
-Status Client::Resolve(ObjectList* list, const std::function<void(uint64_t, uint64_t)>& progress) {
-  ObjectList canonical;
-  uint64_t missing = 0;
-  for (size_t i = 0; i < list->size(); ++i) {
-    ObjectList::Item item = list->item(i);
+// Rewrites the list from the first name on that is not canonical yet; most lists have none.
+Status Client::MakeCanonical(ObjectList* list) const {
+  ObjectList rewritten;
+  bool rewriting = false;
+  for (size_t i = list->canonical_; i < list->size(); ++i) {
+    const ObjectList::Item item = list->item(i);
     Result<std::string> uri = Canonical(item.uri);
     if (!uri.ok()) return uri.status().Annotate("object " + std::to_string(i + 1) + " of the list");
-    const bool lacks = client::LacksVersion(item);
-    missing += lacks ? 1 : 0;
-    HF_RETURN_IF_ERROR(lacks ? canonical.Add(*uri) : canonical.Add(*uri, item.size, item.etag));
+    if (!rewriting && *uri != item.uri) {
+      rewriting = true;
+      for (size_t before = 0; before < i; ++before) {
+        HF_RETURN_IF_ERROR(rewritten.AddItem(list->item(before)));
+      }
+    }
+    if (!rewriting) continue;
+    HF_RETURN_IF_ERROR(rewritten.AddItem(
+        {.uri = *uri, .etag = item.etag, .size = item.size, .has_size = item.has_size}));
   }
-  *list = std::move(canonical);
+  if (rewriting) *list = std::move(rewritten);
+  list->canonical_ = list->size();
+  return {};
+}
+
+Status Client::Resolve(ObjectList* list, const std::function<void(uint64_t, uint64_t)>& progress) {
+  HF_RETURN_IF_ERROR(MakeCanonical(list));
+  uint64_t missing = 0;
+  for (size_t i = 0; i < list->size(); ++i) missing += client::LacksVersion(list->item(i)) ? 1 : 0;
   if (missing == 0) return {};
   std::atomic<uint64_t> count{0};
   client::Promised<client::ManyHeads::Outcome> found;
@@ -171,7 +187,7 @@ Status Client::Resolve(ObjectList* list, const std::function<void(uint64_t, uint
   std::string what =
       std::to_string(outcome.failed) +
       (outcome.failed >= client::ManyHeads::kMaxFailures ? " objects or more" : " of the objects") +
-      " cannot be had; the first is line " + std::to_string(outcome.first_failed + 1) +
+      " cannot be had; the first is object " + std::to_string(outcome.first_failed + 1) +
       " of the list";
   return outcome.first_error.Annotate(
       outcome.failed == 1 ? "object " + std::to_string(outcome.first_failed + 1) + " of the list"
@@ -199,6 +215,7 @@ Result<ObjectList> Client::List(std::string_view prefix,
   for (const FarEntry& entry : *entries) {
     HF_RETURN_IF_ERROR(list.Add(entry.uri, entry.info.size, entry.info.etag));
   }
+  list.canonical_ = list.size();
   return list;
 }
 

@@ -49,7 +49,8 @@ void ClusterView::OnMessage(PeerId from, Frames frames) {
     TakeEnd(node->member.node, *progress);
   } else if (auto* error = std::get_if<wire::ErrorReply>(&*message)) {
     if (error->about == "Hello") node->refused = true;
-    env_.log->Warn("node " + std::to_string(node->member.node) + ": " + error->status.ToString());
+    env_.log->Warn("node " + std::to_string(node->member.node) + " refused a " + error->about +
+                   ": " + error->status.ToString());
   }
 }
 

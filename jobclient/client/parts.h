@@ -21,6 +21,7 @@
 #include "jobclient/client/cluster_view.h"
 #include "jobclient/client/job_env.h"
 #include "jobclient/client/loop_thread.h"
+#include "jobclient/client/once_log.h"
 #include "jobclient/job.h"
 #include "jobclient/ordered_reader.h"
 
@@ -37,6 +38,7 @@ struct LoopJob {
 };
 
 class NoLog : public Log {
+ public:
   void Write(LogLevel, std::string_view) override {}
 };
 
@@ -46,6 +48,7 @@ class NoLog : public Log {
 struct Client::Parts {
   ClientOptions options;
   client::NoLog no_log;
+  std::unique_ptr<client::OnceLog> once_log;
   Log* log = nullptr;
   std::optional<net::ClusterKey> key;
   std::unique_ptr<shm::LocalAttachment> own;

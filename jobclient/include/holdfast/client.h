@@ -73,8 +73,8 @@ struct ClientOptions {
   Log* log = nullptr;  // gets warnings from any thread; nullptr: nobody does. Outlives the client
 };
 
-// From a TOML file (docs/operators.md has the keys), overridden by the environment: HOLDFAST_ and the key in capitals with
-// '.' as '_'. kInvalid names file, line, key and what is allowed. An empty path is no file.
+// From a TOML file (docs/operators.md has the keys), overridden by the environment: HOLDFAST_CLIENT_ and the key in
+// capitals with '.' as '_', as the command line does it. kInvalid names file, line, key and what is allowed. An empty path is no file.
 Result<ClientOptions> LoadClientOptions(const std::string& path);
 
 // What was spent far away by this process itself. What the nodes spent for a job is in JobProgress.
@@ -287,6 +287,7 @@ class Client {
   friend class Reader;
   struct Parts;
   explicit Client(std::unique_ptr<Parts> parts);
+  Status MakeCanonical(ObjectList* list) const;
   std::unique_ptr<Parts> parts_;
 };
 

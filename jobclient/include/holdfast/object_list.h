@@ -52,6 +52,8 @@ class ObjectList {
   std::string Format() const;
 
  private:
+  friend class
+      Client;  // makes names canonical, and remembers for which of them it need not do so again
   struct Row {
     uint64_t uri_end;
     uint64_t etag_begin;
@@ -60,10 +62,12 @@ class ObjectList {
     bool has_size;
   };
   Status Append(std::string_view uri);
+  Status AddItem(const Item& item);
 
   std::string text_;  // the names
   std::string etags_;
   std::vector<Row> rows_;
+  size_t canonical_ = 0;  // the names of so many rows, from the first, are known to be canonical
 };
 
 }  // namespace holdfast

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "base/random.h"
 
 namespace holdfast {
@@ -164,8 +166,10 @@ TEST(ParseCanonical, GarbageIsAnsweredAndCanonicalFormsAreFixedPoints) {
   Random random(7);
   constexpr char kAlphabet[] = "/%25:?#@[].~sS3+htpfile0\0\n\xff b";
   const std::string alphabet(kAlphabet, sizeof(kAlphabet) - 1);
-  for (int round = 0; round < 20'000; ++round) {
-    std::string text(random.Chance(0.5) ? "s3+http://" : "http://h");
+  constexpr std::array<const char*, 4> kBegins{"s3+http://", "http://h", "file:///",
+                                               "s3+http://h/b"};
+  for (int round = 0; round < 40'000; ++round) {
+    std::string text(kBegins[random.Below(kBegins.size())]);
     for (uint64_t n = random.Below(24); n > 0; --n) text += alphabet[random.Below(alphabet.size())];
     const auto uri = CanonicalUri(text, kEndpoint);
     if (!uri.ok()) continue;

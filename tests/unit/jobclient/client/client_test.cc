@@ -366,6 +366,33 @@ TEST_F(ClientTest, ListsADirectoryAsAList) {
   EXPECT_FALSE(client->List((root / "nothing").string() + "/").ok());
 }
 
+TEST_F(ClientTest, NamesBecomeCanonicalWhereverTheyStand) {
+  Connect(false);
+  const auto write = [&](const char* name, const char* text) {
+    const fs::path path = root / "data" / name;
+    std::ofstream(path) << text;
+    return path.string();
+  };
+  const std::string a = write("a", "1"), b = write("b b", "22"), c = write("c", "333");
+  ObjectList list;
+  ASSERT_TRUE(list.Add("file://" + a).ok());  // canonical already
+  ASSERT_TRUE(list.Add(b).ok());
+  ASSERT_TRUE(list.Add("file://" + c, 3, "given").ok());
+  ASSERT_TRUE(client->Resolve(&list).ok());
+  ASSERT_EQ(list.size(), 3u);
+  EXPECT_EQ(list.item(0).uri, "file://" + a);
+  EXPECT_EQ(list.item(1).uri, *client->Canonical(b));
+  EXPECT_EQ(list.item(1).size, 2u);
+  EXPECT_EQ(list.item(2).etag, "given");
+  // What is added to a list that was resolved is looked at, too; what is there already stays.
+  ASSERT_TRUE(list.Add((root / "data").string() + "/./a").ok());
+  ASSERT_TRUE(client->Resolve(&list).ok());
+  EXPECT_EQ(list.item(3).uri, "file://" + a);
+  EXPECT_EQ(list.item(3).size, 1u);
+  EXPECT_EQ(list.item(1).uri, *client->Canonical(b));
+  EXPECT_EQ(list.item(2).etag, "given");
+}
+
 TEST_F(ClientTest, NamesWhatIsWrong) {
   Connect(false);
   ObjectList list = MakeFiles(3);
@@ -424,6 +451,9 @@ TEST_F(ClientTest, ReadsItsConfiguration) {
   EXPECT_EQ(options->far.region, "eu");
   ASSERT_EQ(options->nodes.size(), 1u);
   EXPECT_EQ(options->nodes[0].id, 3);
+  ::setenv("HOLDFAST_CLIENT_CLUSTER", "from outside", 1);
+  EXPECT_EQ(LoadClientOptions((root / "good.toml").string())->cluster, "from outside");
+  ::unsetenv("HOLDFAST_CLIENT_CLUSTER");
   std::ofstream(root / "bad.toml") << "cluster = \"x\"\nclutser = 1\n";
   Status bad = LoadClientOptions((root / "bad.toml").string()).status();
   EXPECT_EQ(bad.code(), Code::kInvalid);
