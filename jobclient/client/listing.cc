@@ -40,11 +40,12 @@ void Listing::Landed(Task task, Result<FarPage> page) {
   }
   count_->fetch_add(page->entries.size(), std::memory_order_relaxed);
   std::move(page->entries.begin(), page->entries.end(), std::back_inserter(found_));
-  if (found_.size() > max_objects_ && error_.ok()) {
+  for (std::string& prefix : page->prefixes) tasks_.push_back({std::move(prefix), {}, true});
+  const bool endless = found_.size() + tasks_.size() > max_objects_ || ++pages_ > max_objects_;
+  if (endless && error_.ok()) {
     error_ = Status::NoSpace(task.prefix + " and what was listed with it has more than " +
                              std::to_string(max_objects_) + " objects; list a longer prefix");
   }
-  for (std::string& prefix : page->prefixes) tasks_.push_back({std::move(prefix), {}, true});
   if (!page->next.empty())
     tasks_.push_front({std::move(task.prefix), std::move(page->next), task.delimited});
   Fill();

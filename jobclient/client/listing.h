@@ -22,7 +22,8 @@ class Listing : public std::enable_shared_from_this<Listing> {
   static constexpr size_t kAtOnce = 64;
   static constexpr Duration kPageDeadline = 300s;
 
-  // `count` grows as objects are found. `done` gets the entries in no particular order.
+  // A store that names ever new prefixes, or pages with nothing on them, meets `max_objects`, too: prefixes that wait
+  // count like objects, and there are at most as many pages. `count` grows as objects are found. `done` gets the entries in no particular order.
   static void Start(const Env& env, std::string prefix, size_t max_objects,
                     std::atomic<uint64_t>* count,
                     std::function<void(Result<std::vector<FarEntry>>)> done);
@@ -45,6 +46,7 @@ class Listing : public std::enable_shared_from_this<Listing> {
   std::function<void(Result<std::vector<FarEntry>>)> done_;
   std::deque<Task> tasks_;
   size_t under_way_ = 0;
+  size_t pages_ = 0;
   std::vector<FarEntry> found_;
   Status error_;
 };
