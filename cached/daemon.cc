@@ -16,7 +16,6 @@
 #include "io/net/event_loop.h"
 #include "io/net/zmq_network.h"
 #include "io/shm/attach_server.h"
-#include "io/shm/memory_limit.h"
 #include "io/shm/region_file.h"
 #include "io/shm/session_files.h"
 #include "wire/local_reader.h"
@@ -94,8 +93,7 @@ Result<std::unique_ptr<Daemon>> Daemon::Open(DaemonConfig config, Log* log) {
   // Before any other thread starts: they inherit the blocked signals.
   HF_RETURN_IF_ERROR(
       parts->loop->OnSignals({SIGTERM, SIGINT}, [parts](int) { parts->loop->Stop(); }));
-  Result<std::optional<net::ClusterKey>> key =
-      net::ReadClusterKey(parts->config.cluster_key_file);
+  Result<std::optional<net::ClusterKey>> key = net::ReadClusterKey(parts->config.cluster_key_file);
   if (!key.ok()) return key.status();
   parts->key = *key;
   log->Info("node " + std::to_string(parts->config.node.node) + " of cluster \"" +
@@ -118,7 +116,6 @@ void Daemon::Run() {
 }
 
 Status Daemon::Parts::OpenMemory() {
-  HF_RETURN_IF_ERROR(shm::CheckMemoryLimit(config.memory_limit, "memory.limit"));
   Result<shm::RegionPlan> planned = store::PlanRegion(config.memory);
   if (!planned.ok()) return planned.status();
   plan = *planned;

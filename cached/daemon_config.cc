@@ -5,7 +5,9 @@
 #include <set>
 
 #include "io/far/aws_settings.h"
+#include "io/net/endpoint.h"
 #include "io/net/log_sink.h"
+#include "io/shm/memory_limit.h"
 
 namespace holdfast::cached {
 namespace {
@@ -30,6 +32,10 @@ void ReadMembers(config::ConfigFile* file, DaemonConfig* config) {
 
 void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
   file->GetBytes("memory.limit", &config->memory_limit);
+  if (Status fits = shm::CheckMemoryLimit(config->memory_limit, "it"); !fits.ok()) {
+    // Before all that follows from it: a slip of the unit is not a question of segments.
+    return file->Fail("memory.limit", fits.message());
+  }
   config->node.max_planning_bytes = std::min<uint64_t>(512 * kMiB, config->memory_limit / 8);
   file->GetBytes("memory.planning", &config->node.max_planning_bytes);
   file->GetBytes("memory.segment", &config->memory.segment_bytes);
@@ -87,6 +93,13 @@ void ReadFar(config::ConfigFile* file, DaemonConfig* config) {
                 static_cast<MicroUsd>(gigabyte)};
 }
 
+// A typing error is told from an address that cannot be had.
+void CheckAddress(config::ConfigFile* file, std::string_view key, const std::string& address) {
+  if (address.starts_with("unix:")) return;
+  Result<net::ControlEndpoint> parsed = net::ParseControlEndpoint(address);
+  if (!parsed.ok()) file->Fail(key, parsed.status().message());
+}
+
 }  // namespace
 
 Result<DaemonConfig> ReadDaemonConfig(config::ConfigFile* file) {
@@ -100,6 +113,9 @@ Result<DaemonConfig> ReadDaemonConfig(config::ConfigFile* file) {
   file->Get("control", &config.control_endpoint);
   file->Get("bulk", &config.bulk_endpoint);
   file->Get("advertise_bulk", &config.advertise_bulk);
+  CheckAddress(file, "control", config.control_endpoint);
+  CheckAddress(file, "bulk", config.bulk_endpoint);
+  if (!config.advertise_bulk.empty()) CheckAddress(file, "advertise_bulk", config.advertise_bulk);
   file->Get("bulk_threads", &config.bulk_threads, 1, 64);
   file->Get("cluster_key_file", &config.cluster_key_file);
   file->Get("group", &config.group);

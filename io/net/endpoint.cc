@@ -33,7 +33,7 @@ bool IsHost(std::string_view host, bool bracketed) {
 
 Result<ControlEndpoint> ParseControlEndpoint(std::string_view text) {
   Status wrong = Status::Invalid("'" + std::string(text) +
-                                 "' is not a control address: use tcp://HOST:PORT, for example "
+                                 "' is not an address: use tcp://HOST:PORT, for example "
                                  "tcp://127.0.0.1:7070 or tcp://[::1]:7070");
   constexpr std::string_view kScheme = "tcp://";
   if (!text.starts_with(kScheme)) return wrong;

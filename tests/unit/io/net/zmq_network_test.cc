@@ -142,7 +142,7 @@ TEST_F(ZmqNetworkTest, AnUnreachableNodeIsOneThatDoesNotAnswer) {
   PeerId nonsense = job->net->Connect("ftp://x");
   EXPECT_NE(nobody, nonsense);
   job->net->Send({nobody, nonsense, 12345}, Text("hello"));
-  EXPECT_EQ(log_.Count("'ftp://x' is not a control address"), 1u);
+  EXPECT_EQ(log_.Count("'ftp://x' is not an address"), 1u);
   ASSERT_TRUE(Until([&] {
     return log_.Count("no connection to tcp://127.0.0.1:1: is a cached running there?") == 1;
   }));
