@@ -79,14 +79,17 @@ std::string FormatCount(uint64_t n) {
 }
 
 std::string FormatMoney(MicroUsd m) {
-  return Print(std::abs(m) < 1'000'000 ? "$%.4f" : "$%.2f", static_cast<double>(m) / 1e6);
+  constexpr MicroUsd kShown = 50;  // less is zero in four digits
+  if (m < 0) return (m > -kShown ? "" : "-") + FormatMoney(m > -kShown ? 0 : -m);
+  return Print(m < 1'000'000 ? "$%.4f" : "$%.2f", static_cast<double>(m) / 1e6);
 }
 
 Result<uint64_t> ParseBytes(std::string_view text) {
   double bytes = ParseScaled(text, kByteUnits);
   if (bytes < 0 || bytes >= 9e18) {
-    return Status::Invalid("\"" + std::string(text) +
-                           "\" is not a size; write a number and B, KiB, MiB, GiB, TiB, KB, MB, GB or TB");
+    return Status::Invalid(
+        "\"" + std::string(text) +
+        "\" is not a size; write a number and B, KiB, MiB, GiB, TiB, KB, MB, GB or TB");
   }
   return static_cast<uint64_t>(std::llround(bytes));
 }

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/hash.h"
 #include "jobclient/cli/commands.h"
@@ -155,10 +156,12 @@ int Finish(const Globals& globals, const ClientOptions& options, const PlannedJo
            const std::vector<EpochResult>& epochs, const std::vector<uint64_t>& hashes,
            bool verify) {
   uint64_t wrong = 0;
+  std::set<std::string> told;  // what fails in one epoch mostly fails in the others, too
   for (const EpochResult& epoch : epochs) {
     wrong += epoch.report.failed;
-    for (const std::string& failure : epoch.failures)
-      std::fprintf(stderr, "holdfast: %s\n", failure.c_str());
+    for (const std::string& failure : epoch.failures) {
+      if (told.insert(failure).second) std::fprintf(stderr, "holdfast: %s\n", failure.c_str());
+    }
     if (epoch.report.failed == 0) wrong += epoch.failures.size();
   }
   FarSum far;

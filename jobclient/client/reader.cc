@@ -2,6 +2,7 @@
 #include <chrono>
 #include <utility>
 
+#include "base/uri.h"
 #include "jobclient/client/parts.h"
 
 namespace holdfast {
@@ -10,6 +11,15 @@ namespace {
 static_assert(static_cast<int>(ObjectSource::kLocal) ==
                   static_cast<int>(jobclient::Source::kLocal) &&
               static_cast<int>(ObjectSource::kFar) == static_cast<int>(jobclient::Source::kFar));
+
+// Far stores name the object themselves, a directory by its path.
+bool Names(const Status& status, std::string_view uri) {
+  constexpr std::string_view kFile = "file://";
+  if (status.message().find(uri) != std::string::npos) return true;
+  if (!uri.starts_with(kFile)) return false;
+  Result<std::string> path = PercentDecode(uri.substr(kFile.size()));
+  return path.ok() && status.message().find(*path) != std::string::npos;
+}
 
 }  // namespace
 
@@ -68,7 +78,9 @@ Result<std::optional<Object>> Reader::Parts::Next() {
     Passed(result.bytes.size());
     if (!result.status.ok()) {
       ++report.failed;
-      return result.status.Annotate(std::string(job->loop_job->list.item(position).uri));
+      const std::string_view name = job->loop_job->list.item(position).uri;
+      if (Names(result.status, name)) return result.status;
+      return result.status.Annotate(std::string(name));
     }
     Count(static_cast<ObjectSource>(result.source), result.bytes.size());
     return std::optional<Object>(Object(job->loop_job->list.item(position).uri, position,

@@ -72,7 +72,9 @@ class BadLists(Scratch):
         os.unlink(self.good[2])
         done = self.run_list(listed, "--json")
         self.assertEqual(done.code, WRONG, done)
-        self.assertRegex(done.said, f"{self.good[2]}")
+        self.assertEqual(done.said.count(self.good[2]), 1, done.said)
+        twice = self.holdfast(*self.config, "run", self.write("list", listed), "--epochs", "3")
+        self.assertEqual(twice.said.count(self.good[2]), 1, twice.said)
         self.assertEqual((done.json()[1]["failed"], done.json()[2]["wrong"]), (1, 1))
 
     def test_changed_since_it_was_listed(self):

@@ -31,6 +31,9 @@ TEST(Units, Formats) {
   EXPECT_EQ(FormatCount(1'234'567), "1,234,567");
   EXPECT_EQ(FormatMoney(12'300), "$0.0123");
   EXPECT_EQ(FormatMoney(2'500'000), "$2.50");
+  EXPECT_EQ(FormatMoney(-12'300), "-$0.0123");
+  EXPECT_EQ(FormatMoney(-3'000'000), "-$3.00");
+  EXPECT_EQ(FormatMoney(-20), "$0.0000");
 }
 
 TEST(Units, ParsesBytes) {
