@@ -106,6 +106,26 @@ struct LocalReader::State {
   // The same, in every place where it can be.
   shm::Entry Search(const LocalRequest& want, uint32_t lane) const;
 
+  // Where a record most likely is.
+  struct Candidate {
+    const Slot* slot = nullptr;
+    shm::Entry seen = 0;
+  };
+  void PrefetchBuckets(const Oid& oid) const {
+    const uint32_t first = shm::FirstBucket(oid, region.bucket_count);
+    __builtin_prefetch(&region.buckets[first]);
+    __builtin_prefetch(
+        &region.buckets[shm::OtherBucket(first, shm::TagFor(oid), region.bucket_count)]);
+  }
+  // The first entry with the OID's tag; its record's header is fetched.
+  Candidate Locate(const Oid& oid) const;
+  void PrefetchPayload(const Candidate& c, size_t most) const {
+    if (c.slot == nullptr) return;
+    const std::byte* payload = PayloadOf(region.RecordAt(c.seen));
+    const size_t bytes = std::min(most, kPrefetchBytes);
+    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(payload + at);
+  }
+
   LocalOutcome CopyOut(const LocalRequest& request, const RecordHeader* record) const;
   void CopyGroup(std::span<const LocalRequest> requests, std::span<LocalOutcome> outcomes) const;
   // Without a lock: two threads may write the same slot, and one of their marks is lost.
@@ -162,41 +182,30 @@ inline LocalOutcome LocalReader::State::CopyOut(const LocalRequest& request,
   return outcome;
 }
 
+LocalReader::State::Candidate LocalReader::State::Locate(const Oid& oid) const {
+  const uint32_t tag = shm::TagFor(oid);
+  uint32_t bucket = shm::FirstBucket(oid, region.bucket_count);
+  uint32_t mask = TagMask(region.buckets[bucket], tag);
+  if (mask == 0) {
+    bucket = shm::OtherBucket(bucket, tag, region.bucket_count);
+    mask = TagMask(region.buckets[bucket], tag);
+  }
+  if (mask == 0) return {};
+  const Slot& slot = region.buckets[bucket].entries[std::countr_zero(mask)];
+  const shm::Entry seen = slot.load(std::memory_order_relaxed);
+  if (!region.InBounds(seen)) return {};
+  __builtin_prefetch(region.RecordAt(seen));
+  return {&slot, seen};
+}
+
 void LocalReader::State::CopyGroup(std::span<const LocalRequest> requests,
                                    std::span<LocalOutcome> outcomes) const {
-  struct Candidate {
-    const Slot* slot = nullptr;
-    shm::Entry seen = 0;
-  };
   std::array<Candidate, kGroup> candidates;
   const size_t n = requests.size();
-  for (size_t i = 0; i < n; ++i) {
-    const Oid& oid = requests[i].oid;
-    const uint32_t first = shm::FirstBucket(oid, region.bucket_count);
-    __builtin_prefetch(&region.buckets[first]);
-    __builtin_prefetch(
-        &region.buckets[shm::OtherBucket(first, shm::TagFor(oid), region.bucket_count)]);
-  }
-  for (size_t i = 0; i < n; ++i) {
-    const uint32_t tag = shm::TagFor(requests[i].oid);
-    uint32_t bucket = shm::FirstBucket(requests[i].oid, region.bucket_count);
-    uint32_t mask = TagMask(region.buckets[bucket], tag);
-    if (mask == 0) {
-      bucket = shm::OtherBucket(bucket, tag, region.bucket_count);
-      mask = TagMask(region.buckets[bucket], tag);
-    }
-    if (mask == 0) continue;
-    const Slot& slot = region.buckets[bucket].entries[std::countr_zero(mask)];
-    const shm::Entry seen = slot.load(std::memory_order_relaxed);
-    if (!region.InBounds(seen)) continue;
-    candidates[i] = {&slot, seen};
-    __builtin_prefetch(region.RecordAt(seen));
-  }
+  for (size_t i = 0; i < n; ++i) PrefetchBuckets(requests[i].oid);
+  for (size_t i = 0; i < n; ++i) candidates[i] = Locate(requests[i].oid);
   auto prefetch_payload = [&](size_t i) {
-    if (i >= n || candidates[i].slot == nullptr) return;
-    const std::byte* payload = PayloadOf(region.RecordAt(candidates[i].seen));
-    const size_t bytes = std::min(requests[i].into.size(), kPrefetchBytes);
-    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(payload + at);
+    if (i < n) PrefetchPayload(candidates[i], requests[i].into.size());
   };
   for (size_t i = 0; i < kAhead; ++i) prefetch_payload(i);
   const uint32_t lane = LaneOfThisThread();
@@ -293,6 +302,16 @@ void LocalReader::CopyMany(std::span<const LocalRequest> requests,
   for (size_t base = 0; base < requests.size(); base += kGroup) {
     const size_t n = std::min(kGroup, requests.size() - base);
     state_->CopyGroup(requests.subspan(base, n), outcomes.subspan(base, n));
+  }
+}
+
+void LocalReader::Prefetch(std::span<const Oid> oids, size_t payload_bytes) const {
+  std::array<State::Candidate, kGroup> candidates;
+  for (; !oids.empty(); oids = oids.subspan(std::min(kGroup, oids.size()))) {
+    const size_t n = std::min(kGroup, oids.size());
+    for (size_t i = 0; i < n; ++i) state_->PrefetchBuckets(oids[i]);
+    for (size_t i = 0; i < n; ++i) candidates[i] = state_->Locate(oids[i]);
+    for (size_t i = 0; i < n; ++i) state_->PrefetchPayload(candidates[i], payload_bytes);
   }
 }
 

@@ -18,7 +18,7 @@ constexpr size_t kStagingBytes = 128 * kKiB;
 // Bodies of which so much is missing are received in place; less is not worth an entry of its own.
 constexpr uint64_t kInPlaceBytes = 16 * kKiB;
 // With one system call: more would have left the cache before it is hashed.
-constexpr uint64_t kScatterBytes = 512 * kKiB;
+constexpr uint64_t kScatterBytes = 1 * kMiB;
 constexpr size_t kScatterParts = 16;
 // Behind a group of large bodies comes most likely another: its headers, and little else that would have to be copied.
 constexpr size_t kAheadBytes = 16 * kAnswerBytes;

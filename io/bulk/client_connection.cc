@@ -11,6 +11,9 @@ namespace {
 
 // An acknowledgement of its own goes out when so much is owed, else with the next batch or the next tick.
 constexpr uint64_t kOwedBytes = 4 * kMiB;
+// The window is filled up again when this part of it is free: often enough that the node never waits, not so often that
+// the system calls count.
+constexpr uint32_t kRefillPart = 6;
 
 }  // namespace
 
@@ -23,12 +26,14 @@ void ClientCall::Finish(size_t index, BulkOutcome outcome) {
 
 ClientConnection::ClientConnection(const BulkClientOptions& options, const Endpoint& endpoint,
                                    Fd fd, uint64_t number, Time now,
-                                   std::function<void(ClientCall*)> settled)
+                                   std::function<void(ClientCall*)> settled,
+                                   std::function<void(ClientConnection*)> refill)
     : options_(options),
       endpoint_(endpoint),
       fd_(std::move(fd)),
       number_(number),
       settled_(std::move(settled)),
+      refill_(std::move(refill)),
       reader_(fd_.get()),
       opened_(now),
       last_activity_(now) {
@@ -42,11 +47,17 @@ bool ClientConnection::HasRoom(const ClientCall& call) const {
   if (items_in_flight_ >= options_.window_items || bytes_in_flight_ >= options_.window_bytes) {
     return false;
   }
-  // Small refills would cost a system call each: wait until a quarter of the window is free.
+  // Small refills would cost a system call each: wait until a part of the window is free.
   size_t free_items = options_.window_items - items_in_flight_;
   uint64_t free_bytes = options_.window_bytes - bytes_in_flight_;
-  return free_items >= std::min<size_t>(options_.window_items / 4, call.items.size() - call.next) &&
-         free_bytes >= std::min(options_.window_bytes / 4, call.Weight(call.next));
+  return free_items >=
+             std::min<size_t>(options_.window_items / kRefillPart, call.items.size() - call.next) &&
+         free_bytes >= std::min(options_.window_bytes / kRefillPart, call.Weight(call.next));
+}
+
+bool ClientConnection::HasRoomToRefill() const {
+  return items_in_flight_ + options_.window_items / kRefillPart <= options_.window_items &&
+         bytes_in_flight_ + options_.window_bytes / kRefillPart <= options_.window_bytes;
 }
 
 void ClientConnection::Ask(ClientCall* call, size_t most, Time now) {
@@ -150,6 +161,9 @@ Status ClientConnection::Receive(Time now) {
         break;
       case AnswerReader::Step::kBody:
         OnBody();
+        if (!HasRoomToRefill()) break;
+        refill_(this);
+        HF_RETURN_IF_ERROR(Flush(now));
         break;
       case AnswerReader::Step::kBlocked:
         if (owed_bytes_ >= kOwedBytes) AppendAcknowledgement();

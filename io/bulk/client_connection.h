@@ -45,9 +45,11 @@ struct ClientCall {
 // Belongs to one thread. After any method returned an error the connection is to be destroyed, with Fail before.
 class ClientConnection {
  public:
-  // `settled` is told of each call of which an answer came.
+  // `settled` is told of each call of which an answer came. `refill` runs while answers come in and there is room for
+  // more: it may Ask, so that the node has work while the rest is received.
   ClientConnection(const BulkClientOptions& options, const Endpoint& endpoint, Fd fd,
-                   uint64_t number, Time now, std::function<void(ClientCall*)> settled);
+                   uint64_t number, Time now, std::function<void(ClientCall*)> settled,
+                   std::function<void(ClientConnection*)> refill);
   ClientConnection(const ClientConnection&) = delete;
 
   // May (more of) this call be asked for now?
@@ -91,6 +93,7 @@ class ClientConnection {
   };
 
   Status Receive(Time now);
+  bool HasRoomToRefill() const;
   Status OnHello();
   Status OnAnswer();
   void OnBody();
@@ -103,6 +106,7 @@ class ClientConnection {
   Fd fd_;
   uint64_t number_;
   std::function<void(ClientCall*)> settled_;
+  std::function<void(ClientConnection*)> refill_;
   Phase phase_ = Phase::kConnecting;
   AnswerReader reader_;
 

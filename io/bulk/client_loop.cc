@@ -104,32 +104,41 @@ void ClientLoop::Submit(const std::string& endpoint, BulkMode mode, std::vector<
   Serve(*node);
 }
 
-// Asks for as much of the queue as the windows allow.
-void ClientLoop::Serve(Node* node) {
+// The first call of the queue with items that were not asked for; nullptr when there is none.
+ClientCall* ClientLoop::NextCall(Node* node) {
   while (!node->queue.empty()) {
     ClientCall* call = node->queue.front();
-    if (call->finished() || call->next == call->items.size()) {
-      node->queue.pop_front();
-      call->queued = false;
-      Settle(call);
-      continue;
-    }
+    if (!call->finished() && call->next < call->items.size()) return call;
+    node->queue.pop_front();
+    call->queued = false;
+    Settle(call);
+  }
+  return nullptr;
+}
+
+// Asks for as much of the queue as the windows allow.
+void ClientLoop::Serve(Node* node) {
+  while (ClientCall* call = NextCall(node)) {
+    bool may_connect = node->connections.size() < options_.connections_per_endpoint;
     ClientConnection* connection = Roomiest(node, *call);
     if (connection == nullptr) {
-      if (node->connections.size() < options_.connections_per_endpoint && Connect(node)) continue;
+      if (may_connect && Connect(node)) continue;
       break;
     }
-    size_t share = call->items.size() - call->next;
-    if (options_.connections_per_endpoint > 1) {
-      share = std::max(kSmallestShare, share / options_.connections_per_endpoint);
-      if (connection->items_in_flight() > 0 &&
-          node->connections.size() < options_.connections_per_endpoint && Connect(node)) {
-        continue;
-      }
-    }
-    connection->Ask(call, share, now_);
+    if (connection->items_in_flight() > 0 && may_connect && Connect(node)) continue;
+    size_t share = (call->items.size() - call->next) / options_.connections_per_endpoint;
+    connection->Ask(call, std::max(kSmallestShare, share), now_);
   }
   FlushAll(node);
+}
+
+// The same for one connection, which flushes itself.
+void ClientLoop::Refill(Node* node, ClientConnection* connection) {
+  while (ClientCall* call = NextCall(node)) {
+    if (!connection->HasRoom(*call)) return;
+    size_t share = (call->items.size() - call->next) / options_.connections_per_endpoint;
+    connection->Ask(call, std::max(kSmallestShare, share), now_);
+  }
 }
 
 ClientConnection* ClientLoop::Roomiest(Node* node, const ClientCall& call) const {
@@ -170,9 +179,10 @@ bool ClientLoop::Connect(Node* node) {
   uint64_t number = next_connection_++;
   epoll_event event{.events = EPOLLIN | EPOLLOUT, .data = {.u64 = number}};
   HF_CHECK(epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd->get(), &event) == 0);
-  node->connections.push_back(
-      std::make_unique<ClientConnection>(options_, node->endpoint, *std::move(fd), number, now_,
-                                         [this](ClientCall* call) { Settle(call); }));
+  node->connections.push_back(std::make_unique<ClientConnection>(
+      options_, node->endpoint, *std::move(fd), number, now_,
+      [this](ClientCall* call) { Settle(call); },
+      [this, node](ClientConnection* c) { Refill(node, c); }));
   watched_[number] = {node, node->connections.back().get(), event.events};
   return true;
 }

@@ -57,6 +57,8 @@ class ClientLoop {
 
   Result<Node*> NodeOf(const std::string& endpoint);
   void Serve(Node* node);
+  void Refill(Node* node, ClientConnection* connection);
+  ClientCall* NextCall(Node* node);
   void FlushAll(Node* node);
   bool Connect(Node* node);
   void CountFailure(Node* node, const Status& why);

@@ -95,6 +95,7 @@ class ServerConnection {
   void Refuse(const Status& why);
   bool Serve(Time now);
   void AnswerReady(Time now);
+  void PrefetchReady();
   bool AnswerItem(const Item& item, Time now);
   bool Miss(Item item, Time now);
   bool AnswerError(const Item& item, const Status& status, uint64_t size = 0);
