@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <utility>
 
 #include "cached/call_flow.h"
 #include "cached/commitments.h"
 #include "cached/context.h"
+#include "cached/drop_flow.h"
 #include "cached/home.h"
 #include "cached/loader.h"
 #include "cached/manifests.h"
@@ -22,6 +22,7 @@ constexpr Duration kBusyMaintenance = 2ms;
 constexpr Duration kIdleMaintenance = 50ms;
 constexpr uint64_t kReclaimBudget = 32 * kMiB;
 constexpr uint32_t kMaxCallsPerJob = 64;
+constexpr size_t kMaxDrops = 16;
 
 // A tenth of the index is left to what nobody has a promise for.
 uint64_t LeastRecordBytes(const store::MemoryTier& tier) {
@@ -69,6 +70,7 @@ struct Node::Parts {
   void On(PeerId, Other&) {}
 
   void Bid(JobId job, uint32_t call);
+  void StepDrop(uint64_t id);
   void Refuse(PeerId peer, const wire::Call& call, Status status);
   void RefuseWaiting(const ManifestDigest& digest, const Status& status);
   NodeState State() const;
@@ -85,6 +87,8 @@ struct Node::Parts {
   Loader loader;
   Planning planning;
   std::map<std::pair<JobId, uint32_t>, CallFlow> flows;
+  std::map<uint64_t, DropFlow> drops;
+  uint64_t last_drop = 0;
 };
 
 Node::Node(const Env& env, store::MemoryTier* tier, NodeOptions options)
@@ -249,27 +253,28 @@ void Node::Parts::On(PeerId from, wire::StatusQuery& query) {
 }
 
 void Node::Parts::On(PeerId from, wire::Drop& drop) {
-  std::set<Oid> oids;
-  for (size_t i = 0; i + 16 <= drop.oids.size(); i += 16) {
-    oids.insert(
-        {LoadAs<uint64_t>(drop.oids.data() + i), LoadAs<uint64_t>(drop.oids.data() + i + 8)});
+  if (drops.size() == kMaxDrops ||
+      PlanningBytes() + drop.oids.size() > context.options.max_planning_bytes) {
+    context.Send(
+        from,
+        wire::ErrorReply{.about = "Drop",
+                         .job = 0,
+                         .status = Status::NoSpace("node " + std::to_string(context.options.node) +
+                                                   " is busy with other drops; try again")});
+    return;
   }
-  wire::DropReply reply{.id = drop.id};
-  std::vector<ObjectKey> victims;
-  context.tier->ForEach([&](const store::RecordView& record, bool held) {
-    bool matches =
-        oids.contains(record.oid) || (!drop.prefix.empty() && record.name.starts_with(drop.prefix));
-    if (!matches) return;
-    if (held) {
-      ++reply.held_objects;
-      return;
-    }
-    ++reply.dropped_objects;
-    reply.dropped_bytes += record.payload.size();
-    victims.push_back({record.oid, record.version});
-  });
-  for (const ObjectKey& key : victims) context.tier->Drop(key.oid, key.version);
-  context.Send(from, std::move(reply));
+  uint64_t id = ++last_drop;
+  drops.try_emplace(id, &context, from, std::move(drop));
+  StepDrop(id);
+}
+
+void Node::Parts::StepDrop(uint64_t id) {
+  auto it = drops.find(id);
+  if (!it->second.Step()) {
+    drops.erase(it);
+    return;
+  }
+  context.env.clock->At(context.Now(), [this, id] { StepDrop(id); });
 }
 
 // --- Time
@@ -319,6 +324,7 @@ uint64_t Node::Parts::PlanningBytes() const {
   uint64_t bytes = manifests.bytes() + loader.queue().memory_bytes() + commitments.memory_bytes() +
                    home.memory_bytes();
   for (const auto& [id, flow] : flows) bytes += flow.memory_bytes();
+  for (const auto& [id, drop] : drops) bytes += drop.memory_bytes();
   return bytes;
 }
 

@@ -9,6 +9,7 @@
 //   EndJob                 commitments.h  the promises end, the objects stay
 //   (loads), ReadMiss      loader.h       loads in need-by order; asks homes; fetches once
 //   Ask, Answer, Fetched   home.h         the home orders who goes far
+//   Drop                   drop_flow.h    takes out what nobody holds
 #pragma once
 
 #include <functional>

@@ -32,6 +32,20 @@ class Index {
   uint32_t Find(const Oid& oid, VersionHash version) const;
   // The slot of the entry that leads to exactly this place; kNone when there is none. `oid` may be garbage.
   uint32_t FindPlace(const Oid& oid, Place place) const;
+  // Calls visit(slot) for every version of the object.
+  template <typename Visit>
+  void ForEachVersion(const Oid& oid, const Visit& visit) const {
+    const uint32_t first = shm::FirstBucket(oid, buckets_count_);
+    const uint32_t other = shm::OtherBucket(first, shm::TagFor(oid), buckets_count_);
+    auto visit_bucket = [&](uint32_t bucket) {
+      for (uint32_t i = 0; i < shm::kBucketEntries; ++i) {
+        const uint32_t slot = bucket * shm::kBucketEntries + i;
+        if (Matches(entry(slot), oid, 0)) visit(slot);
+      }
+    };
+    visit_bucket(first);
+    if (other != first) visit_bucket(other);
+  }
   // Sets here[i] and, where held, held[i]; see MemoryTier::FindMany.
   void FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, Bitmap* here,
                 Bitmap* held) const;

@@ -265,15 +265,24 @@ bool MemoryTier::Drop(const Oid& oid, VersionHash version) {
   return true;
 }
 
-void MemoryTier::ForEach(const std::function<void(const RecordView&, bool held)>& visit) const {
-  for (uint32_t segment = 0; segment < core_->region.segments(); ++segment) {
-    for (uint64_t offset = kFirstRecord; offset < core_->segments[segment].end;) {
-      const shm::RecordHeader* record = core_->region.record(Place{segment, offset});
-      const uint32_t slot = core_->index.FindPlace(record->oid, {segment, offset});
-      if (slot != Index::kNone) visit(ViewOf(record), core_->index.holds(slot) != 0);
-      offset += RecordBytesOf(*record);
-    }
+void MemoryTier::ForEach(const Visit& visit) const {
+  for (uint32_t segment = 0; segment < core_->region.segments(); ++segment)
+    ForEachIn(segment, visit);
+}
+
+void MemoryTier::ForEachIn(uint32_t segment, const Visit& visit) const {
+  for (uint64_t offset = kFirstRecord; offset < core_->segments[segment].end;) {
+    const shm::RecordHeader* record = core_->region.record(Place{segment, offset});
+    const uint32_t slot = core_->index.FindPlace(record->oid, {segment, offset});
+    if (slot != Index::kNone) visit(ViewOf(record), core_->index.holds(slot) != 0);
+    offset += RecordBytesOf(*record);
   }
+}
+
+void MemoryTier::ForEachVersion(const Oid& oid, const Visit& visit) const {
+  core_->index.ForEachVersion(oid, [&](uint32_t slot) {
+    visit(ViewOf(core_->region.record(core_->index.entry(slot))), core_->index.holds(slot) != 0);
+  });
 }
 
 void MemoryTier::Maintain(Time now, uint64_t budget_bytes) {

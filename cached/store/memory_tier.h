@@ -128,8 +128,11 @@ class MemoryTier {
 
   // Takes a record out; false when it is not there or held.
   bool Drop(const Oid& oid, VersionHash version);
-  // Visits every live record (segment order). The visitor must not change the tier.
-  void ForEach(const std::function<void(const RecordView&, bool held)>& visit) const;
+  // Visit every live record, those of one segment, and every version of an object. The visitor must not change the tier.
+  using Visit = std::function<void(const RecordView&, bool held)>;
+  void ForEach(const Visit& visit) const;
+  void ForEachIn(uint32_t segment, const Visit& visit) const;
+  void ForEachVersion(const Oid& oid, const Visit& visit) const;
 
   // Drains read marks, rebalances the sessions' view grants (all together at most a quarter of the segments), frees
   // segments whose readers have left, and reclaims up to `budget_bytes` towards the low-water mark of free segments.

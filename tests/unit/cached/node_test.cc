@@ -253,10 +253,37 @@ TEST_F(NodeTest, DropSparesWhatIsHeld) {
   drop.id = 5;
   drop.prefix = "file:///o/";
   world_->network.Deliver(kJobPeer, std::move(drop));
+  EXPECT_EQ(world_->network.Last<wire::DropReply>(), nullptr);  // a segment an event
+  world_->clock.RunFor(1ms);
   const auto* reply = world_->network.Last<wire::DropReply>();
   ASSERT_NE(reply, nullptr);
   EXPECT_EQ(reply->dropped_objects, 10u);
   EXPECT_EQ(reply->held_objects, 10u);
+  Check();
+}
+
+TEST_F(NodeTest, DropByOidTakesEveryVersionInSlices) {
+  Start(64 * kMiB);
+  wire::Drop drop;
+  drop.id = 6;
+  drop.oids = Buffer(16 * 10'000);
+  for (uint32_t n = 0; n < 10'000; ++n) {
+    if (n % 2 == 0) world_->Put(n, kSize);
+    if (n % 4 == 0) world_->Put(n, kSize + 1);  // another version
+    Oid oid = OidOf(NameOfObject(n));
+    StoreAs(drop.oids.data() + 16 * n, oid.hi);
+    StoreAs(drop.oids.data() + 16 * n + 8, oid.lo);
+  }
+  world_->Put(20'000, kSize);
+  world_->network.Deliver(kJobPeer, std::move(drop));
+  EXPECT_EQ(world_->network.Last<wire::DropReply>(), nullptr);
+  world_->clock.RunFor(1ms);
+  const auto* reply = world_->network.Last<wire::DropReply>();
+  ASSERT_NE(reply, nullptr);
+  EXPECT_EQ(reply->dropped_objects, 7'500u);
+  EXPECT_EQ(reply->dropped_bytes, 5'000 * kSize + 2'500 * (kSize + 1));
+  EXPECT_EQ(State()["memory"]["live_objects"], 1);
+  EXPECT_TRUE(world_->tier->Find(KeyOfObject(20'000, kSize).oid, 0));
   Check();
 }
 
