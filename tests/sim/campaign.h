@@ -15,7 +15,7 @@ struct CampaignOptions {
   uint32_t jobs = 2;           // processes at a time
   bool twice = true;           // and the traces must be equal
   uint32_t max_failures = 5;   // then the campaign ends
-  uint32_t run_seconds = 60;   // of real time, for one run; beyond it is stuck
+  uint32_t run_seconds = 60;   // of the processor's time, for one run; beyond it is stuck
   std::string replay = "sim";  // the program, as printed in the command that replays a failure
 };
 
