@@ -117,7 +117,9 @@ bool CallFlow::BidSlice() {
     chunk.load = std::move(bids.load);
     chunk.spare = std::move(bids.spare);
     chunk.bid = true;
-    if (!call_.dry_run && bids.reserved_bytes > 0) {
+    if (call_.dry_run) {
+      dry_bytes_ += bids.reserved_bytes;
+    } else if (bids.reserved_bytes > 0) {
       HF_CHECK(planning_->calendar->Reserve(bids.reserved_bytes, context_->Now(), reserved_until_));
       chunk.reserved = bids.reserved_bytes;
       tentative_bytes_ += bids.reserved_bytes;
@@ -152,9 +154,10 @@ Bitmap CallFlow::Here(uint32_t first, uint32_t count, Bitmap* held) const {
 
 uint64_t CallFlow::RoomForThisCall() const {
   uint64_t share = planning_->calendar->capacity() / 100 * context_->options.job_share_percent;
-  uint64_t used = planning_->tentative_bytes(call_.job);
+  uint64_t used = planning_->tentative_bytes(call_.job) + dry_bytes_;
   uint64_t left = share > used ? share - used : 0;
-  return std::min(planning_->calendar->Room(), left);
+  uint64_t room = planning_->calendar->Room();
+  return std::min(room > dry_bytes_ ? room - dry_bytes_ : 0, left);
 }
 
 void CallFlow::SendBids(uint32_t first, const Chunk& chunk) {

@@ -256,6 +256,8 @@ void CallRound::SettleChunk(uint32_t number) {
   for (Called& called : called_) {
     Part& part = called.parts[number];
     if (!called.in || !part.has_bid) continue;
+    // Nobody refuses in a dry run: a node that says that it is full has nothing to spare.
+    if (context_->options->dry_run && called.no_room) part.spare = Bitmap(part.spare.size());
     bids.push_back({called.node, std::move(part.keep), std::move(part.load), std::move(part.spare),
                     part.rate});
   }

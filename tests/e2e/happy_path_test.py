@@ -154,5 +154,18 @@ class HappyPath(Scratch):
         self.assertEqual((done[0]["far_objects"], done[1]["far_objects"], done[2]["wrong"]), (len(self.files),) * 2 + (0,))
 
 
+class DryRun(Scratch):
+    def test_a_plan_says_what_a_hold_then_gets(self):
+        """Also when it is the index that is full long before the memory."""
+        nodes = self.cluster(2)
+        config = ["--config", nodes.client, "--json"]
+        names = self.write("list", "".join(f"http://127.0.0.1:9/o/{i}\t200\tetag{i}\n" for i in range(100_000)))
+        planned = self.holdfast(*config, "plan", names).json()[0]
+        held = self.holdfast(*config, "hold", names, "--for", "1min").json()[0]
+        self.assertGreater(held["far_objects"], 10_000)
+        self.assertGreater(held["load_objects"], 10_000)
+        self.assertAlmostEqual(planned["load_objects"], held["load_objects"], delta=held["load_objects"] // 10)
+
+
 if __name__ == "__main__":
     unittest.main()
