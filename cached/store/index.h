@@ -23,7 +23,7 @@ namespace holdfast::store {
 class Index {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
-  static constexpr uint16_t kMaxHolds = 0x7ffe;
+  static constexpr uint16_t kMaxHolds = 0x3ffe;
 
   // Empties the buckets of the region.
   explicit Index(const Region& region);
@@ -62,21 +62,27 @@ class Index {
   shm::Entry entry(uint32_t slot) const { return slots()[slot].load(std::memory_order_relaxed); }
   uint16_t holds(uint32_t slot) const { return side_[slot] & kHoldMask; }
   void SetHolds(uint32_t slot, uint16_t holds) {
-    side_[slot] = static_cast<uint16_t>((side_[slot] & kReadBit) | holds);
+    side_[slot] = static_cast<uint16_t>((side_[slot] & kReadsMask) | holds);
   }
-  bool was_read(uint32_t slot) const { return (side_[slot] & kReadBit) != 0; }
-  void SetRead(uint32_t slot, bool read) {
-    side_[slot] = static_cast<uint16_t>((side_[slot] & kHoldMask) | (read ? kReadBit : 0));
-  }
+  // Reads are counted up to two: none, one, more. What was loaded for a reader is read once in any case.
+  bool was_reread(uint32_t slot) const { return (side_[slot] & kReadsMask) == kReread; }
+  void AddRead(uint32_t slot) { SetReads(slot, (side_[slot] & kReadsMask) == 0 ? kRead : kReread); }
+  void ForgetReread(uint32_t slot) { SetReads(slot, kRead); }
 
   // Linked and reserved slots, and how many there can be.
   uint64_t used() const { return used_; }
   uint64_t capacity() const { return capacity_; }
 
  private:
-  static constexpr uint16_t kReadBit = 0x8000;
-  static constexpr uint16_t kHoldMask = 0x7fff;
-  static constexpr uint16_t kReservedMark = 0x7fff;  // as a hold count, beside an empty entry
+  static constexpr uint16_t kReadsMask = 0xc000;
+  static constexpr uint16_t kRead = 0x4000;
+  static constexpr uint16_t kReread = 0x8000;
+  static constexpr uint16_t kHoldMask = 0x3fff;
+  static constexpr uint16_t kReservedMark = kHoldMask;  // as a hold count, beside an empty entry
+
+  void SetReads(uint32_t slot, uint16_t reads) {
+    side_[slot] = static_cast<uint16_t>((side_[slot] & kHoldMask) | reads);
+  }
 
   std::atomic<shm::Entry>* slots() const { return buckets_->entries; }
   uint32_t OtherOf(uint32_t bucket, shm::Entry e) const {

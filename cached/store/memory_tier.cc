@@ -111,7 +111,7 @@ Result<Place> MemoryTier::Core::PlaceFor(uint32_t owner, uint64_t bytes, Time no
   for (uint32_t round = 0; round < 4 * region.segments() + 64; ++round) {
     if (std::optional<Place> place = segments.Append(owner, bytes, kMoveReserve)) return *place;
     if (segments.FreeUnpinned() > 0) continue;
-    if (reclaim.Run(now, {.min_gain = segment_bytes / 4, .keep_read = !promised}) ==
+    if (reclaim.Run(now, {.min_gain = segment_bytes / 4, .keep_reread = !promised}) ==
         Reclaim::Outcome::kEmptied) {
       continue;
     }
@@ -157,7 +157,7 @@ void MemoryTier::Core::DrainMarks() {
         // What lies there need not be a header; an entry that leads there says that it is.
         const uint32_t slot =
             index.FindPlace(region.record(Place{segment, offset})->oid, {segment, offset});
-        if (slot != Index::kNone) index.SetRead(slot, true);
+        if (slot != Index::kNone) index.AddRead(slot);
       });
 }
 
@@ -291,7 +291,7 @@ void MemoryTier::Maintain(Time now, uint64_t budget_bytes) {
   RebalanceGrants(core_->region, *core_->sessions);
   const Reclaim::Wish wish{.budget_bytes = budget_bytes,
                            .min_gain = core_->region.segment_bytes() / 4,
-                           .keep_read = true};
+                           .keep_reread = true};
   if (core_->segments.free() + core_->segments.waiting() >= core_->low_water) return;
   core_->reclaim.Run(now, wish);
   core_->segments.FreeUnpinned();

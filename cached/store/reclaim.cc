@@ -30,7 +30,8 @@ Reclaim::Outcome Reclaim::Run(Time now, const Wish& wish) {
     const uint64_t bytes = RecordBytesOf(*record);
     // What was aborted, dropped or replaced has no entry any more.
     const uint32_t slot = index_->FindPlace(record->oid, place);
-    if (slot != Index::kNone && !Settle(slot, bytes, now, wish.keep_read)) return Outcome::kNoRoom;
+    if (slot != Index::kNone && !Settle(slot, bytes, now, wish.keep_reread))
+      return Outcome::kNoRoom;
     cursor_ += bytes;
     spent += bytes;
   }
@@ -49,9 +50,9 @@ void Reclaim::PrefetchAhead(uint64_t offset) const {
 }
 
 // False when the record has to stay and there is no room for it elsewhere.
-bool Reclaim::Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_read) {
+bool Reclaim::Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_reread) {
   if (index_->holds(slot) != 0) return MoveHeld(slot, bytes, now);
-  if (keep_read && index_->was_read(slot) && KeepRead(slot, bytes)) return true;
+  if (keep_reread && index_->was_reread(slot) && KeepReread(slot, bytes)) return true;
   records_->Unlink(slot);
   ++counters_.dropped_objects;
   counters_.dropped_bytes += bytes;
@@ -75,14 +76,14 @@ bool Reclaim::MoveHeld(uint32_t slot, uint64_t bytes, Time now) {
   return true;
 }
 
-bool Reclaim::KeepRead(uint32_t slot, uint64_t bytes) {
+bool Reclaim::KeepReread(uint32_t slot, uint64_t bytes) {
   if (kept_bytes_ + bytes > region_.segment_bytes() / 2) return false;
   // The victim itself comes back for the segment that this may take from the reserve.
   const std::optional<Place> to = segments_->Append(kRingClass, bytes, kMoveReserve - 1);
   if (!to) return false;
   records_->Move(slot, *to);
   segments_->WriterDone(to->segment);
-  index_->SetRead(slot, false);  // it has to be read again to stay once more
+  index_->ForgetReread(slot);  // it has to be read again to stay once more
   kept_bytes_ += bytes;
   counters_.moved_bytes += bytes;
   return true;

@@ -33,8 +33,9 @@ class Reclaim {
   struct Wish {
     uint64_t budget_bytes = UINT64_MAX;
     uint64_t min_gain = 0;  // of the victim, were one to be chosen
-    bool keep_read =
-        false;  // append records that were read again: up to half a segment per victim, so that it ends
+    // Append records again that were read more than once: up to half a segment per victim, so that it ends. One read is
+    // what they were loaded for, and tells nothing of a second.
+    bool keep_reread = false;
   };
 
   Reclaim(const Region& region, Index* index, Segments* segments, Records* records)
@@ -49,9 +50,9 @@ class Reclaim {
 
  private:
   void PrefetchAhead(uint64_t offset) const;
-  bool Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_read);
+  bool Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_reread);
   bool MoveHeld(uint32_t slot, uint64_t bytes, Time now);
-  bool KeepRead(uint32_t slot, uint64_t bytes);
+  bool KeepReread(uint32_t slot, uint64_t bytes);
 
   Region region_;
   Index* index_;

@@ -104,19 +104,23 @@ TEST(MemoryTier, SegmentsWhoseTimeIsOverJoinTheRing) {
   EXPECT_EQ(node.tier->Stats().moved_bytes, moved);
 }
 
-TEST(MemoryTier, ReadRecordsStayOnceMore) {
+TEST(MemoryTier, RecordsThatWereReadMoreThanOnceStayOnceMore) {
   Node node(SmallOptions(16, 16 * kKiB, 10'000));
   Client client(1, node.memory.span(), node.plan.segments, &node.sessions);
   std::vector<std::byte> into(1000);
   ASSERT_TRUE(node.Put(1, 1, 1000).ok());
   ASSERT_TRUE(node.Put(2, 1, 1000).ok());
+  ASSERT_TRUE(node.Put(3, 1, 1000).ok());
+  EXPECT_EQ(client->Copy({OidOf(1), 1, into}).code, Code::kOk);
   EXPECT_EQ(client->Copy({OidOf(1), 1, into}).code, Code::kOk);
   EXPECT_EQ(client->Copy({OidOf(2), 2, into}).code, Code::kNotFound);
+  EXPECT_EQ(client->Copy({OidOf(3), 1, into}).code, Code::kOk);
   node.tier->Maintain(kNow, kMiB);
-  EXPECT_EQ(node.tier->Stats().marks, 1u);
+  EXPECT_EQ(node.tier->Stats().marks, 3u);
   uint64_t next = 100;
   while (node.Has(2)) ASSERT_TRUE(node.Put(next++, 1, 1000).ok());
   EXPECT_TRUE(node.Has(1));
+  EXPECT_FALSE(node.Has(3));
   while (next < 1000) ASSERT_TRUE(node.Put(next++, 1, 1000).ok());
   EXPECT_FALSE(node.Has(1));
 }
