@@ -94,13 +94,21 @@ void Promises::OnAck(const Delivery& delivery, const wire::Ack& ack) {
     c.promised.set_word(w, first ? accepted : c.promised.word(w) & accepted);
   }
   c.until = std::min(c.until, c.received + ack.t2);
-  if (first) counts_.promised += c.promised.Count();
+  if (!first || tenancy->second.list == nullptr) return;
+  counts_.promised += c.promised.Count();
+  const PlannedList& list = *tenancy->second.list;
+  c.promised.ForEach([&](size_t bit) {
+    if (c.first + bit >= list.size()) return;
+    const PlannedObject& object = list[c.first + bit];
+    promised_to_[{delivery.from, object.oid, object.version}].insert(ack.job);
+  });
 }
 
 void Promises::OnProgress(const Delivery& delivery, const wire::Progress& progress) {
   auto it = tenancies_.find({delivery.from, progress.job});
   if (it == tenancies_.end()) return;
   if (!progress.known) it->second.ended = true;
+  it->second.loads_left = progress.loads_left;
   for (const wire::Loss& loss : progress.lost) {
     it->second.lost[loss.index] = world_->now();
     if (world_->trace().printing()) {
@@ -154,10 +162,16 @@ void Promises::CheckObject(NodeHost& host, JobId job, Tenancy& tenancy, Chunk& c
     return "object " + std::to_string(index) + " of job " + std::to_string(job) + " (" +
            ToHex((*tenancy.list)[index].oid) + ") at node " + std::to_string(host.node()) +
            ", promised at " + std::to_string(chunk.confirmed_at.us) +
-           (chunk.keeps.Get(bit) ? " us as a keep," : " us as a load,");
+           (chunk.keeps.Get(bit) ? " us as a keep" : " us as a load") +
+           " (its node last said that " + std::to_string(tenancy.loads_left) +
+           " are left to load),";
   };
   if (here) ++counts_.here;
-  if (held || (here && chunk.keeps.Get(bit))) chunk.held[bit] = true;
+  // A load is held when its turn in the queue has come; until then another job's promise may hold the object, and end.
+  const PlannedObject& object = (*tenancy.list)[index];
+  bool own = chunk.keeps.Get(bit) || all_loaded ||
+             promised_to_[{host.process(), object.oid, object.version}].size() == 1;
+  if ((held && own) || (here && chunk.keeps.Get(bit))) chunk.held[bit] = true;
   if (all_loaded && !held) {
     world_->Violate("promises-are-kept",
                     where() + " is not held, and the node says that nothing is left to load");

@@ -6,7 +6,9 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "tests/sim/fabric.h"
@@ -63,6 +65,7 @@ class Promises {
     std::map<std::pair<uint32_t, uint32_t>, Chunk> chunks;  // by call and first
     std::map<uint32_t, Time> lost;                          // reported, by index
     std::map<uint32_t, Absence> missing;                    // by index
+    uint64_t loads_left = 0;                                // as its node said last
   };
   using Key = std::pair<ProcessId, JobId>;
 
@@ -79,6 +82,8 @@ class Promises {
   std::function<NodeHost*(ProcessId)> host_of_;
   std::map<ProcessId, PlannedList> lists_;
   std::map<Key, Tenancy> tenancies_;
+  // Jobs to which a daemon has promised an object, ever.
+  std::map<std::tuple<ProcessId, Oid, VersionHash>, std::set<JobId>> promised_to_;
   PromiseCounts counts_;
 };
 
