@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -83,6 +84,7 @@ class Cluster {
   void CheckNode(NodeHost& host);
   void CheckEmpty(NodeHost& host);
   NodeHost* HostOf(ProcessId process) const;
+  void NoteLease(const Delivery& delivery);
   void CheckFarGets();
   void AddPlan(const JobProcess& job);
   RunReport Report();
@@ -94,6 +96,7 @@ class Cluster {
   Scenario scenario_;
   Promises promises_;
   Grants grants_;
+  std::set<ProcessId> long_leases_;  // daemons that have jobs for longer than a run
   std::vector<std::unique_ptr<NodeHost>> hosts_;
   std::vector<Visitor> visitors_;
   std::vector<JobSlot> jobs_;

@@ -88,6 +88,12 @@ void Promises::OnAck(const Delivery& delivery, const wire::Ack& ack) {
   if (it == tenancy->second.chunks.end() || it->second.confirmed.size() != ack.count) return;
   Chunk& c = it->second;
   Bitmap refused = Bitmap::FromBytes(ack.refused.view(), ack.count);
+  if (world_->trace().printing() && !refused.None()) {
+    world_->trace().Say(world_->now(), world_->NameOf(delivery.from) + " refuses " +
+                                           std::to_string(refused.Count()) + " of job " +
+                                           std::to_string(ack.job) + ", reason " +
+                                           std::to_string(static_cast<int>(ack.why)));
+  }
   bool first = c.promised.None();
   for (size_t w = 0; w < c.promised.words(); ++w) {
     uint64_t accepted = c.confirmed.word(w) & ~refused.word(w);
