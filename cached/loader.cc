@@ -13,6 +13,7 @@ Loader::Loader(const Context* context, Commitments* commitments, Membership* mem
       commitments_(commitments),
       membership_(membership),
       home_(home),
+      segment_bytes_(context->tier->Stats().object_bytes / context->tier->Stats().segments),
       queue_(commitments) {}
 
 // --- What is to be loaded, and in which order
@@ -61,12 +62,13 @@ void Loader::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
   if (miss.version == 0 || HashVersion(miss.etag, miss.size) != miss.version) {
     return HeadFirst(std::move(miss), std::move(done));
   }
-  if (miss.size > context_->tier->max_object_bytes()) {
+  // What cannot be promised may fit a segment all the same.
+  if (miss.size > segment_bytes_) {
     return later(
         std::move(done),
         Status::NoSpace("an object of " + FormatBytes(miss.size) + " is too large for node " +
-                        std::to_string(context_->options.node) + ", which keeps at most " +
-                        FormatBytes(context_->tier->max_object_bytes())));
+                        std::to_string(context_->options.node) + ", whose segments have " +
+                        FormatBytes(segment_bytes_)));
   }
   want.key = key;
   want.size = miss.size;

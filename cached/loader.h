@@ -116,6 +116,7 @@ class Loader {
   Commitments* commitments_;
   Membership* membership_;
   Home* home_;
+  uint64_t segment_bytes_;
 
   std::map<ObjectKey, Load> loads_;  // begun and not finished
   uint64_t load_bytes_ = 0;

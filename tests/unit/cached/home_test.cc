@@ -218,6 +218,22 @@ TEST_F(AskerTest, AHomeThatAlwaysNamesAnotherPeerIsAskedThreeTimes) {
   EXPECT_EQ(world_->far.Counters().gets, 40u);
 }
 
+TEST_F(NodeTest, WhatIsTooLargeForAPromiseIsReadThroughTheNode) {
+  Start();
+  bulk::ReadMiss miss;
+  miss.oid = OidOf(NameOfObject(1));
+  miss.size = world_->tier->max_object_bytes() + 1;
+  miss.name = NameOfObject(1);
+  miss.etag = EtagOfObject(1);
+  miss.version = HashVersion(miss.etag, miss.size);
+  miss.mode = BulkMode::kFetch;
+  Status done = Status::Timeout("not done");
+  node_->OnMiss(miss, [&](const Status& status) { done = status; });
+  world_->clock.RunFor(1s);
+  EXPECT_TRUE(done.ok()) << done.ToString();
+  EXPECT_TRUE(world_->tier->Find(miss.oid, miss.version));
+}
+
 TEST_F(AskerTest, AReadOfWhatNoNodeCanKeepIsRefusedAndHoldsUpNobody) {
   Status huge;
   bulk::ReadMiss miss;
