@@ -102,7 +102,9 @@ Outcome Reap(const Child& child) {
 
 class Campaign {
  public:
-  explicit Campaign(const CampaignOptions& options) : options_(options) {}
+  explicit Campaign(const CampaignOptions& options) : options_(options) {
+    if (!options_.list.empty()) options_.seeds = options_.list.size();
+  }
 
   Verdict Run() {
     uint64_t total = options_.seeds * (options_.twice ? 2 : 1);
@@ -110,7 +112,8 @@ class Campaign {
       bool more = started < total && failures_ < options_.max_failures;
       if (!more && children_.empty()) break;
       if (more && children_.size() < options_.jobs) {
-        uint64_t seed = options_.first + started / (options_.twice ? 2 : 1);
+        uint64_t number = started / (options_.twice ? 2 : 1);
+        uint64_t seed = options_.list.empty() ? options_.first + number : options_.list[number];
         children_.push_back(
             StartChild(seed, options_.twice && started % 2 == 1, options_.run_seconds));
         ++started;

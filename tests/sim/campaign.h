@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "tests/sim/cluster.h"
 
@@ -12,11 +13,12 @@ namespace holdfast::sim {
 struct CampaignOptions {
   uint64_t first = 1;
   uint64_t seeds = 200;
-  uint32_t jobs = 2;           // processes at a time
-  bool twice = true;           // and the traces must be equal
-  uint32_t max_failures = 5;   // then the campaign ends
-  uint32_t run_seconds = 60;   // of the processor's time, for one run; beyond it is stuck
-  std::string replay = "sim";  // the program, as printed in the command that replays a failure
+  std::vector<uint64_t> list{};  // these seeds instead, when not empty
+  uint32_t jobs = 2;             // processes at a time
+  bool twice = true;             // and the traces must be equal
+  uint32_t max_failures = 5;     // then the campaign ends
+  uint32_t run_seconds = 60;     // of the processor's time, for one run; beyond it is stuck
+  std::string replay = "sim";    // the program, as printed in the command that replays a failure
 };
 
 // Seeds below which a kind of fault that never fired does not count as a failure.

@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   CLI::App app("Simulates whole clusters, with faults, by seed.");
   app.add_option("--seeds", options.seeds, "how many seeds")->capture_default_str();
   app.add_option("--first", options.first, "the first of them")->capture_default_str();
+  app.add_option("--list", options.list, "these seeds instead: --list 25,29,31")->delimiter(',');
   app.add_option("--rotate", rotate, "choose the first by this text, for example a commit's hash");
   app.add_option("--jobs", options.jobs, "processes at a time")->capture_default_str();
   app.add_option("--max-failures", options.max_failures, "stop after this many")
