@@ -97,8 +97,8 @@ class CallFlow {
   Time expires_;
   Time reserved_until_;
   uint64_t tentative_bytes_ = 0;
-  uint64_t dry_bytes_ =
-      0;  // what a dry run would have reserved: its later chunks find that much less room
+  // What a dry run would have reserved: its later chunks find that much less room.
+  uint64_t dry_bytes_ = 0;
   uint64_t memory_bytes_ = 0;
   Time until_;
   std::vector<LoadBatch> loads_;  // confirmed, until all chunks are

@@ -18,6 +18,7 @@
 #include "base/bitmap.h"
 #include "cached/context.h"
 #include "cached/manifests.h"
+#include "cached/store/index.h"
 #include "planner/calendar.h"
 
 namespace holdfast::cached {
@@ -51,8 +52,9 @@ class Commitments {
   static constexpr size_t kMaxLossesPerMessage = 1'000;
   static constexpr uint64_t kLossBytes = 200;  // of one that waits, about
   static constexpr Duration kLossesTogether = 20ms;
-  // Far fewer than the promises that a record can carry.
-  static constexpr size_t kMaxCommitments = 16'384;
+  // Fewer than the promises that a record can carry, for all of them may hold the same one.
+  static constexpr size_t kMaxCommitments = 8'192;
+  static_assert(kMaxCommitments < store::Index::kMaxHolds);
 
   struct Job {
     JobId id = 0;

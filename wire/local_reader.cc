@@ -34,17 +34,6 @@ const std::byte* PayloadOf(const RecordHeader* header) {
   return reinterpret_cast<const std::byte*>(header) + shm::kRecordAlign;
 }
 
-// Bit i is set when entry i has this tag. Without a branch: which entry it is nobody can predict.
-inline uint32_t TagMask(const shm::Bucket& bucket, uint32_t tag) {
-  uint32_t mask = 0;
-#pragma GCC unroll 8
-  for (uint32_t i = 0; i < kBucketEntries; ++i) {
-    const shm::Entry e = bucket.entries[i].load(std::memory_order_relaxed);
-    mask |= uint32_t{shm::TagOf(e) == tag} << i;
-  }
-  return mask;
-}
-
 }  // namespace
 
 // A look-up that finds its record in the first bucket is inlined to few instructions on purpose: only then is the next
@@ -95,7 +84,7 @@ struct LocalReader::State {
   shm::Entry Find(const LocalRequest& want, uint32_t lane) const {
     const uint32_t tag = shm::TagFor(want.oid);
     const shm::Bucket& bucket = region.buckets[shm::FirstBucket(want.oid, region.bucket_count)];
-    const uint32_t mask = TagMask(bucket, tag);
+    const uint32_t mask = shm::TagMask(bucket, tag);
     if (mask != 0) {
       const Slot& slot = bucket.entries[std::countr_zero(mask)];
       const shm::Entry seen = slot.load(std::memory_order_relaxed);
@@ -155,7 +144,7 @@ struct LocalReader::State {
     // The first one again: an entry may have been displaced from the second to it while we looked.
     for (uint32_t bucket : {first, second, first}) {
       const Slot* slots = region.buckets[bucket].entries;
-      for (uint32_t left = TagMask(region.buckets[bucket], tag); left != 0; left &= left - 1) {
+      for (uint32_t left = shm::TagMask(region.buckets[bucket], tag); left != 0; left &= left - 1) {
         const Slot& slot = slots[std::countr_zero(left)];
         const shm::Entry seen = slot.load(std::memory_order_relaxed);
         if (!region.InBounds(seen)) continue;

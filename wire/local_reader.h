@@ -80,8 +80,8 @@ class LocalReader {
   // A zero-copy view; empty when the object is not here, or when this session's grant of viewed segments is used up
   // (then *over_grant is set: copy instead). The caller of a public API never sees the difference.
   LocalView View(const Oid& oid, VersionHash version, bool* over_grant);
-  // Brings what Pin will look at into the processor's caches, and so much of the payloads: a hint, for a group of objects
-  // that are about to be pinned.
+  // Brings what Pin will look at into the processor's caches, and so much of the payloads, up to 1 KiB of each: a hint,
+  // for a group of objects that are about to be pinned.
   void Prefetch(std::span<const Oid> oids, size_t payload_bytes) const;
   // For a transfer that is under way for a short time (the bulk server): pins like a view, counts against no grant.
   LocalView Pin(const Oid& oid, VersionHash version);

@@ -93,6 +93,17 @@ struct alignas(64) Bucket {
   std::atomic<Entry> entries[kBucketEntries];
 };
 
+// Bit i is set when entry i has this tag (or is empty and the tag is 0). Without a branch: which one it is nobody can
+// predict.
+inline uint32_t TagMask(const Bucket& bucket, uint32_t tag) {
+  uint32_t mask = 0;
+#pragma GCC unroll 8
+  for (uint32_t i = 0; i < kBucketEntries; ++i) {
+    mask |= uint32_t{TagOf(bucket.entries[i].load(std::memory_order_relaxed)) == tag} << i;
+  }
+  return mask;
+}
+
 // Where an OID may be: bucket FirstBucket or SecondBucket, with tag TagFor.
 constexpr uint32_t TagFor(const Oid& oid) {
   return static_cast<uint32_t>(oid.lo >> (64 - kTagBits));

@@ -17,9 +17,8 @@ using shm::kBucketEntries;
 constexpr uint32_t kSearchNodes = 512;
 constexpr size_t kGroup = 32;
 
-// Bit i is set when entry i of the bucket has this tag (or is empty and the tag is 0). Only the deciding thread writes
-// buckets, and only it comes here, so plain loads see what is there.
-uint32_t TagMask(const shm::Bucket& bucket, uint32_t tag) {
+// shm::TagMask. Only the deciding thread writes buckets, and only it comes here, so plain loads see what is there.
+uint32_t PlainTagMask(const shm::Bucket& bucket, uint32_t tag) {
 #ifdef __SSE2__
   // The tag is the upper part of an entry's upper 32 bits.
   constexpr int kShift = shm::kSegmentBits + shm::kOffsetBits - 32;
@@ -32,12 +31,7 @@ uint32_t TagMask(const shm::Bucket& bucket, uint32_t tag) {
   const __m128i eight = _mm_packs_epi32(four(0), four(2));
   return static_cast<uint32_t>(_mm_movemask_epi8(_mm_packs_epi16(eight, _mm_setzero_si128())));
 #else
-  uint32_t mask = 0;
-  for (uint32_t i = 0; i < kBucketEntries; ++i) {
-    const bool same = shm::TagOf(bucket.entries[i].load(std::memory_order_relaxed)) == tag;
-    mask |= static_cast<uint32_t>(same) << i;
-  }
-  return mask;
+  return shm::TagMask(bucket, tag);
 #endif
 }
 
@@ -61,7 +55,7 @@ bool Index::Matches(shm::Entry e, const Oid& oid, VersionHash version) const {
 }
 
 uint32_t Index::FindIn(uint32_t bucket, uint32_t tag, const Oid& oid, VersionHash version) const {
-  for (uint32_t left = TagMask(buckets_[bucket], tag); left != 0; left &= left - 1) {
+  for (uint32_t left = PlainTagMask(buckets_[bucket], tag); left != 0; left &= left - 1) {
     const uint32_t slot = bucket * kBucketEntries + static_cast<uint32_t>(std::countr_zero(left));
     if (Matches(entry(slot), oid, version)) return slot;
   }
@@ -112,8 +106,8 @@ void Index::FindMany(std::span<const Oid> oids, std::span<const VersionHash> ver
     }
     for (size_t i = 0; i < n; ++i) {
       const uint32_t tag = shm::TagFor(oids[base + i]);
-      const uint32_t mask = TagMask(buckets_[first[i]], tag) | TagMask(buckets_[second[i]], tag)
-                                                                   << kBucketEntries;
+      const uint32_t mask = PlainTagMask(buckets_[first[i]], tag) |
+                            PlainTagMask(buckets_[second[i]], tag) << kBucketEntries;
       candidate[i] = kNone;
       if (mask == 0) continue;
       const uint32_t at = static_cast<uint32_t>(std::countr_zero(mask));

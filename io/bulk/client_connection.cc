@@ -55,11 +55,6 @@ bool ClientConnection::HasRoom(const ClientCall& call) const {
          free_bytes >= std::min(options_.window_bytes / kRefillPart, call.Weight(call.next));
 }
 
-bool ClientConnection::HasRoomToRefill() const {
-  return items_in_flight_ + options_.window_items / kRefillPart <= options_.window_items &&
-         bytes_in_flight_ + options_.window_bytes / kRefillPart <= options_.window_bytes;
-}
-
 void ClientConnection::Ask(ClientCall* call, size_t most, Time now) {
   size_t free_items =
       items_in_flight_ < options_.window_items ? options_.window_items - items_in_flight_ : 1;
@@ -161,7 +156,6 @@ Status ClientConnection::Receive(Time now) {
         break;
       case AnswerReader::Step::kBody:
         OnBody();
-        if (!HasRoomToRefill()) break;
         refill_(this);
         HF_RETURN_IF_ERROR(Flush(now));
         break;

@@ -45,8 +45,8 @@ struct ClientCall {
 // Belongs to one thread. After any method returned an error the connection is to be destroyed, with Fail before.
 class ClientConnection {
  public:
-  // `settled` is told of each call of which an answer came. `refill` runs while answers come in and there is room for
-  // more: it may Ask, so that the node has work while the rest is received.
+  // `settled` is told of each call of which an answer came. `refill` runs after each answer: it may Ask, so that the
+  // node has work while the rest is received.
   ClientConnection(const BulkClientOptions& options, const Endpoint& endpoint, Fd fd,
                    uint64_t number, Time now, std::function<void(ClientCall*)> settled,
                    std::function<void(ClientConnection*)> refill);
@@ -93,7 +93,6 @@ class ClientConnection {
   };
 
   Status Receive(Time now);
-  bool HasRoomToRefill() const;
   Status OnHello();
   Status OnAnswer();
   void OnBody();

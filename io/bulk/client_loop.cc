@@ -116,6 +116,12 @@ ClientCall* ClientLoop::NextCall(Node* node) {
   return nullptr;
 }
 
+// How many of the call's items one connection may take at a time.
+size_t ClientLoop::ShareOf(const ClientCall& call) const {
+  size_t left = call.items.size() - call.next;
+  return std::max(kSmallestShare, left / options_.connections_per_endpoint);
+}
+
 // Asks for as much of the queue as the windows allow.
 void ClientLoop::Serve(Node* node) {
   while (ClientCall* call = NextCall(node)) {
@@ -126,8 +132,7 @@ void ClientLoop::Serve(Node* node) {
       break;
     }
     if (connection->items_in_flight() > 0 && may_connect && Connect(node)) continue;
-    size_t share = (call->items.size() - call->next) / options_.connections_per_endpoint;
-    connection->Ask(call, std::max(kSmallestShare, share), now_);
+    connection->Ask(call, ShareOf(*call), now_);
   }
   FlushAll(node);
 }
@@ -136,8 +141,7 @@ void ClientLoop::Serve(Node* node) {
 void ClientLoop::Refill(Node* node, ClientConnection* connection) {
   while (ClientCall* call = NextCall(node)) {
     if (!connection->HasRoom(*call)) return;
-    size_t share = (call->items.size() - call->next) / options_.connections_per_endpoint;
-    connection->Ask(call, std::max(kSmallestShare, share), now_);
+    connection->Ask(call, ShareOf(*call), now_);
   }
 }
 

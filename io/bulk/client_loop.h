@@ -59,6 +59,7 @@ class ClientLoop {
   void Serve(Node* node);
   void Refill(Node* node, ClientConnection* connection);
   ClientCall* NextCall(Node* node);
+  size_t ShareOf(const ClientCall& call) const;
   void FlushAll(Node* node);
   bool Connect(Node* node);
   void CountFailure(Node* node, const Status& why);

@@ -17,7 +17,6 @@ constexpr int kMaxLooks = 3;
 constexpr int kFlushesPerTurn = 64;  // then the other connections of the thread have theirs
 constexpr size_t kSpareBatches = 64;
 constexpr size_t kPrefetchItems = 32;
-constexpr size_t kPrefetchBytes = 1 * kKiB;  // of each payload
 
 }  // namespace
 
@@ -184,13 +183,14 @@ void ServerConnection::AnswerReady(Time now) {
 void ServerConnection::PrefetchReady() {
   std::array<Oid, kPrefetchItems> oids;
   size_t n = std::min(ready_.size(), oids.size());
-  bool small = true;
+  uint64_t room = 0;
   for (size_t i = 0; i < n; ++i) {
     const Want& want = ready_[i].batch->wants[ready_[i].index];
     oids[i] = want.oid;
-    small = small && want.room < shared_->options.sendfile_bytes;
+    room = std::max(room, want.room);
   }
-  shared_->reader->Prefetch({oids.data(), n}, small ? kPrefetchBytes : 0);
+  // What goes by sendfile is not looked at.
+  shared_->reader->Prefetch({oids.data(), n}, room < shared_->options.sendfile_bytes ? room : 0);
 }
 
 // False when the outbox is full.

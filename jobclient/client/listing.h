@@ -23,7 +23,8 @@ class Listing : public std::enable_shared_from_this<Listing> {
   static constexpr Duration kPageDeadline = 300s;
 
   // A store that names ever new prefixes, or pages with nothing on them, meets `max_objects`, too: prefixes that wait
-  // count like objects, and there are at most as many pages. `count` grows as objects are found. `done` gets the entries in no particular order.
+  // count like objects, and there are at most as many pages. `count` grows as objects are found. `done` gets the entries
+  // in no particular order.
   static void Start(const Env& env, std::string prefix, size_t max_objects,
                     std::atomic<uint64_t>* count,
                     std::function<void(Result<std::vector<FarEntry>>)> done);

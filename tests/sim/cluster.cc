@@ -36,7 +36,7 @@ Cluster::Cluster(uint64_t seed, std::FILE* trace)
       random_(world_.Stream("cluster")),
       scenario_(DrawScenario(&world_, &far_)),
       promises_(&world_, [this](ProcessId process) { return HostOf(process); }),
-      grants_(&world_, [this](ProcessId process) { return HostOf(process); }) {
+      grants_(&world_, &far_, [this](ProcessId process) { return HostOf(process); }) {
   world_.trace().PrintTo(trace);
   fabric_.set_queue_limit(scenario_.queue_limit);
   fabric_.Observe([this](const Delivery& delivery) {

@@ -13,6 +13,7 @@
 #include "base/env.h"
 #include "base/ids.h"
 #include "base/units.h"
+#include "tests/sim/world.h"
 
 namespace holdfast::sim {
 
@@ -43,9 +44,18 @@ class FarWorld {
   static void Fill(std::string_view uri, VersionHash version, uint64_t offset, ByteSpan into);
   static bool Right(std::string_view uri, VersionHash version, ByteView bytes);
 
+  using Version = std::pair<Oid, VersionHash>;
   // Successful GETs so far, by object and version.
-  void CountGet(const FarObject& object, VersionHash version) { ++gets_[{object.oid, version}]; }
-  const std::map<std::pair<Oid, VersionHash>, uint64_t>& gets() const { return gets_; }
+  void CountGet(const Version& version, ProcessId process, Time now) {
+    ++gets_[version];
+    last_gets_[{version, process}] = now;
+  }
+  const std::map<Version, uint64_t>& gets() const { return gets_; }
+  // The last one of this process; before all time for none.
+  Time LastGet(const Version& version, ProcessId process) const {
+    auto it = last_gets_.find({version, process});
+    return it == last_gets_.end() ? Time{-1} : it->second;
+  }
   uint64_t requests = 0;  // of every kind, failed ones included
   Time outage_until{};    // until then everybody gets 503
 
@@ -53,7 +63,8 @@ class FarWorld {
   std::vector<FarObject> objects_;
   std::unordered_map<std::string, uint32_t> by_uri_;  // looked up only
   std::map<Oid, uint32_t> by_oid_;
-  std::map<std::pair<Oid, VersionHash>, uint64_t> gets_;
+  std::map<Version, uint64_t> gets_;
+  std::map<std::pair<Version, ProcessId>, Time> last_gets_;
 };
 
 }  // namespace holdfast::sim

@@ -51,18 +51,19 @@ void Grants::Answered(ProcessId home, const wire::Answer& answer) {
   Time now = host->clock().Peek();
   for (size_t i = 0; i < keys.size() && i < answer.verdicts.size(); ++i) {
     if (static_cast<wire::Verdict>(answer.verdicts.data()[i]) != wire::Verdict::kGo) continue;
-    auto [it, fresh] = grants_.try_emplace({home, keys[i]}, Grant{asker, now});
+    auto [it, fresh] = grants_.try_emplace({home, keys[i]}, Grant{asker, now, world_->now()});
     const Grant& old = it->second;
     NodeHost* holder = host_of_(old.asker);
     bool in_vain = holder != nullptr && holder->node() == tried[i];
-    if (!fresh && old.asker != asker && holder != nullptr && !in_vain &&
+    bool superseded = far_->LastGet(keys[i], home) > old.at;
+    if (!fresh && old.asker != asker && holder != nullptr && !in_vain && !superseded &&
         now - old.given < kRemembered) {
       world_->Violate("homes-order-who-goes", world_->NameOf(home) + " let " +
                                                   world_->NameOf(asker) + " fetch " +
                                                   ToHex(keys[i].first) + " while " +
                                                   world_->NameOf(old.asker) + " was at it");
     }
-    it->second = {asker, now};
+    it->second = {asker, now, world_->now()};
     ++granted_;
   }
 }

@@ -79,7 +79,7 @@ Status SimFarStore::Answer(const FarGet& get, const Plan& plan, FarInfo* info) {
     return Status::Invalid(get.uri + ": range beyond its end");
   VersionHash version = HashVersion(info->etag, info->size);
   FarWorld::Fill(get.uri, version, get.offset, get.into.first(get.length));
-  far_->CountGet(*object, version);
+  far_->CountGet({object->oid, version}, process_, world_->now());
   counters_.bytes += get.length;
   return {};
 }

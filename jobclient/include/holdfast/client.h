@@ -74,7 +74,8 @@ struct ClientOptions {
 };
 
 // From a TOML file (docs/operators.md has the keys), overridden by the environment: HOLDFAST_CLIENT_ and the key in
-// capitals with '.' as '_', as the command line does it. kInvalid names file, line, key and what is allowed. An empty path is no file.
+// capitals with '.' as '_', as the command line does it. kInvalid names file, line, key and what is allowed. An empty
+// path is no file.
 Result<ClientOptions> LoadClientOptions(const std::string& path);
 
 // What was spent far away by this process itself. What the nodes spent for a job is in JobProgress.

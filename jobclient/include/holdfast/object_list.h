@@ -52,8 +52,8 @@ class ObjectList {
   std::string Format() const;
 
  private:
-  friend class
-      Client;  // makes names canonical, and remembers for which of them it need not do so again
+  // Makes names canonical, and remembers for which of them it need not do so again.
+  friend class Client;
   struct Row {
     uint64_t uri_end;
     uint64_t etag_begin;

@@ -18,6 +18,22 @@ namespace holdfast::cached {
 inline constexpr PeerId kJobPeer = 7;
 inline constexpr uint64_t kSize = 1000;
 
+// A call for the whole list.
+inline wire::Call CallFor(const planner::Manifest& manifest, JobId job, uint32_t call = 1) {
+  Bitmap all(manifest.size(), true);
+  wire::Call message;
+  message.job = job;
+  message.call = call;
+  message.digest = manifest.digest();
+  message.count = manifest.size();
+  message.name_bytes = 64;
+  message.hold = 60s;
+  message.lease = 30s;
+  message.offer = Buffer::CopyOf(all.bytes());
+  message.home = Buffer::CopyOf(all.bytes());
+  return message;
+}
+
 class NodeTest : public testing::Test {
  protected:
   void Start(uint64_t memory_bytes = 8 * kMiB, NodeOptions options = {}) {
@@ -34,18 +50,8 @@ class NodeTest : public testing::Test {
   // Calls for `manifest`, sends the manifest when asked, and returns the bids of the first chunk.
   const wire::Bids* Call(const planner::Manifest& manifest, JobId job = 1, uint32_t call = 1,
                          bool dry = false) {
-    Bitmap all(manifest.size(), true);
-    wire::Call message;
-    message.job = job;
-    message.call = call;
-    message.digest = manifest.digest();
-    message.count = manifest.size();
-    message.name_bytes = 64;
-    message.hold = 60s;
-    message.lease = 30s;
+    wire::Call message = CallFor(manifest, job, call);
     message.dry_run = dry;
-    message.offer = Buffer::CopyOf(all.bytes());
-    message.home = Buffer::CopyOf(all.bytes());
     world_->network.Deliver(kJobPeer, std::move(message));
     if (world_->network.Last<wire::NeedManifest>() != nullptr &&
         world_->network.Last<wire::Bids>() == nullptr) {

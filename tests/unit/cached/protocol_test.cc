@@ -10,21 +10,6 @@ namespace {
 
 constexpr PeerId kOtherPeer = 8;
 
-wire::Call CallFor(const planner::Manifest& manifest, JobId job, uint32_t call = 1) {
-  Bitmap all(manifest.size(), true);
-  wire::Call message;
-  message.job = job;
-  message.call = call;
-  message.digest = manifest.digest();
-  message.count = manifest.size();
-  message.name_bytes = 64;
-  message.hold = 60s;
-  message.lease = 30s;
-  message.offer = Buffer::CopyOf(all.bytes());
-  message.home = Buffer::CopyOf(all.bytes());
-  return message;
-}
-
 TEST_F(NodeTest, TwoJobsThatWaitForOneManifestEachGetTheirBids) {
   Start();
   planner::Manifest manifest = ManifestOf(0, 10, kSize);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/net/event_loop.h"
 
+#include <atomic>
 #include <gtest/gtest.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -164,8 +165,13 @@ TEST(EventLoop, StopBeforeRunAndRunAgain) {
 
 TEST(EventLoop, StopFromAnotherThreadEndsAnIdleLoop) {
   auto loop = NewLoop();
-  std::thread other([&] { loop->Stop(); });
+  std::atomic<bool> stopped{false};
+  std::thread other([&] {
+    stopped = true;
+    loop->Stop();
+  });
   loop->Run();
+  EXPECT_TRUE(stopped);
   other.join();
 }
 
