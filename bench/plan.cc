@@ -62,7 +62,7 @@ class Cluster {
     uint64_t record = shm::RecordBytes(kObjectBytes, 64, 16);
     uint64_t need = static_cast<uint64_t>(static_cast<double>(record * objects) / kShare);
     uint64_t memory = FindMemory(need / nodes, objects / nodes * 2);
-    nodes_ = StartNodes(nodes, memory, objects / nodes * 2);
+    nodes_ = StartNodes({nodes, memory, objects / nodes * 2});
     loop_ = *net::EventLoop::Create();
     network_ = *net::ZmqNetwork::Open(loop_.get(), {}, {}, &log_);
   }
@@ -212,6 +212,7 @@ int Main(bool quick, size_t objects, int rounds) {
 }  // namespace holdfast::bench
 
 int main(int argc, char** argv) {
+  if (argc == 6 && std::strcmp(argv[1], "node") == 0) holdfast::bench::RunNode(argv);
   CLI::App app("Plans a list through node processes; prints a table and a line of JSON.",
                "bench_plan");
   bool quick = false;

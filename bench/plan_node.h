@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A node as a process of its own for bench/plan: the real core, control network, event loop and memory tier; its far
-// store answers at once, because loading is another benchmark's subject.
+// A node as a process of its own for bench/plan: the real core, control network, event loop and memory; its far store
+// answers at once, because loading is another benchmark's subject.
 #pragma once
 
 #include <sys/types.h>
@@ -16,8 +16,17 @@ struct PlanNodes {
   std::vector<std::string> endpoints;  // control, by node id
 };
 
-// Starts `count` node processes whose tiers have `memory_bytes` each, for `objects` objects each.
-PlanNodes StartNodes(uint16_t count, uint64_t memory_bytes, uint64_t objects);
+struct PlanNodeOptions {
+  uint16_t count = 0;
+  uint64_t memory_bytes = 0;  // of each one's tier
+  uint64_t objects = 0;       // of each one's index
+};
+
+// Starts the processes: this program again, with "node" as its first argument.
+PlanNodes StartNodes(const PlanNodeOptions& options);
 void StopNodes(const PlanNodes& nodes);
+
+// What main does with that argument.
+[[noreturn]] void RunNode(char** argv);
 
 }  // namespace holdfast::bench

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cached/daemon.h"
+#include "cached/heap.h"
 #include "io/net/log_sink.h"
 
 namespace holdfast::cached {
@@ -45,6 +46,7 @@ int Main(const Arguments& arguments) {
     std::printf("cached: the configuration of node %u is right\n", unsigned{config->node.node});
     return 0;
   }
+  TakeHeap(config->node.max_planning_bytes);
   net::LogSink log({.program = "cached", .level = config->log_level});
   Result<std::unique_ptr<Daemon>> daemon = Daemon::Open(*std::move(config), &log);
   if (!daemon.ok()) return Fail(daemon.status(), daemon.status().code() == Code::kInvalid ? 2 : 3);

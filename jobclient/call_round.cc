@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <memory>
 #include <utility>
 
 #include "jobclient/confirm_columns.h"
@@ -17,6 +18,14 @@ constexpr uint32_t kMaxManifests =
     3;  // to one node in one call: messages get lost, but not each time
 
 Buffer BytesOf(const Bitmap& bitmap) { return Buffer::CopyOf(bitmap.bytes()); }
+
+// Bytes of `owner`, which lives as long as they do.
+Buffer Share(std::shared_ptr<const planner::Manifest> owner, ByteView bytes) {
+  using Owner = std::shared_ptr<const planner::Manifest>;
+  return Buffer::Adopt(
+      const_cast<std::byte*>(bytes.data()), bytes.size(),
+      [](void* held) { delete static_cast<Owner*>(held); }, new Owner(std::move(owner)));
+}
 
 // `bits` from a node, cut to what it was allowed to say.
 Bitmap Within(const Buffer& bytes, uint32_t first, uint32_t count, const Bitmap& asked,
@@ -159,12 +168,13 @@ void CallRound::SendManifests() {
   if (peers.empty()) return;
   const planner::Manifest& manifest = context_->list->manifest();
   outcome_.manifest_bytes_sent += manifest.memory_bytes() * peers.size();
-  // The job may be over before the last byte is sent, so the columns are copied: once, for all who asked.
+  // The job may be over before the last byte is sent.
+  auto share = [this](ByteView column) { return Share(context_->list->shared_manifest(), column); };
   wire::ManifestColumns columns{.count = manifest.size(),
                                 .size_width = manifest.size_width(),
-                                .oids = Buffer::CopyOf(manifest.oid_column()),
-                                .sizes = Buffer::CopyOf(manifest.size_column()),
-                                .versions = Buffer::CopyOf(manifest.version_column())};
+                                .oids = share(manifest.oid_column()),
+                                .sizes = share(manifest.size_column()),
+                                .versions = share(manifest.version_column())};
   context_->env.network->Send(peers, wire::Encode(wire::Manifest{.digest = manifest.digest(),
                                                                  .columns = std::move(columns)}));
 }

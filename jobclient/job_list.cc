@@ -12,7 +12,7 @@ JobList::JobList(const ObjectList* list, std::vector<uint32_t> read_order)
     : list_(list), read_order_(std::move(read_order)) {}
 
 Result<bool> JobList::Step() {
-  if (manifest_.size() == 0) {
+  if (manifest_->size() == 0) {
     if (list_->empty()) return Status::Invalid("the list is empty; name at least one object");
     Status done = entries_.size() < list_->size() ? HashSlice() : BuildManifest();
     if (!done.ok()) return done;
@@ -48,10 +48,10 @@ Status JobList::HashSlice() {
 Status JobList::BuildManifest() {
   Result<planner::Manifest> built = planner::Manifest::Build(std::exchange(entries_, {}));
   if (!built.ok()) return InNames(built.status());
-  manifest_ = std::move(*built);
+  manifest_ = std::make_shared<planner::Manifest>(std::move(*built));
   index_of_.reserve(list_->size());
-  position_of_.assign(manifest_.size(), UINT32_MAX);
-  places_.resize(manifest_.size());
+  position_of_.assign(manifest_->size(), UINT32_MAX);
+  places_.resize(manifest_->size());
   return {};
 }
 
@@ -75,7 +75,7 @@ Status JobList::InNames(const Status& why) const {
 void JobList::MapSlice() {
   const size_t end = std::min(list_->size(), index_of_.size() + kSliceObjects);
   for (size_t i = index_of_.size(); i < end; ++i) {
-    std::optional<uint32_t> index = manifest_.Find(oids_[i]);
+    std::optional<uint32_t> index = manifest_->Find(oids_[i]);
     HF_CHECK(index.has_value());
     index_of_.push_back(*index);
     if (position_of_[*index] != UINT32_MAX) continue;
@@ -87,7 +87,7 @@ void JobList::MapSlice() {
 
 Status JobList::Rank() {
   if (read_order_.empty()) return {};
-  rank_of_.assign(manifest_.size(), static_cast<uint32_t>(read_order_.size()));
+  rank_of_.assign(manifest_->size(), static_cast<uint32_t>(read_order_.size()));
   for (size_t i = read_order_.size(); i-- > 0;) {
     if (read_order_[i] >= list_->size()) {
       return Status::Invalid("the reading order names position " + std::to_string(read_order_[i]) +

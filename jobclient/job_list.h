@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "holdfast/object_list.h"
@@ -27,7 +28,9 @@ class JobList {
   Result<bool> Step();
 
   const ObjectList& list() const { return *list_; }
-  const planner::Manifest& manifest() const { return manifest_; }
+  const planner::Manifest& manifest() const { return *manifest_; }
+  // For messages on their way, which may outlive the job.
+  std::shared_ptr<const planner::Manifest> shared_manifest() const { return manifest_; }
   // The most that name and ETag of one object take together.
   uint16_t name_bytes() const { return name_bytes_; }
   uint32_t IndexOf(size_t position) const { return index_of_[position]; }
@@ -51,7 +54,7 @@ class JobList {
   const ObjectList* list_;
   std::vector<uint32_t> read_order_;
   std::vector<planner::ManifestEntry> entries_;  // by position, until the manifest is built
-  planner::Manifest manifest_;
+  std::shared_ptr<const planner::Manifest> manifest_ = std::make_shared<planner::Manifest>();
   uint16_t name_bytes_ = 0;
   std::vector<uint32_t> index_of_;
   std::vector<uint32_t> position_of_;
