@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "cached/daemon.h"
+#include "cached/heap.h"
 #include "io/net/log_sink.h"
 #include "tests/origin/origin.h"
 
@@ -132,6 +133,7 @@ std::vector<pid_t> ChildrenOf(pid_t parent) {
   Result<cached::DaemonConfig> config = cached::ReadDaemonConfig(&*file);
   if (!config.ok()) Die("daemon: " + config.status().message());
   net::LogSink log({.program = "node", .level = LogLevel::kWarn});
+  cached::TakeHeap(config->node.max_planning_bytes);
   Result<std::unique_ptr<cached::Daemon>> daemon = cached::Daemon::Open(*std::move(config), &log);
   if (!daemon.ok()) Die("daemon: " + daemon.status().message());
   (*daemon)->Run();

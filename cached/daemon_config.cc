@@ -83,6 +83,9 @@ void ReadFar(config::ConfigFile* file, DaemonConfig* config) {
   file->Get("far.max_connections", &connections, 1, 4'096);
   far.limits.max_connections = static_cast<uint32_t>(connections);
   far.limits.min_connections = std::min(far.limits.min_connections, far.limits.max_connections);
+  uint64_t threads = std::min<uint64_t>(2, connections);
+  file->Get("far.threads", &threads, 1, std::min<uint64_t>(64, connections));
+  far.limits.http_threads = static_cast<uint32_t>(threads);
   uint64_t gets = static_cast<uint64_t>(far.prices.per_1000_gets);
   uint64_t lists = static_cast<uint64_t>(far.prices.per_1000_lists);
   uint64_t gigabyte = static_cast<uint64_t>(far.prices.per_gb);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/bulk/bulk_client.h"
 
+#include <pthread.h>
+
 #include <thread>
 
 #include "io/bulk/client_loop.h"
@@ -19,6 +21,7 @@ struct BulkClient::Impl {
   }
 
   void Run(const BulkClientOptions& options) {
+    ::pthread_setname_np(::pthread_self(), "bulk-client");
     {
       ClientLoop own(options);
       loop = &own;

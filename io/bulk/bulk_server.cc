@@ -106,6 +106,7 @@ class Worker {
 };
 
 void Worker::Loop() {
+  ::pthread_setname_np(::pthread_self(), "bulk-server");
   BlockSigpipe();
   std::array<epoll_event, 64> events;
   while (!stopping_) {

@@ -39,6 +39,7 @@ struct FarLimits {
   // Connections in flight follow the measured throughput between the two; equal values fix them.
   uint32_t min_connections = 8;
   uint32_t max_connections = 256;
+  uint32_t http_threads = 1;  // that share the connections; one receives and hashes 2 to 3 GB/s
   uint32_t directory_threads = 4;
   uint32_t max_calls = 1 << 20;  // accepted and not yet answered; beyond that kNoSpace
 };

@@ -48,6 +48,9 @@ Status CheckOptions(const FarOptions& options) {
   if (limits.min_connections == 0 || limits.min_connections > limits.max_connections) {
     return Status::Invalid("the far store's connections must be: 1 <= least <= most");
   }
+  if (limits.http_threads == 0 || limits.http_threads > limits.max_connections) {
+    return Status::Invalid("the far store's threads must be: 1 <= threads <= most connections");
+  }
   if (options.timeouts.max_attempts == 0) {
     return Status::Invalid("the far store needs at least one attempt per call");
   }
@@ -68,10 +71,12 @@ Result<std::unique_ptr<FarClient>> FarClient::Open(FarOptions options, Post post
       DirectoryStore::Open(client->options_, outbox, client->spending_.get());
   if (!directories.ok()) return directories.status();
   client->directories_ = std::move(*directories);
-  Result<std::unique_ptr<HttpStore>> http =
-      HttpStore::Open(client->options_, outbox, client->spending_.get());
-  if (!http.ok()) return http.status();
-  client->http_ = std::move(*http);
+  for (uint32_t i = 0; i < client->options_.limits.http_threads; ++i) {
+    Result<std::unique_ptr<HttpStore>> http =
+        HttpStore::Open(client->options_, i, outbox, client->spending_.get());
+    if (!http.ok()) return http.status();
+    client->http_.push_back(std::move(*http));
+  }
   return client;
 }
 
@@ -90,7 +95,9 @@ void FarClient::Refuse(std::function<void()> answer) {
 }
 
 Status FarClient::CheckRoom() const {
-  if (http_->calls() + directories_->calls() < options_.limits.max_calls) return Status();
+  uint64_t calls = directories_->calls();
+  for (const auto& http : http_) calls += http->calls();
+  if (calls < options_.limits.max_calls) return Status();
   return Status::NoSpace("the far store has " + FormatCount(options_.limits.max_calls) +
                          " calls under way, which is its limit");
 }
@@ -119,7 +126,7 @@ void FarClient::Get(FarGet get, std::function<void(Status, FarInfo, uint64_t has
   call->get = std::move(get);
   call->on_get = std::move(done);
   call->name = std::move(*name);
-  http_->Submit(std::move(call));
+  LeastBusy().Submit(std::move(call));
 }
 
 void FarClient::Head(const std::string& uri, Time deadline,
@@ -134,7 +141,7 @@ void FarClient::Head(const std::string& uri, Time deadline,
   call->get.deadline = deadline;
   call->on_head = std::move(done);
   call->name = std::move(*name);
-  http_->Submit(std::move(call));
+  LeastBusy().Submit(std::move(call));
 }
 
 void FarClient::List(const std::string& prefix, const std::string& token, bool delimited,
@@ -156,7 +163,13 @@ void FarClient::List(const std::string& prefix, const std::string& token, bool d
   call->list = {.token = token, .delimited = delimited};
   call->on_list = std::move(done);
   call->name = std::move(*name);
-  http_->Submit(std::move(call));
+  LeastBusy().Submit(std::move(call));
+}
+
+HttpStore& FarClient::LeastBusy() {
+  return **std::min_element(http_.begin(), http_.end(), [](const auto& a, const auto& b) {
+    return a->calls() < b->calls();
+  });
 }
 
 FarCounters FarClient::Counters() const { return spending_->Read(); }

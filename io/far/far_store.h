@@ -4,11 +4,12 @@
 // docs/formats.md.
 //
 // Threads: every method is called on the deciding thread and every callback comes through `post`. One thread of the client
-// drives all HTTP transfers, a small pool reads directories; they write into the buffers of Get.
+// or a few drive the HTTP transfers, a small pool reads directories; they write into the buffers of Get.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/env.h"
 #include "base/uri.h"
@@ -45,11 +46,12 @@ class FarClient : public FarStore {
   Status CheckRoom() const;
   // The name of a call in parts, if it can be asked for.
   Result<FarName> Accept(const FarGet& get) const;
+  HttpStore& LeastBusy();
 
   FarOptions options_;
   std::unique_ptr<Spending> spending_;
   std::shared_ptr<Outbox> outbox_;
-  std::unique_ptr<HttpStore> http_;
+  std::vector<std::unique_ptr<HttpStore>> http_;
   std::unique_ptr<DirectoryStore> directories_;
 };
 

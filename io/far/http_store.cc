@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/far/http_store.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <limits>
 #include <random>
@@ -16,8 +18,14 @@ bool Later(const std::unique_ptr<HttpCall>& a, const std::unique_ptr<HttpCall>& 
   return a->retry_at > b->retry_at;
 }
 
-uint64_t SeedOf(const FarOptions& options) {
-  return options.seed != 0 ? options.seed : std::random_device()();
+uint64_t SeedOf(const FarOptions& options, uint32_t number) {
+  return options.seed != 0 ? options.seed + number : std::random_device()();
+}
+
+// The shares add up to the whole, and nobody has none.
+uint32_t ShareOf(uint32_t connections, const FarLimits& limits, uint32_t number) {
+  const uint32_t share = connections / limits.http_threads;
+  return std::max(share + (number < connections % limits.http_threads ? 1 : 0), 1u);
 }
 
 Duration SweepPeriod(const FarTimeouts& timeouts) {
@@ -26,23 +34,25 @@ Duration SweepPeriod(const FarTimeouts& timeouts) {
 
 }  // namespace
 
-Result<std::unique_ptr<HttpStore>> HttpStore::Open(const FarOptions& options, Outbox* outbox,
-                                                   Spending* spending) {
-  Result<std::unique_ptr<CurlMulti>> multi = CurlMulti::Open(options.limits.max_connections);
+Result<std::unique_ptr<HttpStore>> HttpStore::Open(const FarOptions& options, uint32_t number,
+                                                   Outbox* outbox, Spending* spending) {
+  Result<std::unique_ptr<CurlMulti>> multi =
+      CurlMulti::Open(ShareOf(options.limits.max_connections, options.limits, number));
   if (!multi.ok()) return multi.status();
-  std::unique_ptr<HttpStore> store(new HttpStore(options, outbox, spending));
+  std::unique_ptr<HttpStore> store(new HttpStore(options, number, outbox, spending));
   store->multi_ = std::move(*multi);
   store->thread_ = std::thread([self = store.get()] { self->Run(); });
   return store;
 }
 
-HttpStore::HttpStore(const FarOptions& options, Outbox* outbox, Spending* spending)
+HttpStore::HttpStore(const FarOptions& options, uint32_t number, Outbox* outbox, Spending* spending)
     : options_(options),
       outbox_(outbox),
       spending_(spending),
       maker_(options.s3),
-      limit_(options.limits.min_connections, options.limits.max_connections),
-      random_(SeedOf(options)) {}
+      limit_(ShareOf(options.limits.min_connections, options.limits, number),
+             ShareOf(options.limits.max_connections, options.limits, number)),
+      random_(SeedOf(options, number)) {}
 
 HttpStore::~HttpStore() {
   if (!thread_.joinable()) return;
@@ -63,6 +73,7 @@ void HttpStore::Submit(CallPtr call) {
 }
 
 void HttpStore::Run() {
+  ::pthread_setname_np(::pthread_self(), "far-http");
   while (!stopping_) {
     const Time now = options_.now();
     TakeInbox();

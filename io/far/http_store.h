@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The far stores behind HTTP: one I/O thread that queues calls, keeps as many transfers going as pays, and tries again
+// The far stores behind HTTP: an I/O thread that queues calls, keeps as many transfers going as pays, and tries again
 // what may succeed. Bodies go from curl's buffer straight to the caller's.
 //
 // A call:  Submit -> queue -> Transfer -> verdict -> done, or wait (backoff with full jitter) -> queue -> ...
@@ -24,9 +24,10 @@ namespace holdfast::far {
 
 class HttpStore {
  public:
-  // All of them outlive the store; `options.now` is set.
-  static Result<std::unique_ptr<HttpStore>> Open(const FarOptions& options, Outbox* outbox,
-                                                 Spending* spending);
+  // All of them outlive the store; `options.now` is set. One of options.limits.http_threads stores, each with its share of
+  // the connections; `number` counts from 0.
+  static Result<std::unique_ptr<HttpStore>> Open(const FarOptions& options, uint32_t number,
+                                                 Outbox* outbox, Spending* spending);
   // Ends every transfer and joins the thread; what was not answered stays unanswered.
   ~HttpStore();
 
@@ -42,7 +43,7 @@ class HttpStore {
     CallPtr call;  // null: the transfer is free
   };
 
-  HttpStore(const FarOptions& options, Outbox* outbox, Spending* spending);
+  HttpStore(const FarOptions& options, uint32_t number, Outbox* outbox, Spending* spending);
   void Run();
   bool MoreIsReady();
   void TakeInbox();

@@ -2,6 +2,8 @@
 // The client's one deciding thread, and how the user's threads wait for it.
 #pragma once
 
+#include <pthread.h>
+
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -47,7 +49,10 @@ class LoopThread {
   ~LoopThread() { Stop(); }
 
   void Start() {
-    thread_ = std::thread([this] { loop_->Run(); });
+    thread_ = std::thread([this] {
+      ::pthread_setname_np(::pthread_self(), "holdfast");
+      loop_->Run();
+    });
   }
   // What was posted before is not lost when it was waited for.
   void Stop() {

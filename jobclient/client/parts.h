@@ -97,6 +97,7 @@ struct Reader::Parts {
   uint64_t next = 0;
   uint64_t told = 0;  // the loop knows that what is below was consumed
   uint64_t untold_bytes = 0;
+  bool loads_come = true;  // the last one that the loop waited for came into the own node's memory
   ReaderReport report;  // all but the detours
   // The loop's thread.
   std::unique_ptr<jobclient::OrderedReader> ordered;
@@ -109,6 +110,8 @@ struct Reader::Parts {
   void Open();
   Result<std::optional<Object>> Next();
   std::optional<Object> TryLocal(uint32_t index, uint32_t position);
+  std::optional<Object> Watch(uint32_t index, uint32_t position);
+  bool IsReady(uint64_t ordinal);
   jobclient::ReadResult Await();
   void Tell(bool missed);
   void OnReady(uint64_t ordinal, jobclient::ReadResult result);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <chrono>
+#include <thread>
 #include <utility>
 
 #include "base/uri.h"
@@ -11,6 +13,10 @@ namespace {
 static_assert(static_cast<int>(ObjectSource::kLocal) ==
                   static_cast<int>(jobclient::Source::kLocal) &&
               static_cast<int>(ObjectSource::kFar) == static_cast<int>(jobclient::Source::kFar));
+
+constexpr Duration kShortestNap = 50us;
+constexpr Duration kLongestNap = 400us;
+constexpr Duration kWatch = 5ms;
 
 // Far stores name the object themselves, a directory by its path.
 bool Names(const Status& status, std::string_view uri) {
@@ -68,9 +74,11 @@ Result<std::optional<Object>> Reader::Parts::Next() {
   const uint32_t index = core.IndexOf(position);
   if (client->own != nullptr && core.NodeOf(index) == client->own_node()) {
     if (std::optional<Object> object = TryLocal(index, position)) return object;
+    if (std::optional<Object> object = Watch(index, position)) return object;
   }
   while (true) {
     jobclient::ReadResult result = Await();
+    loads_come = result.local;
     if (result.local) {
       if (std::optional<Object> object = TryLocal(index, position)) return object;
       continue;  // it went again, or came in another version: its bytes are asked for now
@@ -97,6 +105,27 @@ std::optional<Object> Reader::Parts::TryLocal(uint32_t index, uint32_t position)
   Count(ObjectSource::kLocal, object->size());
   Passed(0);
   return object;
+}
+
+// The own node is loading it: to look again in a moment costs one wake-up, and to ask the node costs five, through its
+// threads and ours and back. Not for long, and not when the last one that was waited for did not come: it may be lost.
+std::optional<Object> Reader::Parts::Watch(uint32_t index, uint32_t position) {
+  if (!loads_come || IsReady(next)) return std::nullopt;
+  const auto since = std::chrono::steady_clock::now();
+  auto watched = [since] { return std::chrono::steady_clock::now() - since; };
+  std::optional<Object> object;
+  for (Duration nap = kShortestNap; !object && watched() < kWatch;
+       nap = std::min(2 * nap, kLongestNap)) {
+    std::this_thread::sleep_for(nap);
+    object = TryLocal(index, position);
+  }
+  report.waited += std::chrono::duration_cast<Duration>(watched());
+  return object;
+}
+
+bool Reader::Parts::IsReady(uint64_t ordinal) {
+  std::lock_guard lock(mutex);
+  return ready.contains(ordinal);
 }
 
 // What the user was given. Not what was fetched: that may have come twice, ahead of the user and by his own node.

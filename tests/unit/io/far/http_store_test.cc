@@ -93,9 +93,14 @@ TEST_F(HttpStoreTest, HeadsAnObject) {
   EXPECT_EQ(Head(Uri("/none")).status().code(), Code::kNotFound);
 }
 
-TEST_F(HttpStoreTest, ManyAtOnceOverFewConnections) {
+// With one thread, and with more that do not divide the connections.
+class HttpStoreThreadsTest : public HttpStoreTest, public testing::WithParamInterface<uint32_t> {};
+INSTANTIATE_TEST_SUITE_P(Threads, HttpStoreThreadsTest, testing::Values(1, 3, 8));
+
+TEST_P(HttpStoreThreadsTest, ManyAtOnceOverFewConnections) {
   FarOptions options = QuickOptions();
   options.limits.min_connections = options.limits.max_connections = 8;
+  options.limits.http_threads = GetParam();
   Start({.delay = 2ms}, options);
   constexpr size_t kObjects = 300;
   std::vector<std::vector<std::byte>> bytes(kObjects);

@@ -287,6 +287,11 @@ TEST(FarClientOptions, BadOnesAreNamed) {
   options.limits.max_connections = 8;
   EXPECT_EQ(FarClient::Open(options, post).status().code(), Code::kInvalid);
   options = {};
+  options.limits.http_threads = 0;
+  EXPECT_EQ(FarClient::Open(options, post).status().code(), Code::kInvalid);
+  options.limits.http_threads = options.limits.max_connections + 1;
+  EXPECT_EQ(FarClient::Open(options, post).status().code(), Code::kInvalid);
+  options = {};
   options.directory_roots = {"/nonexistent"};
   EXPECT_EQ(FarClient::Open(options, post).status().code(), Code::kNotFound);
 }
