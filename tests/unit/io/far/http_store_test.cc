@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <future>
 #include <set>
 
 #include "tests/origin/origin.h"
@@ -417,17 +418,17 @@ TEST_F(HttpStoreTest, RedirectsAreFollowed) {
 }
 
 TEST_F(HttpStoreTest, QueriesAreSentAsTheyAre) {
-  std::string seen;
+  std::promise<std::string> seen;  // set on the origin's thread
   OriginOptions options;
   options.answer = [&](const origin::Request& request) -> std::optional<origin::CannedResponse> {
-    seen = request.path + "?" + request.query;
+    seen.set_value(request.path + "?" + request.query);
     return origin::CannedResponse{200, {}, "x"};
   };
   Start(options);
   const auto uri = CanonicalUri(origin_->url() + "/a b/../%2f//c?x=%41&y=a+b&&z", "");
   ASSERT_TRUE(uri.ok());
   EXPECT_TRUE(GetWhole(*uri, 1).status.ok());
-  EXPECT_EQ(seen, "/a%20b/..////c?x=%41&y=a+b&&z");
+  EXPECT_EQ(seen.get_future().get(), "/a%20b/..////c?x=%41&y=a+b&&z");
 }
 
 // Completions arrive in bunches, and each but the first of a bunch used to count as idle, so that the
