@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/far/transfer.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <cstring>
 #include <ctime>
@@ -17,10 +19,16 @@ constexpr long kReceiveBuffer = 120 * 1024;
 constexpr size_t kMaxRefusalText = 16 * 1024;
 constexpr size_t kMaxRefusalBody = 256 * 1024;  // longer ones cost more than a new connection
 constexpr size_t kMaxListingText = 16 * 1024 * 1024;
+constexpr size_t kMaxShownKey = 300;
 constexpr long kMaxRedirects = 5;
 
+// `host` may have a port. "localhost.example" and "127.example" are names like any other.
 bool IsLoopback(const std::string& host) {
-  return host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]");
+  if (host.starts_with('[')) return host.starts_with("[::1]");
+  const std::string name = host.substr(0, host.find(':'));
+  in_addr address{};
+  return name == "localhost" ||
+         (name.starts_with("127.") && inet_pton(AF_INET, name.c_str(), &address) == 1);
 }
 
 // Errors that another attempt meets again.
@@ -68,6 +76,9 @@ void Transfer::SetFixedOptions(const FarOptions& options) {
   curl_easy_setopt(easy_, CURLOPT_ERRORBUFFER, error_.data());
   curl_easy_setopt(easy_, CURLOPT_BUFFERSIZE, kReceiveBuffer);
   curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
+  // To end a transfer whose name is still being resolved is to leave the resolver's thread to itself; else curl waits for
+  // it, and with it every other transfer.
+  curl_easy_setopt(easy_, CURLOPT_QUICK_EXIT, 1L);
   curl_easy_setopt(easy_, CURLOPT_PATH_AS_IS, 1L);
   // HTTP/2 would put all transfers on one connection, which is slower than many.
   curl_easy_setopt(easy_, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
@@ -130,7 +141,9 @@ bool Transfer::Stalled(Time now, Duration window, uint64_t least) {
 }
 
 size_t Transfer::OnHeader(char* data, size_t, size_t size, void* self) {
-  static_cast<Transfer*>(self)->head_.AddLine({data, size});
+  auto* transfer = static_cast<Transfer*>(self);
+  // What comes after the body are trailers; they change nothing that the body was judged by.
+  if (transfer->body_ == Body::kUnknown) transfer->head_.AddLine({data, size});
   return size;
 }
 
@@ -242,19 +255,19 @@ Verdict Transfer::JudgeListing(HttpCall::Answer& answer) {
     name.path = key;
     return ToCanonical(name);
   };
-  const auto belongs = [&](const std::string& key) {
-    return key.starts_with(call_->name.path) && key.find('\0') == std::string::npos;
+  const auto check = [&](const std::string& key) {
+    const bool belongs = key.starts_with(call_->name.path);
+    if (belongs && key.find('\0') == std::string::npos) return Status();
+    return Status::Corrupt(
+        prefix_text + "the listing has " + uri_of(key.substr(0, kMaxShownKey)) +
+        (belongs ? ", and no name can have a NUL byte" : ", which was not asked for"));
   };
   for (ListedObject& object : listing->objects) {
-    if (!belongs(object.key)) {
-      return {Status::Corrupt(prefix_text + "the listing has a key that was not asked for")};
-    }
+    if (Status wrong = check(object.key); !wrong.ok()) return {std::move(wrong)};
     answer.page.entries.push_back({uri_of(object.key), {object.size, std::move(object.etag)}});
   }
   for (const std::string& prefix : listing->prefixes) {
-    if (!belongs(prefix)) {
-      return {Status::Corrupt(prefix_text + "the listing has a prefix that was not asked for")};
-    }
+    if (Status wrong = check(prefix); !wrong.ok()) return {std::move(wrong)};
     answer.page.prefixes.push_back(uri_of(prefix));
   }
   if (!listing->next_token.empty() && listing->next_token == call_->list.token) {

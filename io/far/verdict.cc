@@ -10,6 +10,7 @@ namespace {
 
 constexpr int kOk = 200;
 constexpr int kPartial = 206;
+constexpr int kBadRequest = 400;
 constexpr int kDeniedLow = 401;
 constexpr int kForbidden = 403;
 constexpr int kMissing = 404;
@@ -45,6 +46,10 @@ std::string Advice(const Ask& ask, std::string_view code) {
   if (code == "SignatureDoesNotMatch") {
     return "check the secret key and the region, which is \"" + std::string(ask.region) + "\"";
   }
+  if (code == "AuthorizationHeaderMalformed") {
+    return "check the region, which is \"" + std::string(ask.region) + "\", and the access key";
+  }
+  if (code == "InvalidObjectState") return "it is archived; restore it in its store first";
   if (code == "RequestTimeTooSkewed") return "check this machine's clock";
   if (code == "ExpiredToken" || code == "InvalidToken" || code == "TokenRefreshRequired") {
     return "renew the session token";
@@ -68,6 +73,15 @@ Verdict Redirected(const Ask& ask, const ResponseHead& head, const std::string& 
   std::string text = answer + "; the bucket belongs to another endpoint or region";
   if (!head.bucket_region.empty()) text += " (\"" + head.bucket_region + "\")";
   return {Status::Invalid(Text(ask, text + "; configure that one"))};
+}
+
+// S3 answers so to a HEAD for another region and to one with a stale token; there is no body to tell them apart.
+Verdict BadHead(const Ask& ask, const ResponseHead& head, const std::string& answer) {
+  if (!head.bucket_region.empty() && head.bucket_region != ask.region) {
+    return Redirected(ask, head, answer);
+  }
+  return {Status::Invalid(Text(ask, answer + "; check the region, which is \"" +
+                                        std::string(ask.region) + "\", and the session token"))};
 }
 
 Verdict Changed(const Ask& ask, std::string_view what) {
@@ -162,6 +176,9 @@ Verdict JudgeRefusal(const Ask& ask, const ResponseHead& head, std::string_view 
     return {Status::Denied(Text(ask, answer + "; " + Advice(ask, code)))};
   }
   if (status >= 300 && status < 400 && ask.s3) return Redirected(ask, head, answer);
+  if (status == kBadRequest && ask.is_signed && ask.kind == Ask::Kind::kHead) {
+    return BadHead(ask, head, answer);
+  }
   if (status >= 400 && status < 500) return {Status::Invalid(Text(ask, answer))};
   return {Status::Unavailable(Text(ask, answer)), Retry::kOnce};
 }
@@ -189,8 +206,8 @@ uint64_t BytesToSkip(const Ask& ask, const ResponseHead& head) {
 }
 
 std::optional<uint64_t> ObjectSize(const ResponseHead& head) {
-  if (head.content_range) return head.content_range->total;
-  return head.content_length;
+  if (head.status != kPartial) return head.content_length;
+  return head.content_range ? head.content_range->total : std::nullopt;
 }
 
 }  // namespace holdfast::far

@@ -151,7 +151,8 @@ TEST_F(S3StoreTest, RefusalsSayWhatToCheckAndNeverTheSecret) {
       {403, "RequestTimeTooSkewed", Code::kDenied, "clock"},
       {400, "ExpiredToken", Code::kDenied, "session token"},
       {401, "Unauthorized", Code::kDenied, "check"},
-      {400, "AuthorizationHeaderMalformed", Code::kDenied, "AuthorizationHeaderMalformed"},
+      {400, "AuthorizationHeaderMalformed", Code::kDenied, "the region, which is \"us-east-1\""},
+      {403, "InvalidObjectState", Code::kDenied, "restore"},
       {404, "NoSuchKey", Code::kNotFound, "does not exist"},
       {404, "NoSuchBucket", Code::kNotFound, "bucket does not exist"},
       {400, "InvalidArgument", Code::kInvalid, "it says no"},
@@ -167,6 +168,17 @@ TEST_F(S3StoreTest, RefusalsSayWhatToCheckAndNeverTheSecret) {
     EXPECT_EQ(status.message().find("topsecret"), std::string::npos);
     EXPECT_EQ(client_->Counters().retries, 0u) << c.code;
   }
+}
+
+// The answer to a HEAD has no body that could say more.
+TEST_F(S3StoreTest, ABadHeadSaysWhatToCheck) {
+  Start(CannedResponse{400, {"x-amz-bucket-region: eu-central-1"}, ""});
+  Status status = Head(Uri("k")).status();
+  EXPECT_EQ(status.code(), Code::kInvalid);
+  EXPECT_NE(status.message().find("\"eu-central-1\""), std::string::npos) << status.message();
+  Start(CannedResponse{400, {}, ""});
+  status = Head(Uri("k")).status();
+  EXPECT_NE(status.message().find("session token"), std::string::npos) << status.message();
 }
 
 TEST_F(S3StoreTest, AnonymousRefusalsSaySo) {
@@ -259,6 +271,13 @@ TEST_F(S3StoreTest, ListingsThatLieAreCorrupt) {
     EXPECT_LE(Requests(), 2u);
     requests_.clear();
   }
+}
+
+TEST_F(S3StoreTest, AKeyThatNoNameCanHaveIsNamed) {
+  Start(CannedResponse{200, {}, Page(Entry("p/a%00"))});
+  const std::string message = List(Uri("p/")).status().message();
+  EXPECT_NE(message.find("bucket/p/a%00, and no name can have a NUL byte"), std::string::npos)
+      << message;
 }
 
 TEST_F(S3StoreTest, ListingABucketThatDoesNotExist) {

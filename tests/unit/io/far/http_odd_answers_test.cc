@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Answers that no decent server gives and no test origin makes, byte by byte; names that do not resolve; proxies.
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <future>
+#include <string>
+#include <thread>
+
+#include "tests/unit/io/far/far_fixture.h"
+
+namespace {
+
+// Names that end in ".stuck" do not resolve before this, or not for long enough.
+std::promise<void> release_stuck;
+const std::shared_future<void> stuck_released = release_stuck.get_future().share();
+std::atomic<bool> stuck_too_long{false};
+
+}  // namespace
+
+// The program's own comes before the C library's, so curl's resolver threads call this one.
+extern "C" int getaddrinfo(const char* node, const char* service, const addrinfo* hints,
+                           addrinfo** found) {
+  const auto real = reinterpret_cast<decltype(&getaddrinfo)>(dlsym(RTLD_NEXT, "getaddrinfo"));
+  const std::string_view name = node == nullptr ? "" : node;
+  if (!name.ends_with(".stuck")) return real(node, service, hints, found);
+  const auto released = std::shared_future<void>(stuck_released).wait_for(std::chrono::seconds(20));
+  if (released != std::future_status::ready) stuck_too_long = true;
+  return EAI_AGAIN;
+}
+
+namespace holdfast::far {
+namespace {
+
+// Reads a request and answers with the same bytes, one connection after the other.
+class RawServer {
+ public:
+  explicit RawServer(std::string answer) : answer_(std::move(answer)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    auto* generic = reinterpret_cast<sockaddr*>(&address);
+    EXPECT_EQ(bind(listener_, generic, size), 0);
+    EXPECT_EQ(getsockname(listener_, generic, &size), 0);
+    EXPECT_EQ(listen(listener_, 8), 0);
+    url_ = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+    thread_ = std::thread([this] { Run(); });
+  }
+  ~RawServer() {
+    shutdown(listener_, SHUT_RDWR);
+    thread_.join();
+    close(listener_);
+  }
+  const std::string& url() const { return url_; }
+
+ private:
+  void Run() {
+    while (true) {
+      const int fd = accept(listener_, nullptr, nullptr);
+      if (fd < 0) return;
+      std::string request;
+      char byte = 0;
+      while (!request.ends_with("\r\n\r\n") && read(fd, &byte, 1) == 1) request += byte;
+      EXPECT_EQ(write(fd, answer_.data(), answer_.size()), static_cast<ssize_t>(answer_.size()));
+      close(fd);
+    }
+  }
+
+  const std::string answer_;
+  const int listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  std::string url_;
+  std::thread thread_;
+};
+
+using HttpOddAnswersTest = FarTest;
+
+// Trailers come through the same callback as the head: one that names another length or version made the right bytes
+// look like another object's, and one that looks like a status line made an error of them.
+TEST_F(HttpOddAnswersTest, TrailersChangeNothing) {
+  Open(QuickOptions());
+  RawServer server(
+      "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+      "Content-Length: 7\r\nETag: \"other\"\r\nHTTP/1.1 404: x\r\n\r\n");
+  const GetOutcome outcome = GetWhole(server.url() + "/k", 3, "e");
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status.ToString();
+  EXPECT_EQ(outcome.info.size, 3u);
+  EXPECT_EQ(outcome.info.etag, "e");
+}
+
+// Content-Range means something with a 206 only (RFC 9110, 14.4); its total was taken for the object's size.
+TEST_F(HttpOddAnswersTest, AContentRangeInAWholeAnswerSaysNothing) {
+  Open(QuickOptions());
+  RawServer server(
+      "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 3\r\nContent-Range: bytes 0-2/99\r\n\r\n"
+      "abc");
+  const GetOutcome outcome = GetWhole(server.url() + "/k", 3, "e");
+  ASSERT_TRUE(outcome.status.ok()) << outcome.status.ToString();
+  EXPECT_EQ(outcome.info.size, 3u);
+}
+
+// To take a handle back from curl was to wait for its name: a silent name server held up every other transfer, the
+// deadlines and the end of the client.
+TEST_F(HttpOddAnswersTest, ANameThatDoesNotResolveHoldsNothingUp) {
+  Open(QuickOptions());
+  bool called = false;
+  client_->Head("http://far.stuck/k", client_->options().now() + 50ms,
+                [&](const Result<FarInfo>& info) {
+                  EXPECT_EQ(info.status().code(), Code::kTimeout);
+                  called = true;
+                });
+  client_->Head("http://far2.stuck/k", Time::Max(), [](const Result<FarInfo>&) {});
+  RawServer server("HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 3\r\n\r\n");
+  thread_.RunUntil([&] { return called; });
+  EXPECT_TRUE(Head(server.url() + "/k").ok());
+  client_.reset();
+  EXPECT_FALSE(stuck_too_long);
+  release_stuck.set_value();
+}
+
+// "Never for loopback" was "never for a name that begins like loopback's".
+TEST_F(HttpOddAnswersTest, AProxyIsUsedForAllButLoopback) {
+  RawServer proxy("HTTP/1.1 200 OK\r\nETag: \"proxy\"\r\nContent-Length: 1\r\n\r\n");
+  RawServer server("HTTP/1.1 200 OK\r\nETag: \"server\"\r\nContent-Length: 1\r\n\r\n");
+  FarOptions options = QuickOptions();
+  options.proxy = proxy.url();
+  Open(options);
+  const auto etag = [&](const std::string& uri) {
+    const auto info = Head(uri);
+    return info.ok() ? info->etag : info.status().ToString();
+  };
+  EXPECT_EQ(etag(server.url() + "/k"), "server");
+  EXPECT_EQ(etag("http://far.invalid/k"), "proxy");
+  EXPECT_EQ(etag("http://localhost.invalid/k"), "proxy");
+  EXPECT_EQ(etag("http://127.invalid/k"), "proxy");
+}
+
+}  // namespace
+}  // namespace holdfast::far
