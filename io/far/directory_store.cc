@@ -46,13 +46,18 @@ FarInfo InfoOf(const struct stat& status) {
           .etag = ETagOf(status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec, size)};
 }
 
-Result<FarInfo> InfoOf(const std::string& path, int fd) {
-  struct stat status {};
-  if (fstat(fd, &status) != 0) return FileError(path, errno);
+Status CheckRegular(const std::string& path, const struct stat& status) {
+  if (S_ISREG(status.st_mode)) return Status();
   if (S_ISDIR(status.st_mode)) {
     return Status::Invalid(path + ": is a directory, not an object; list what is in it");
   }
-  if (!S_ISREG(status.st_mode)) return Status::Invalid(path + ": is not a regular file");
+  return Status::Invalid(path + ": is not a regular file");
+}
+
+Result<FarInfo> InfoOf(const std::string& path, int fd) {
+  struct stat status {};
+  if (fstat(fd, &status) != 0) return FileError(path, errno);
+  HF_RETURN_IF_ERROR(CheckRegular(path, status));
   return InfoOf(status);
 }
 
@@ -156,8 +161,12 @@ Status DirectoryStore::CheckRoots(const std::string& real_path) const {
                         ": is not below a directory that may be read; see directory_roots");
 }
 
-// Not blocking, because a FIFO would wait for its writer.
+// What is no file is not even opened: that rewinds a tape, arms a watchdog, lets the writer of a FIFO go on. It may still
+// become one meanwhile; then at least nothing blocks, and InfoOf refuses it.
 Result<int> DirectoryStore::OpenFile(const std::string& path) const {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) return FileError(path, errno);
+  HF_RETURN_IF_ERROR(CheckRegular(path, status));
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (fd < 0) return FileError(path, errno);
   if (roots_.empty()) return fd;
@@ -173,12 +182,12 @@ Result<int> DirectoryStore::OpenFile(const std::string& path) const {
 
 void DirectoryStore::Get(std::string path, FarGet get,
                          std::function<void(Status, FarInfo, uint64_t)> done) {
-  Submit([this, path = std::move(path), get = std::move(get), done = std::move(done)] {
+  Submit([this, path = std::move(path), get = std::move(get), done = std::move(done)]() mutable {
     FarInfo info;
     uint64_t hash = 0;
     const Status status = Read(path, get, &info, &hash);
     if (!status.ok()) spending_->CountError();
-    return [done, status, info, hash] { done(status, info, hash); };
+    return [done = std::move(done), status, info, hash] { done(status, info, hash); };
   });
 }
 
@@ -214,10 +223,10 @@ Status DirectoryStore::Read(const std::string& path, const FarGet& get, FarInfo*
 
 void DirectoryStore::Head(std::string path, Time deadline,
                           std::function<void(Result<FarInfo>)> done) {
-  Submit([this, path = std::move(path), deadline, done = std::move(done)] {
+  Submit([this, path = std::move(path), deadline, done = std::move(done)]() mutable {
     Result<FarInfo> info = ReadInfo(path, deadline);
     if (!info.ok()) spending_->CountError();
-    return [done, info = std::move(info)] { done(info); };
+    return [done = std::move(done), info = std::move(info)] { done(info); };
   });
 }
 
@@ -233,10 +242,10 @@ Result<FarInfo> DirectoryStore::ReadInfo(const std::string& path, Time deadline)
 void DirectoryStore::List(std::string prefix, std::string token, bool delimited, Time deadline,
                           std::function<void(Result<FarPage>)> done) {
   Submit([this, prefix = std::move(prefix), token = std::move(token), delimited, deadline,
-          done = std::move(done)] {
+          done = std::move(done)]() mutable {
     Result<FarPage> page = ReadPage(prefix, token, delimited, deadline);
     if (!page.ok()) spending_->CountError();
-    return [done, page = std::move(page)] { done(page); };
+    return [done = std::move(done), page = std::move(page)] { done(page); };
   });
 }
 

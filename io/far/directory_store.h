@@ -40,7 +40,8 @@ class DirectoryStore {
   uint64_t calls() const { return calls_.load(std::memory_order_relaxed); }
 
  private:
-  // A piece of work; what it returns runs on the deciding thread.
+  // A piece of work; what it returns runs on the deciding thread and has taken the callback with it, so that what that
+  // one captured ends there too.
   using Work = std::function<std::function<void()>()>;
   struct KeptWalk {
     std::string key;

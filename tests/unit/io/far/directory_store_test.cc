@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <thread>
 
 #include "base/uri.h"
 #include "tests/unit/io/far/far_fixture.h"
@@ -125,6 +130,55 @@ TEST_F(DirectoryStoreTest, WhatIsNoObjectIsAnError) {
   EXPECT_EQ(Head(Uri("none")).status().code(), Code::kNotFound);
   EXPECT_NE(Head(Uri("none")).status().message().find(root_ + "/none"), std::string::npos);
   EXPECT_EQ(Head(Uri("d/f"), client_->options().now() - 1ms).status().code(), Code::kTimeout);
+}
+
+// To open a device can do something (rewind a tape, arm a watchdog), to open a FIFO lets its writer go on.
+TEST_F(DirectoryStoreTest, WhatIsNoObjectIsNotEvenOpened) {
+  ASSERT_EQ(mkfifo((root_ + "/fifo").c_str(), 0600), 0);
+  const int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  ASSERT_GE(inotify_add_watch(watch, (root_ + "/fifo").c_str(), IN_OPEN), 0);
+  EXPECT_EQ(GetWhole(Uri("fifo"), 1).status.code(), Code::kInvalid);
+  EXPECT_EQ(Head(Uri("fifo")).status().code(), Code::kInvalid);
+  inotify_event event{};
+  EXPECT_LT(read(watch, &event, sizeof(event)), 0) << "it was opened";
+  close(watch);
+}
+
+TEST_F(DirectoryStoreTest, ASocketIsNoObjectHoweverOftenItIsTried) {
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  (root_ + "/socket").copy(address.sun_path, sizeof(address.sun_path) - 1);
+  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  EXPECT_EQ(GetWhole(Uri("socket"), 1).status.code(), Code::kInvalid);
+  close(fd);
+}
+
+// A callback owns what it captured; the thread that read had a copy, and was often the last to have one.
+TEST_F(DirectoryStoreTest, CallbacksEndOnTheDecidingThread) {
+  Put("f", "x");
+  const std::thread::id deciding = std::this_thread::get_id();
+  std::atomic<int> elsewhere = 0;
+  std::atomic<int> ended = 0;
+  std::vector<std::byte> bytes(1);
+  constexpr int kCalls = 2000;
+  for (int i = 0; i < kCalls; ++i) {
+    const std::shared_ptr<int> owned(new int(i), [&](int* number) {
+      if (std::this_thread::get_id() != deciding) ++elsewhere;
+      delete number;
+      ++ended;
+    });
+    FarGet get;
+    get.uri = Uri("f");
+    get.length = 1;
+    get.into = bytes;
+    bool done = false;
+    client_->Get(std::move(get), [&done, owned](Status, FarInfo, uint64_t) { done = true; });
+    thread_.RunUntil([&] { return done; });
+  }
+  client_.reset();
+  EXPECT_EQ(ended, kCalls);
+  EXPECT_EQ(elsewhere, 0);
 }
 
 TEST_F(DirectoryStoreTest, ListsInTheOrderOfWholePaths) {
