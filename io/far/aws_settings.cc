@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/far/aws_settings.h"
 
+#include <sys/stat.h>
+
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <string_view>
@@ -27,9 +31,21 @@ std::string SectionName(std::string_view line) {
   return name;
 }
 
+// Without the comment after it; a '#' that no space comes before is part of the value.
+std::string Value(std::string_view text) {
+  for (size_t at = 1; at < text.size(); ++at) {
+    const bool after_space = text[at - 1] == ' ' || text[at - 1] == '\t';
+    if (after_space && (text[at] == '#' || text[at] == ';')) return Trimmed(text.substr(0, at));
+  }
+  return Trimmed(text);
+}
+
 // A file that does not exist is empty.
-Sections ReadIni(const std::string& path) {
+Result<Sections> ReadIni(const std::string& path, const char* variable) {
   Sections sections;
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) return sections;
+  errno = 0;
   std::ifstream file(path);
   std::string line;
   std::string section;
@@ -43,9 +59,11 @@ Sections ReadIni(const std::string& path) {
     // Indented lines belong to a nested setting ("s3 =") that is not used here.
     const size_t equals = line.find('=');
     if (equals == std::string::npos || line.starts_with(' ') || line.starts_with('\t')) continue;
-    sections[section][Trimmed(line.substr(0, equals))] = Trimmed(line.substr(equals + 1));
+    sections[section][Trimmed(line.substr(0, equals))] = Value(line.substr(equals + 1));
   }
-  return sections;
+  if (file.is_open() && !file.bad()) return sections;
+  return Status::Invalid("the AWS file \"" + path + "\" cannot be read (" + std::strerror(errno) +
+                         "); check who may read it, or name another one by " + variable);
 }
 
 std::string FilePath(const Environment& environment, const char* variable, const char* name) {
@@ -61,16 +79,18 @@ struct Profile {
   Section settings;
 };
 
-Profile ReadProfile(const Environment& environment) {
+Result<Profile> ReadProfile(const Environment& environment) {
   Profile profile;
   profile.name = environment("AWS_PROFILE").value_or("default");
-  for (const std::string& path :
-       {FilePath(environment, "AWS_SHARED_CREDENTIALS_FILE", "credentials"),
-        FilePath(environment, "AWS_CONFIG_FILE", "config")}) {
-    const Sections sections = ReadIni(path);
-    const auto it = sections.find(profile.name);
-    if (it == sections.end()) continue;
+  for (const auto& [variable, file] : {std::pair("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
+                                       std::pair("AWS_CONFIG_FILE", "config")}) {
+    Result<Sections> sections = ReadIni(FilePath(environment, variable, file), variable);
+    if (!sections.ok()) return sections.status();
+    const auto it = sections->find(profile.name);
+    if (it == sections->end()) continue;
     profile.found = true;
+    // The token of one key pair does not go with another.
+    if (profile.settings.contains("aws_secret_access_key")) it->second.erase("aws_session_token");
     profile.settings.insert(it->second.begin(), it->second.end());
   }
   return profile;
@@ -117,7 +137,9 @@ Environment ProcessEnvironment() {
 }
 
 Status AddAwsSettings(const Environment& environment, FarOptions* options) {
-  const Profile profile = ReadProfile(environment);
+  const Result<Profile> read = ReadProfile(environment);
+  if (!read.ok()) return read.status();
+  const Profile& profile = *read;
   S3Options& s3 = options->s3;
   if (s3.credentials.anonymous() && !s3.anonymous) {
     HF_RETURN_IF_ERROR(AddCredentials(environment, profile, &s3.credentials));

@@ -126,6 +126,35 @@ TEST_F(AwsSettingsTest, WhatWasConfiguredStays) {
   EXPECT_TRUE(options.s3.credentials.anonymous());
 }
 
+// It was taken for an empty one, and requests went out without the keys that are in it.
+TEST_F(AwsSettingsTest, AFileThatCannotBeReadIsAnError) {
+  fs::create_directory(home_ + "/.aws/credentials");  // root reads everything but a directory
+  FarOptions options;
+  const Status status = Add(&options);
+  EXPECT_EQ(status.code(), Code::kInvalid);
+  EXPECT_NE(status.message().find(home_ + "/.aws/credentials"), std::string::npos);
+}
+
+TEST_F(AwsSettingsTest, CommentsMayFollowValues) {
+  Write(".aws/credentials",
+        "[default] ; mine\naws_access_key_id = AK # old\naws_secret_access_key = s#;+/=\t; note\n");
+  FarOptions options;
+  ASSERT_TRUE(Add(&options).ok());
+  EXPECT_EQ(options.s3.credentials.access_key, "AK");
+  EXPECT_EQ(options.s3.credentials.secret_key, "s#;+/=");
+}
+
+// The token of one key pair with another pair is refused by every store.
+TEST_F(AwsSettingsTest, KeysOfTwoFilesAreNotMixed) {
+  Write(".aws/credentials", "[default]\naws_access_key_id=AK\naws_secret_access_key=s\n");
+  Write(".aws/config",
+        "[default]\naws_access_key_id=AK2\naws_secret_access_key=s2\naws_session_token=t2\n");
+  FarOptions options;
+  ASSERT_TRUE(Add(&options).ok());
+  EXPECT_EQ(options.s3.credentials.access_key, "AK");
+  EXPECT_EQ(options.s3.credentials.session_token, "");
+}
+
 TEST_F(AwsSettingsTest, HalvesAndMissingProfilesAreErrors) {
   Write(".aws/credentials", kCredentials);
   FarOptions options;
