@@ -96,6 +96,15 @@ void ReadFar(config::ConfigFile* file, DaemonConfig* config) {
                 static_cast<MicroUsd>(gigabyte)};
 }
 
+// The cluster's name is part of a path.
+void CheckNames(config::ConfigFile* file, const DaemonConfig& config) {
+  const std::string& cluster = config.node.cluster;
+  if (cluster.empty() || cluster.size() > 64 || cluster.find('/') != std::string::npos)
+    file->Fail("cluster", "must have 1 to 64 characters and no '/'");
+  if (!config.state_directory.starts_with('/'))
+    file->Fail("state_directory", "must be an absolute path, as in \"/dev/shm/holdfast\"");
+}
+
 // A typing error is told from an address that cannot be had.
 void CheckAddress(config::ConfigFile* file, std::string_view key, const std::string& address) {
   if (address.starts_with("unix:")) return;
@@ -124,6 +133,7 @@ Result<DaemonConfig> ReadDaemonConfig(config::ConfigFile* file) {
   file->Get("group", &config.group);
   config.state_directory = "/dev/shm/holdfast-" + config.node.cluster + "-" + std::to_string(id);
   file->Get("state_directory", &config.state_directory);
+  CheckNames(file, config);
   std::string level = "info";
   file->GetChoice("log_level", &level, {"debug", "info", "warn", "error"});
   ReadMembers(file, &config);

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <sstream>
@@ -66,6 +67,8 @@ Result<ConfigFile> ConfigFile::Load(const std::string& path) {
   }
   std::ostringstream text;
   text << in.rdbuf();
+  if (std::error_code error; std::filesystem::is_directory(path, error))
+    return Status::Invalid("the configuration " + Quoted(path) + " is a directory, not a file");
   return Parse(text.str(), path);
 }
 

@@ -41,6 +41,11 @@ class DaemonConfiguration(Scratch):
                 ("id = 1\n[[node]]\nid = 1\ncontrol = \"tcp://127.0.0.1:1\"\n[[node]]\nid = 1\ncontrol = \"tcp://127.0.0.1:2\"",
                  r"node\[1\].id", "twice"),
                 ("id = 1\n[[node]]\nid = 1\ncontrol = \"tcp://127.0.0.1:1\"\nport = 5", r"node\[0\].port", "no such key"),
+                ("id = 1\ncluster = \"../train\"", "node.toml:2", "cluster", "no '/'"),
+                ("id = 1\ncluster = \"\"", "node.toml:2", "cluster", "1 to 64"),
+                ("id = 1\nstate_directory = \"here\"", "node.toml:2", "state_directory", "absolute"),
+                ("id = 1\n[far]\nthreads = 0", "node.toml:3", "far.threads", "1 to 64"),
+                ("id = 1\n[far]\nmax_connections = 2\nthreads = 3", "node.toml:4", "far.threads", "1 to 2"),
                 ("id = = 1", "node.toml:1:"),
                 ("id = 1\nid = 2", "node.toml:2"),
         ):
@@ -68,6 +73,7 @@ class DaemonConfiguration(Scratch):
         self.assert_says(self.check("no-equals-sign"), CACHED_USAGE, "no-equals-sign", "KEY=VALUE")
         self.assert_says(self.check("no.such=1"), CACHED_USAGE, "no.such", "no such key")
         self.assert_says(self.run_program(CACHED, "--config", "none.toml"), CACHED_USAGE, "none.toml", "No such file")
+        self.assert_says(self.run_program(CACHED, "--config", self.dir), CACHED_USAGE, self.dir, "is a directory")
 
     def test_wrong_values_of_a_client(self):
         for config, *pieces in (("atach = 1", "client.toml:1", "atach", "no such key", "attach"),
