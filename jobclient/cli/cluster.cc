@@ -65,6 +65,14 @@ std::string BesideThisProgram() {
   return "cached";
 }
 
+// A state directory is named after the directory, so that all ways to write it must be one.
+std::string Absolute(const std::string& directory) {
+  std::error_code error;
+  std::filesystem::path path = std::filesystem::absolute(directory, error).lexically_normal();
+  if (error || directory.empty()) return directory;
+  return (path.has_filename() ? path : path.parent_path()).string();
+}
+
 }  // namespace
 
 void AddClusterCommand(CLI::App& app, const Globals& globals, Chosen* chosen) {
@@ -74,7 +82,9 @@ void AddClusterCommand(CLI::App& app, const Globals& globals, Chosen* chosen) {
   options->directory = DefaultClusterDirectory();
   options->cached = BesideThisProgram();
   auto add_dir = [&](CLI::App* command) {
-    command->add_option("--dir", options->directory, "where its files are")->capture_default_str();
+    command->add_option("--dir", options->directory, "where its files are")
+        ->transform(Absolute)
+        ->capture_default_str();
   };
   CLI::App* up = cluster->add_subcommand("up", "start daemons on this machine");
   add_dir(up);

@@ -30,7 +30,23 @@ Duration SinceStart() {
 bool IsPrefix(const std::string& source) {
   if (source.find("://") != std::string::npos)
     return source.back() == '/' || source.starts_with("s3://");
-  return std::filesystem::is_directory(source);
+  std::error_code error;  // what may not be looked at is no directory; reading it then says so
+  return std::filesystem::is_directory(source, error);
+}
+
+std::string OneLine(const std::string& text) {
+  std::string shown;
+  for (char c : text) {
+    auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f) {
+      shown += c;
+      continue;
+    }
+    char hex[5];
+    std::snprintf(hex, sizeof(hex), "\\x%02x", byte);
+    shown += hex;
+  }
+  return shown;
 }
 
 }  // namespace
@@ -56,9 +72,17 @@ int ExitFor(const Status& status) {
   return kWrong;
 }
 
+void Say(const std::string& text) { std::fprintf(stderr, "holdfast: %s\n", OneLine(text).c_str()); }
+
 int Fail(const Status& status) {
-  std::fprintf(stderr, "holdfast: %s\n", status.message().c_str());
+  Say(status.message());
   return ExitFor(status);
+}
+
+Status CannotWrite(const std::string& what, int error) {
+  bool denied = error == EACCES || error == EPERM || error == EROFS;
+  return {denied ? Code::kDenied : Code::kNoSpace,
+          "cannot write " + what + ": " + std::strerror(error)};
 }
 
 void PrintJson(const Json& json) {
@@ -69,7 +93,8 @@ void PrintJson(const Json& json) {
 Result<ClientOptions> ReadOptions(const Globals& globals) {
   std::string path = globals.config;
   std::string local = DefaultClusterDirectory() + "/client.toml";
-  if (path.empty() && std::filesystem::exists(local)) path = local;
+  std::error_code error;  // of a runtime directory that is another user's
+  if (path.empty() && std::filesystem::exists(local, error)) path = local;
   Result<config::ConfigFile> file = config::ConfigFile::Load(path);
   if (!file.ok()) return file.status();
   file->UseEnvironment("HOLDFAST_CLIENT");
@@ -147,7 +172,9 @@ Status NothingBelow(const std::string& prefix) {
 std::string NameOf(const std::string& argument) {
   if (argument.empty() || argument.front() == '/' || argument.find("://") != std::string::npos)
     return argument;
-  return (std::filesystem::current_path() / argument).string();
+  std::error_code error;  // of a directory that is gone; then it is no name that is understood
+  std::filesystem::path here = std::filesystem::current_path(error);
+  return error ? argument : (here / argument).string();
 }
 
 Result<ObjectList> ReadList(Client& client, const Globals& globals, const std::string& source) {

@@ -19,7 +19,7 @@ using Json = nlohmann::ordered_json;
 // Exit codes, the same for every command; docs/cli.md lists them.
 enum Exit : int {
   kOk = 0,
-  kWrong = 1,       // bytes differed, or an object could not be read
+  kWrong = 1,       // bytes differed, or an object could not be read or written
   kUsage = 2,       // arguments or configuration
   kNotThere = 3,    // an object, a list, a bucket or a cluster does not exist
   kNoAccess = 4,    // credentials or permissions
@@ -40,8 +40,14 @@ struct Globals {
 Result<ClientOptions> ReadOptions(const Globals& globals);
 Result<std::unique_ptr<Client>> Connect(const Globals& globals);
 
-// Prints "holdfast: <text>" on standard error and gives the exit code.
+// Prints "holdfast: <text>" on standard error, in one line: what a terminal would act on, as in the name of an object, is
+// shown as \xNN.
+void Say(const std::string& text);
+// Says what failed and gives the exit code.
 int Fail(const Status& status);
+// "cannot write WHAT: " and what the system says of `error`. kDenied where it is a question of rights, else kNoSpace: no
+// node and no far store has failed.
+Status CannotWrite(const std::string& what, int error);
 // One JSON object on one line on standard output.
 void PrintJson(const Json& json);
 

@@ -2,7 +2,6 @@
 // holdfast fetch NAME... [-o DIR], holdfast fetch -
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -42,13 +41,15 @@ Status WriteObject(const fs::path& path, ByteView bytes) {
             static_cast<std::streamsize>(bytes.size()));
   out.close();
   if (!out) {
-    std::string why = std::strerror(errno);
+    const int why = errno;
     fs::remove(beside, error);
-    return Status::Unavailable("cannot write " + path.string() + ": " + why);
+    return CannotWrite(path.string(), why);
   }
   fs::rename(beside, path, error);
-  if (error) return Status::Unavailable("cannot write " + path.string() + ": " + error.message());
-  return {};
+  if (!error) return {};
+  const int why = error.value();
+  fs::remove(beside, error);
+  return CannotWrite(path.string(), why);
 }
 
 const char* WordFor(ObjectSource source) {
@@ -73,8 +74,7 @@ Status FetchOne(const Globals& globals, Client& client, const std::string& name,
     ByteView bytes = object->bytes();
     if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size() ||
         std::fflush(stdout) != 0) {
-      return Status::Unavailable(std::string("cannot write to standard output: ") +
-                                 std::strerror(errno));
+      return CannotWrite("to standard output", errno);
     }
     return {};
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // holdfast hold LIST --for 4h, holdfast release JOB
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -33,6 +34,7 @@ int Hold(const Globals& globals, const std::string& source, const std::string& d
          bool wait) {
   Result<Duration> hold = ParseDuration(duration);
   if (!hold.ok()) return Fail(hold.status().Annotate("--for"));
+  if (*hold < Duration(1s)) return Fail(Status::Invalid("--for: a list is held for 1 s or longer"));
   Result<ClientOptions> options = ReadOptions(globals);
   if (!options.ok()) return Fail(options.status());
   FarSettings prices = options->far;
@@ -42,6 +44,7 @@ int Hold(const Globals& globals, const std::string& source, const std::string& d
   if (!list.ok()) return Fail(list.status());
   PlanOptions plan;
   plan.hold = *hold;
+  plan.lease = std::min(plan.lease, *hold);
   Result<std::unique_ptr<PlannedJob>> job = (*client)->Plan(*std::move(list), plan);
   if (!job.ok()) return Fail(job.status());
   Status held = (*job)->Hold();
@@ -59,13 +62,13 @@ int Hold(const Globals& globals, const std::string& source, const std::string& d
     PrintJson(json);
   } else {
     PrintPlan(report, prices);
-    std::printf("Held for %s as job %s; `holdfast release %s` ends it\n",
-                FormatDuration(*hold).c_str(), JobName((*job)->id()).c_str(),
-                JobName((*job)->id()).c_str());
+    if (report.far_objects < report.objects)
+      std::printf("Held for %s as job %s; `holdfast release %s` ends it\n",
+                  FormatDuration(*hold).c_str(), JobName((*job)->id()).c_str(),
+                  JobName((*job)->id()).c_str());
   }
   if (report.far_objects > 0) {
-    std::fprintf(stderr, "holdfast: %s objects are not held: no node can have them\n",
-                 FormatCount(report.far_objects).c_str());
+    Say(FormatCount(report.far_objects) + " objects are not held: no node can have them");
     return kWrong;
   }
   return kOk;

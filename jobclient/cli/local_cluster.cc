@@ -2,10 +2,7 @@
 #include "jobclient/cli/local_cluster.h"
 
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,9 +14,13 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <random>
 #include <sstream>
 #include <thread>
+
+#include "base/units.h"
+#include "io/shm/memory_limit.h"
+#include "jobclient/cli/cluster_files.h"
+#include "jobclient/cli/context.h"
 
 namespace holdfast::cli {
 namespace {
@@ -30,44 +31,6 @@ using namespace std::chrono_literals;
 constexpr auto kStartTimeout = 60s;  // preallocating much memory takes time
 constexpr auto kStopTimeout = 10s;
 constexpr int kDaemonUsage = 2;  // the exit code of `cached` for a wrong configuration
-
-std::string PathOf(const std::string& directory, uint16_t node, const char* suffix) {
-  return directory + "/node-" + std::to_string(node) + suffix;
-}
-
-bool IsFree(uint16_t port) {
-  int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(port);
-  bool free = ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
-  ::close(fd);
-  return free;
-}
-
-// Ports that nobody listens on now, all different. Below those that the kernel gives to outgoing connections, which would
-// often take one before the daemon does; should another program do so, the daemon says it.
-std::vector<uint16_t> FreePorts(size_t count) {
-  constexpr uint16_t kFirst = 10'240, kRange = 20'000;
-  constexpr int kTries = 10'000;
-  std::random_device entropy;
-  std::vector<uint16_t> ports;
-  for (int i = 0; i < kTries && ports.size() < count; ++i) {
-    auto port = static_cast<uint16_t>(kFirst + entropy() % kRange);
-    if (std::find(ports.begin(), ports.end(), port) == ports.end() && IsFree(port))
-      ports.push_back(port);
-  }
-  return ports;
-}
-
-Status WriteFile(const std::string& path, const std::string& text) {
-  std::ofstream out(path, std::ios::trunc);
-  out << text;
-  out.close();
-  if (out) return {};
-  return Status::Unavailable("cannot write \"" + path + "\": " + std::strerror(errno));
-}
 
 std::string ReadFile(const std::string& path) {
   std::ifstream in(path);
@@ -84,18 +47,14 @@ std::string LastLine(const std::string& text) {
                      end - (begin == std::string::npos ? 0 : begin + 1) + 1);
 }
 
-// Is `pid` a process whose program is `cached`? Numbers are used again; a file may be old.
+// Is `pid` a process whose program is `cached`? Numbers are used again; a file may be old. One that has ended is none
+// though it stays in the table until it is waited for, which in a container may be never.
 bool IsDaemon(int pid) {
   if (pid <= 0 || ::kill(pid, 0) != 0) return false;
-  std::string name = ReadFile("/proc/" + std::to_string(pid) + "/comm");
-  return name.rfind("cached", 0) == 0;
-}
-
-std::string StateDirectory(const std::string& directory, uint16_t node) {
-  // On /dev/shm: the memory lives there. Named after the directory, so that two clusters keep apart.
-  std::string name = directory;
-  std::replace(name.begin(), name.end(), '/', '-');
-  return "/dev/shm/holdfast" + name + "-" + std::to_string(node);
+  std::string line = ReadFile("/proc/" + std::to_string(pid) + "/stat");  // "123 (cached) S ..."
+  size_t name = line.find(" ("), state = line.rfind(") ");
+  if (name == std::string::npos || state == std::string::npos) return false;
+  return line.compare(name + 2, 6, "cached") == 0 && line[state + 2] != 'Z';
 }
 
 // What a daemon that was killed has left: memory, as much as it had.
@@ -105,38 +64,18 @@ void RemoveState(const std::string& state) {
   fs::remove_all(state, ignored);
 }
 
-struct Addresses {
-  std::vector<uint16_t> control;
-};
-
-std::string Members(const Addresses& addresses) {
-  std::string text;
-  for (size_t i = 0; i < addresses.control.size(); ++i) {
-    text += "[[node]]\nid = " + std::to_string(i + 1) +
-            "\ncontrol = \"tcp://127.0.0.1:" + std::to_string(addresses.control[i]) + "\"\n";
-  }
-  return text;
-}
-
-Status WriteConfigs(const LocalClusterOptions& options) {
-  Addresses addresses;
-  addresses.control = FreePorts(options.nodes);
-  if (addresses.control.size() < options.nodes)
-    return Status::Unavailable("too few free ports on 127.0.0.1 for the nodes to listen on");
-  std::string far =
-      options.s3_endpoint.empty() ? "" : "[far]\ns3_endpoint = \"" + options.s3_endpoint + "\"\n";
-  for (uint16_t id = 1; id <= options.nodes; ++id) {
-    std::string text =
-        "id = " + std::to_string(id) +
-        "\ncontrol = \"tcp://127.0.0.1:" + std::to_string(addresses.control[id - 1u]) +
-        "\"\nbulk = \"tcp://127.0.0.1:0\"\n" + "state_directory = \"" +
-        StateDirectory(options.directory, id) + "\"\n[memory]\nlimit = \"" + options.memory +
-        "\"\n" + far + Members(addresses);
-    HF_RETURN_IF_ERROR(WriteFile(PathOf(options.directory, id, ".toml"), text));
-  }
-  return WriteFile(options.directory + "/client.toml",
-                   "attach = \"" + StateDirectory(options.directory, 1) + "/attach.sock\"\n" + far +
-                       Members(addresses));
+// Each daemon looks at its own memory only; together they must not have the machine kill something.
+Status CheckTogether(const LocalClusterOptions& options) {
+  Result<uint64_t> each = ParseBytes(options.memory);
+  Result<shm::MemoryLimit> limit = shm::ReadMemoryLimit();
+  // A daemon that has it otherwise, or is to say what is wrong with it.
+  bool otherwise = std::any_of(options.settings.begin(), options.settings.end(),
+                               [](const auto& s) { return s.starts_with("memory.limit="); });
+  if (otherwise || !each.ok() || !limit.ok() || *each <= limit->bytes / options.nodes) return {};
+  return Status::Invalid(std::to_string(options.nodes) + " nodes with " + options.memory +
+                         " each are more than the " + FormatBytes(limit->bytes) +
+                         " that this machine may use (" + limit->source +
+                         "); lower --memory or --nodes");
 }
 
 Result<int> StartDaemon(const LocalClusterOptions& options, uint16_t id) {
@@ -149,8 +88,7 @@ Result<int> StartDaemon(const LocalClusterOptions& options, uint16_t id) {
   argv.push_back(nullptr);
   int out = ::open(log.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
   int in = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-  if (out < 0 || in < 0)
-    return Status::Unavailable("cannot write \"" + log + "\": " + std::strerror(errno));
+  if (out < 0 || in < 0) return CannotWrite("\"" + log + "\"", errno);
   int pid = ::fork();
   if (pid == 0) {
     ::setsid();
@@ -177,10 +115,15 @@ Status AwaitReady(const LocalClusterOptions& options, uint16_t id, int pid) {
     std::string said = ReadFile(log);
     if (said.find(" ready\n") != std::string::npos) return {};
     if (int how = 0; ::waitpid(pid, &how, WNOHANG) != 0) {
+      const std::string node = "node " + std::to_string(id);
+      if (WIFSIGNALED(how)) {
+        return Status::Unavailable(node + " was killed by signal " + std::to_string(WTERMSIG(how)) +
+                                   (WTERMSIG(how) == SIGKILL ? ", as for want of memory" : "") +
+                                   "; its log is " + log);
+      }
       bool configured = !WIFEXITED(how) || WEXITSTATUS(how) != kDaemonUsage;
       return Status(configured ? Code::kUnavailable : Code::kInvalid,
-                    "node " + std::to_string(id) + " has ended (its log is " + log +
-                        "): " + LastLine(ReadFile(log)));
+                    node + " has ended (its log is " + log + "): " + LastLine(ReadFile(log)));
     }
     std::this_thread::sleep_for(10ms);
   }
@@ -193,27 +136,27 @@ Status AwaitReady(const LocalClusterOptions& options, uint16_t id, int pid) {
 std::string DefaultClusterDirectory() {
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   if (runtime != nullptr && *runtime != '\0') return std::string(runtime) + "/holdfast";
-  return fs::temp_directory_path().string() + "/holdfast-" + std::to_string(::getuid());
+  std::error_code error;
+  fs::path temporary = fs::temp_directory_path(error);  // TMPDIR, which may name none
+  return (error ? "/tmp" : temporary.string()) + "/holdfast-" + std::to_string(::getuid());
 }
 
 Status StartCluster(const LocalClusterOptions& options,
                     const std::function<void(const std::string&)>& say) {
-  Result<std::vector<LocalNode>> running = ListCluster(options.directory);
-  if (running.ok()) {
-    for (const LocalNode& node : *running) {
-      if (node.pid != 0) {
-        return Status::Unavailable(
-            "a cluster runs in " + options.directory +
-            " already; use it, stop it by `holdfast cluster down`, or give another --dir");
-      }
+  HF_RETURN_IF_ERROR(CheckTogether(options));
+  Result<std::vector<LocalNode>> before = ListCluster(options.directory);
+  if (!before.ok() && before.status().code() != Code::kNotFound) return before.status();
+  std::vector<LocalNode> nodes = before.ok() ? *before : std::vector<LocalNode>();
+  for (const LocalNode& node : nodes) {
+    if (node.pid != 0) {
+      return Status::Unavailable(
+          "a cluster runs in " + options.directory +
+          " already; use it, stop it by `holdfast cluster down`, or give another --dir");
     }
   }
-  std::error_code error;
-  fs::remove_all(options.directory, error);
-  fs::create_directories(options.directory, error);
-  if (error)
-    return Status::Unavailable("cannot make \"" + options.directory + "\": " + error.message());
-  ::chmod(options.directory.c_str(), 0700);
+  HF_RETURN_IF_ERROR(PrepareDirectory(options.directory));
+  // What was killed there has left its memory, of more nodes maybe than there will be.
+  for (const LocalNode& node : nodes) RemoveState(StateDirectory(options.directory, node.id));
   HF_RETURN_IF_ERROR(WriteConfigs(options));
   std::vector<int> pids;
   Status failed;
@@ -232,10 +175,14 @@ Status StartCluster(const LocalClusterOptions& options,
 
 Result<std::vector<LocalNode>> ListCluster(const std::string& directory) {
   std::vector<LocalNode> nodes;
-  for (uint16_t id = 1; fs::exists(PathOf(directory, id, ".toml")); ++id) {
+  std::error_code error;
+  for (uint16_t id = 1; fs::exists(PathOf(directory, id, ".toml"), error); ++id) {
     int pid = std::atoi(ReadFile(PathOf(directory, id, ".pid")).c_str());
     nodes.push_back({id, IsDaemon(pid) ? pid : 0, PathOf(directory, id, ".log")});
   }
+  if (error)
+    return Status::Denied("cannot look into " + directory + ": " + error.message() +
+                          "; use a directory of your own");
   if (nodes.empty())
     return Status::NotFound("there is no cluster in " + directory +
                             "; `holdfast cluster up` starts one");

@@ -17,8 +17,8 @@
 namespace holdfast::cli {
 
 struct LocalClusterOptions {
-  std::string directory;
-  std::string cached;  // the daemon's program
+  std::string directory;  // absolute, as everywhere here: state is named after it
+  std::string cached;     // the daemon's program
   uint16_t nodes = 3;
   std::string memory = "256MiB";      // of each node, as in memory.limit
   std::string s3_endpoint;            // empty: as the environment says
@@ -35,10 +35,11 @@ struct LocalNode {
 std::string DefaultClusterDirectory();
 
 // Starts the daemons and waits until each is ready. kUnavailable when a cluster runs there already or a daemon ends: the
-// text has the last line that it said.
+// text has the last line that it said. kInvalid for a directory that has anything but a cluster's files, and for more
+// memory than there is.
 Status StartCluster(const LocalClusterOptions& options,
                     const std::function<void(const std::string&)>& say);
-// SIGTERM, then SIGKILL after ten seconds. kNotFound when nothing runs there.
+// SIGTERM, then SIGKILL after ten seconds. kNotFound when no cluster is there, kDenied when it is somebody else's.
 Status StopCluster(const std::string& directory);
 Result<std::vector<LocalNode>> ListCluster(const std::string& directory);
 

@@ -2,7 +2,8 @@
 // holdfast, the command line.
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
+#include <string>
+#include <vector>
 
 #include "jobclient/cli/commands.h"
 
@@ -10,7 +11,7 @@ namespace {
 constexpr const char* kFooter =
     R"(Without --config the local cluster's configuration is used if one is up (holdfast cluster up).
 
-Exit codes: 0 done; 1 bytes differed or an object could not be read; 2 wrong arguments or configuration;
+Exit codes: 0 done; 1 bytes differed, or an object could not be read or written; 2 wrong arguments or configuration;
 3 an object, list, bucket or cluster does not exist; 4 no access; 5 nodes or the far store did not answer.)";
 }  // namespace
 
@@ -39,14 +40,19 @@ int main(int argc, char** argv) {
   AddCompletionCommand(app, &chosen);
   try {
     app.parse(argc, argv);
+  } catch (const CLI::RequiredError& error) {
+    // Of a command that is misspelt CLI11 says only that there is none.
+    std::vector<std::string> rest = app.remaining(true);
+    if (rest.empty() || rest.front().starts_with('-')) return app.exit(error) == 0 ? kOk : kUsage;
+    return Fail(Status::Invalid("there is no command \"" + rest.front() +
+                                "\"; --help says which there are"));
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kOk : kUsage;
   }
   int code = chosen ? chosen() : kUsage;
   // A full disk behind standard output must not pass for a short list.
   if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && code == kOk) {
-    return Fail(
-        Status::NoSpace(std::string("cannot write to standard output: ") + std::strerror(errno)));
+    return Fail(CannotWrite("to standard output", errno));
   }
   return code;
 }

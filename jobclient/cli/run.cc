@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // holdfast plan LIST, holdfast run LIST
+#include <charconv>
 #include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -160,7 +161,7 @@ int Finish(const Globals& globals, const ClientOptions& options, const PlannedJo
   for (const EpochResult& epoch : epochs) {
     wrong += epoch.report.failed;
     for (const std::string& failure : epoch.failures) {
-      if (told.insert(failure).second) std::fprintf(stderr, "holdfast: %s\n", failure.c_str());
+      if (told.insert(failure).second) Say(failure);
     }
     if (epoch.report.failed == 0) wrong += epoch.failures.size();
   }
@@ -182,7 +183,7 @@ int Finish(const Globals& globals, const ClientOptions& options, const PlannedJo
     differences = *std::move(compared);
     wrong += differences.names.size();
     for (size_t i = 0; i < differences.names.size() && i < 10; ++i) {
-      std::fprintf(stderr, "holdfast: %s differs from its source\n", differences.names[i].c_str());
+      Say(differences.names[i] + " differs from its source");
     }
   }
   MicroUsd spent = FarCost(options.far, far.requests, far.bytes),
@@ -245,6 +246,14 @@ int Run(const Globals& globals, const RunOptions& run) {
   return Finish(globals, *options, **job, epochs, hashes, run.verify);
 }
 
+// CLI11 takes "-1" for the largest number and cuts what is larger than that.
+std::string IsUnsigned(const std::string& text) {
+  uint64_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end == text.data() + text.size()) return {};
+  return text + " is no integer from 0 to " + std::to_string(UINT64_MAX);
+}
+
 }  // namespace
 
 void AddRunCommands(CLI::App& app, const Globals& globals, Chosen* chosen) {
@@ -262,7 +271,9 @@ void AddRunCommands(CLI::App& app, const Globals& globals, Chosen* chosen) {
   run->add_option("--epochs", options->epochs, "how often to read it")
       ->check(CLI::Range(1, 1'000))
       ->capture_default_str();
-  run->add_option("--seed", options->seed, "of the epochs' orders")->capture_default_str();
+  run->add_option("--seed", options->seed, "of the epochs' orders")
+      ->check(IsUnsigned)
+      ->capture_default_str();
   run->add_flag("--in-order", options->in_order,
                 "read in the order of the list instead of shuffled");
   run->add_flag("--wait", options->wait, "begin to read when everything is loaded");

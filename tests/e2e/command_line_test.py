@@ -3,10 +3,11 @@
 
 import os
 import re
+import signal
 import subprocess
 import unittest
 
-from harness import CACHED, NO_ACCESS, NOT_REACHED, NOT_THERE, OK, USAGE, Scratch, free_ports
+from harness import CACHED, NO_ACCESS, NOT_REACHED, NOT_THERE, OK, USAGE, WRONG, Scratch, wait_for
 
 COMMANDS = ["cluster", "cluster up", "cluster down", "cluster status", "plan", "run", "fetch", "hold", "release", "list",
             "drop", "status", "completion"]
@@ -53,6 +54,12 @@ class Arguments(Scratch):
                 done = self.holdfast(*words)
                 self.assertEqual(done.code, USAGE, done)
                 self.assertIn("--help", done.said, done)
+        for words in (["no-such-command"], ["cluster", "no-such-command"]):
+            self.assert_says(self.holdfast(*words), USAGE, '"no-such-command"', "--help")
+        for seed in ("-1", "18446744073709551616", "1e3", "first"):
+            self.assertIn(seed, self.holdfast("run", self.dir, "--seed", seed).said)
+        self.assert_says(self.holdfast("hold", self.dir, "--for", "1ms"), USAGE, "--for", "1 s")
+        self.assert_says(self.holdfast("--config", self.dir, "status"), USAGE, self.dir, "is a directory")
         self.assert_says(self.holdfast("drop"), USAGE, "names or --prefix")
         self.assert_says(self.holdfast("release", "xyz"), USAGE, '"xyz" is no job', "16 digits")
         self.assert_says(self.holdfast("hold", self.dir, "--for", "ages"), USAGE, "--for", "ages", "min, h or d")
@@ -70,6 +77,28 @@ class Arguments(Scratch):
         self.assert_says(self.holdfast("cluster", "status"), NOT_THERE, "no cluster in")
         self.assert_says(self.holdfast("--config", "no.toml", "status"), NOT_THERE, "no.toml", "No such file")
 
+    def test_messages_have_one_line_whatever_a_name_has(self):
+        done = self.holdfast("fetch", f"{self.dir}/two\nlines\x1b[31m")
+        self.assert_says(done, NOT_THERE, r"two\\x0alines\\x1b\[31m")
+        self.assertEqual(done.said.count("\n"), 1, done)
+
+    def test_places_that_are_gone_or_closed(self):
+        """No working directory, a TMPDIR that is none, a runtime directory that this user may not enter."""
+        gone = ["sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh"]
+        self.assert_says(self.holdfast("fetch", "relative", prefix=gone), USAGE, "relative")
+        away = ["env", "-u", "XDG_RUNTIME_DIR", f"TMPDIR={self.dir}/none"]
+        self.assertIn(self.holdfast("status", prefix=away).code, (NOT_THERE, NOT_REACHED))
+        closed = os.path.join(self.dir, "closed")
+        os.makedirs(closed)
+        os.chmod(closed, 0)
+        other = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+        self.assert_says(self.holdfast("status", prefix=other, environment={"XDG_RUNTIME_DIR": closed}), NOT_THERE,
+                         "cluster up")
+        for command in ("up", "down", "status"):
+            self.assert_says(self.holdfast("cluster", command, "--dir", f"{closed}/c", prefix=other), NO_ACCESS,
+                             f"{closed}/c", "Permission denied", "your own")
+        self.assert_says(self.holdfast("run", f"{closed}/list", prefix=other), NO_ACCESS, f"{closed}/list")
+
     def test_output_that_cannot_be_written(self):
         empty = ["--config", self.write("alone.toml", "")]
         path = self.write("object", b"bytes" * 100_000)
@@ -77,11 +106,52 @@ class Arguments(Scratch):
             with self.subTest(words), open("/dev/full", "wb") as full:
                 done = subprocess.run([os.environ["E2E_HOLDFAST"], *empty, *words], stdout=full, stderr=subprocess.PIPE,
                                       env=self.environment, timeout=30)
-                self.assertNotEqual(done.returncode, OK)
+                self.assertEqual(done.returncode, WRONG)
                 self.assertIn(b"No space left", done.stderr)
         inside = self.holdfast(*empty, "fetch", path, "-o", path + "/below")
-        self.assertNotEqual(inside.code, OK)
+        self.assertEqual(inside.code, WRONG, "neither a node nor the far store is to blame")
         self.assertRegex(inside.said, "cannot write .*below.*: Not a directory")
+
+
+class LocalCluster(Scratch):
+    def up(self, directory, *options, nodes=1, memory="64MiB"):
+        self.addCleanup(self.holdfast, "cluster", "down", "--dir", directory)
+        return self.holdfast("cluster", "up", "--dir", directory, "--nodes", f"{nodes}", "--memory", memory, *options)
+
+    def test_a_directory_with_other_files_stays_as_it_is(self):
+        file = self.write("mine/chapters/one", "of years of work")
+        self.assert_says(self.up(f"{self.dir}/mine"), USAGE, "--dir", f"{self.dir}/mine", "chapters", "new directory")
+        self.assert_says(self.up("."), USAGE, "--dir", "mine")
+        self.assertEqual(self.read(file), b"of years of work")
+        self.assert_says(self.up(""), USAGE, "--dir")
+
+    def test_one_directory_has_many_names(self):
+        made = self.up("./a/../c \"of\" mine/")
+        self.assertEqual(made.code, OK, made)
+        self.assertIn(f"{self.dir}/c \"of\" mine/client.toml", made.text)
+        for name in (f"{self.dir}/c \"of\" mine", "c \"of\" mine"):
+            self.assert_says(self.up(name), NOT_REACHED, "runs in .* already")
+        self.ok("cluster", "down", "--dir", "c \"of\" mine")
+
+    def test_what_was_killed_goes_with_the_next_start(self):
+        directory = f"{self.dir}/c"
+        self.assertEqual(self.up(directory, nodes=2).code, OK)
+        for node in self.ok("--json", "cluster", "status", "--dir", directory).json():
+            os.kill(node["pid"], signal.SIGKILL)
+        states = [f"/dev/shm/holdfast{directory.replace('/', '-')}-{node}" for node in (1, 2)]
+        wait_for(lambda: self.holdfast("cluster", "status", "--dir", directory).text.count("not running") == 2, "the end")
+        self.assertEqual([os.path.exists(state) for state in states], [True, True])
+        self.assertEqual(self.up(directory).code, OK)
+        self.assertEqual([os.path.exists(state) for state in states], [True, False])
+        self.ok("cluster", "down", "--dir", directory)
+        self.assertEqual([os.path.exists(state) for state in states], [False, False])
+
+    def test_more_memory_than_there_is_for_all_and_a_node_that_is_killed(self):
+        self.assert_says(self.up(f"{self.dir}/c", nodes=64, memory="1TiB"), USAGE, "64 nodes", "1TiB",
+                         "lower --memory or --nodes")
+        program = self.write("program", "#!/bin/sh\nkill -9 $$\n")
+        os.chmod(program, 0o755)
+        self.assert_says(self.up(f"{self.dir}/c", "--cached", program), NOT_REACHED, "node 1", "signal 9", "node-1.log")
 
 
 if __name__ == "__main__":

@@ -108,6 +108,9 @@ class HappyPath(Scratch):
                          len(self.files))
 
     def test_hold_release_drop_and_status(self):
+        # For less than a lease is by default, too.
+        short = self.ok(*self.config, "--json", "hold", self.tree, "--for", "2s").json()[0]
+        self.ok(*self.config, "release", short["job"])
         held = self.ok(*self.config, "--json", "hold", self.tree, "--for", "10min", "--wait").json()[0]
         self.assertEqual((held["objects"], held["far_objects"]), (len(self.files), 0))
         nodes = self.ok(*self.config, "--json", "status").json()
@@ -140,7 +143,8 @@ class HappyPath(Scratch):
         self.assert_says(again, 5, "runs in .* already", "cluster down", "--dir")
         self.ok("cluster", "down", "--dir", self.up)
         for node in status:
-            self.assertFalse(os.path.exists(f"/proc/{node['pid']}/status"), node)
+            # It has ended; the machine's first process waits for it some time.
+            wait_for(lambda: not os.path.exists(f"/proc/{node['pid']}/status"), f"the end of {node}")
         self.assertEqual([n for n in os.listdir("/dev/shm") if self.up.replace("/", "-") in n], [],
                          "a daemon that ended leaves nothing in memory")
         self.assertEqual(self.ok("-q", "cluster", "up", "--nodes", "1", "--memory", "64MiB").text, "")

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobclient/cli/cluster_files.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <vector>
+
+#include "jobclient/cli/context.h"
+
+namespace holdfast::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool IsFree(uint16_t port) {
+  int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  bool free = ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+  ::close(fd);
+  return free;
+}
+
+// Ports that nobody listens on now, all different. Below those that the kernel gives to outgoing connections, which would
+// often take one before the daemon does; should another program do so, the daemon says it.
+std::vector<uint16_t> FreePorts(size_t count) {
+  constexpr uint16_t kFirst = 10'240, kRange = 20'000;
+  constexpr int kTries = 10'000;
+  std::random_device entropy;
+  std::vector<uint16_t> ports;
+  for (int i = 0; i < kTries && ports.size() < count; ++i) {
+    auto port = static_cast<uint16_t>(kFirst + entropy() % kRange);
+    if (std::find(ports.begin(), ports.end(), port) == ports.end() && IsFree(port))
+      ports.push_back(port);
+  }
+  return ports;
+}
+
+// The files of a cluster that was, by their names.
+bool IsOfCluster(const fs::path& file) {
+  const std::string name = file.filename().string(), kind = file.extension().string();
+  return name == "client.toml" ||
+         (name.starts_with("node-") && (kind == ".toml" || kind == ".log" || kind == ".pid"));
+}
+
+struct Addresses {
+  std::vector<uint16_t> control;
+};
+
+// As a text of a TOML file.
+std::string Quoted(const std::string& text) {
+  std::string quoted = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  return quoted + '"';
+}
+
+std::string Members(const Addresses& addresses) {
+  std::string text;
+  for (size_t i = 0; i < addresses.control.size(); ++i) {
+    text += "[[node]]\nid = " + std::to_string(i + 1) +
+            "\ncontrol = \"tcp://127.0.0.1:" + std::to_string(addresses.control[i]) + "\"\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string PathOf(const std::string& directory, uint16_t node, const char* suffix) {
+  return directory + "/node-" + std::to_string(node) + suffix;
+}
+
+std::string StateDirectory(const std::string& directory, uint16_t node) {
+  std::string name = directory;
+  std::replace(name.begin(), name.end(), '/', '-');
+  return "/dev/shm/holdfast" + name + "-" + std::to_string(node);
+}
+
+Status WriteFile(const std::string& path, const std::string& text) {
+  std::ofstream out(path, std::ios::trunc);
+  out << text;
+  out.close();
+  if (out) return {};
+  return CannotWrite("\"" + path + "\"", errno);
+}
+
+Status PrepareDirectory(const std::string& directory) {
+  if (directory.empty()) return Status::Invalid("--dir: \"\" is no directory");
+  std::error_code error;
+  fs::create_directories(directory, error);
+  std::vector<fs::path> files;
+  if (!error) {
+    for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error))
+      files.push_back(at->path());
+  }
+  if (error) return CannotWrite("\"" + directory + "\"", error.value());
+  for (const fs::path& file : files) {
+    if (!IsOfCluster(file)) {
+      return Status::Invalid("--dir: " + directory + " has other files in it, as " +
+                             file.filename().string() +
+                             "; give an empty or a new directory, in which nothing can be lost");
+    }
+  }
+  for (const fs::path& file : files) fs::remove(file, error);
+  ::chmod(directory.c_str(), 0700);
+  return {};
+}
+
+Status WriteConfigs(const LocalClusterOptions& options) {
+  Addresses addresses;
+  addresses.control = FreePorts(options.nodes);
+  if (addresses.control.size() < options.nodes)
+    return Status::Unavailable("too few free ports on 127.0.0.1 for the nodes to listen on");
+  std::string far = options.s3_endpoint.empty()
+                        ? ""
+                        : "[far]\ns3_endpoint = " + Quoted(options.s3_endpoint) + "\n";
+  for (uint16_t id = 1; id <= options.nodes; ++id) {
+    std::string text =
+        "id = " + std::to_string(id) +
+        "\ncontrol = \"tcp://127.0.0.1:" + std::to_string(addresses.control[id - 1u]) +
+        "\"\nbulk = \"tcp://127.0.0.1:0\"\n" +
+        "state_directory = " + Quoted(StateDirectory(options.directory, id)) +
+        "\n[memory]\nlimit = " + Quoted(options.memory) + "\n" + far + Members(addresses);
+    HF_RETURN_IF_ERROR(WriteFile(PathOf(options.directory, id, ".toml"), text));
+  }
+  return WriteFile(options.directory + "/client.toml",
+                   "attach = " + Quoted(StateDirectory(options.directory, 1) + "/attach.sock") +
+                       "\n" + far + Members(addresses));
+}
+
+}  // namespace holdfast::cli
