@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "io/far/aws_settings.h"
 #include "io/net/endpoint.h"
@@ -30,6 +31,18 @@ void ReadMembers(config::ConfigFile* file, DaemonConfig* config) {
   }
 }
 
+// The memory tier names its own options; the person who wrote the configuration knows them by their keys.
+void FailRegion(config::ConfigFile* file, const std::string& problem) {
+  constexpr std::pair<std::string_view, std::string_view> kKeys[] = {
+      {"segment_bytes ", "memory.segment"},
+      {"index_objects ", "memory.index_objects"},
+      {"memory_bytes ", "memory.limit"}};
+  for (const auto& [option, key] : kKeys) {
+    if (problem.starts_with(option)) return file->Fail(key, problem.substr(option.size()));
+  }
+  file->Fail("memory.limit", problem);
+}
+
 void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
   file->GetBytes("memory.limit", &config->memory_limit);
   if (Status fits = shm::CheckMemoryLimit(config->memory_limit, "it"); !fits.ok()) {
@@ -53,7 +66,11 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
   }
   config->memory.memory_bytes = config->memory_limit - config->node.max_planning_bytes;
   Result<shm::RegionPlan> plan = store::PlanRegion(config->memory);
-  if (!plan.ok()) file->Fail("memory.limit", plan.status().message());
+  if (!plan.ok()) return FailRegion(file, plan.status().message());
+  if (config->memory.max_object_bytes > plan->segment_bytes) {
+    file->Fail("memory.max_object",
+               "must be at most memory.segment = " + FormatBytes(plan->segment_bytes));
+  }
 }
 
 void ReadLimits(config::ConfigFile* file, DaemonConfig* config) {
