@@ -67,8 +67,11 @@ int Hold(const Globals& globals, const std::string& source, const std::string& d
                   FormatDuration(*hold).c_str(), JobName((*job)->id()).c_str(),
                   JobName((*job)->id()).c_str());
   }
-  if (report.far_objects > 0) {
-    Say(FormatCount(report.far_objects) + " objects are not held: no node can have them");
+  // With --wait, those that no node could load after all are known, too.
+  const uint64_t missing = wait ? (*job)->Report().far_objects : report.far_objects;
+  if (missing > 0) {
+    Say(FormatCount(missing) + " of " + FormatCount(report.objects) +
+        " objects are not held: no node can have them");
     return kWrong;
   }
   return kOk;

@@ -77,6 +77,13 @@ class BadLists(Scratch):
         self.assertEqual(twice.said.count(self.good[2]), 1, twice.said)
         self.assertEqual((done.json()[1]["failed"], done.json()[2]["wrong"]), (1, 1))
 
+    def test_missing_while_a_list_is_loaded(self):
+        """Who waits for a hold hears that it is not whole."""
+        names = self.write("list", self.ok(*self.config, "list", f"{self.dir}/objects").out)
+        os.unlink(self.good[2])
+        self.assert_says(self.holdfast(*self.config, "hold", names, "--for", "1min", "--wait"), WRONG, "1 of 5 objects",
+                         "not held")
+
     def test_changed_since_it_was_listed(self):
         listed = self.ok(*self.config, "list", f"{self.dir}/objects").out
         self.write("objects/2", b"other bytes")  # another size
