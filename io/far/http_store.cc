@@ -12,6 +12,7 @@ namespace {
 
 constexpr Duration kLongestWait = 1s;
 constexpr size_t kAnswersTogether = 16;
+constexpr Duration kHoldAnswers = 1ms;
 
 // Makes a heap with the earliest retry in front.
 bool Later(const std::unique_ptr<HttpCall>& a, const std::unique_ptr<HttpCall>& b) {
@@ -81,8 +82,9 @@ void HttpStore::Run() {
     if (now >= next_sweep_) Sweep(now);
     if (now >= next_deadline_) ExpireDeadlines(now);
     StartQueued(now);
-    if (MoreIsReady()) continue;
+    if (MoreIsReady(now)) continue;
     outbox_->Add(answers_);
+    answers_since_ = now;
     sleeping_ = true;
     bool more = false;
     {
@@ -96,9 +98,11 @@ void HttpStore::Run() {
 }
 
 // To deliver is to wake the deciding thread, so answers wait for those that come with what the sockets have already:
-// only a few, and not when the deciding thread is what everything waits for.
-bool HttpStore::MoreIsReady() {
+// only a few, not for long (the sockets of long transfers have something at all times), and not when the deciding thread
+// is what everything waits for.
+bool HttpStore::MoreIsReady(Time now) {
   if (answers_.empty() || answers_.size() >= kAnswersTogether || queue_.empty()) return false;
+  if (now - answers_since_ >= kHoldAnswers) return false;
   if (!multi_->Wait(Duration(0))) return false;
   CollectDone();
   return true;

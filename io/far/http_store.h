@@ -45,7 +45,7 @@ class HttpStore {
 
   HttpStore(const FarOptions& options, uint32_t number, Outbox* outbox, Spending* spending);
   void Run();
-  bool MoreIsReady();
+  bool MoreIsReady(Time now);
   void TakeInbox();
   void StartQueued(Time now);
   void CollectDone();
@@ -84,6 +84,7 @@ class HttpStore {
   Time next_deadline_ = Time::Max();  // no call's deadline is earlier
   Time next_sweep_;
   std::vector<std::function<void()>> answers_;
+  Time answers_since_;  // when the wait began that brought the first of them
   std::thread thread_;
 };
 

@@ -27,7 +27,7 @@ bool IsLoopback(const std::string& host) {
   if (host.starts_with('[')) return host.starts_with("[::1]");
   const std::string name = host.substr(0, host.find(':'));
   in_addr address{};
-  return name == "localhost" ||
+  return name == "localhost" || name.ends_with(".localhost") ||
          (name.starts_with("127.") && inet_pton(AF_INET, name.c_str(), &address) == 1);
 }
 

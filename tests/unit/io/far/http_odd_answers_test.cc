@@ -8,10 +8,13 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <functional>
 #include <future>
+#include <optional>
 #include <string>
 #include <thread>
 
+#include "tests/origin/origin.h"
 #include "tests/unit/io/far/far_fixture.h"
 
 namespace {
@@ -40,7 +43,10 @@ namespace {
 // Reads a request and answers with the same bytes, one connection after the other.
 class RawServer {
  public:
-  explicit RawServer(std::string answer) : answer_(std::move(answer)) {
+  // `before` is called on the server's thread, before the answer.
+  explicit RawServer(
+      std::string answer, std::function<void()> before = [] {})
+      : answer_(std::move(answer)), before_(std::move(before)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -67,16 +73,20 @@ class RawServer {
       std::string request;
       char byte = 0;
       while (!request.ends_with("\r\n\r\n") && read(fd, &byte, 1) == 1) request += byte;
+      before_();
       EXPECT_EQ(write(fd, answer_.data(), answer_.size()), static_cast<ssize_t>(answer_.size()));
       close(fd);
     }
   }
 
   const std::string answer_;
+  const std::function<void()> before_;
   const int listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   std::string url_;
   std::thread thread_;
 };
+
+constexpr char kShortAnswer[] = "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 3\r\n\r\n";
 
 using HttpOddAnswersTest = FarTest;
 
@@ -115,7 +125,7 @@ TEST_F(HttpOddAnswersTest, ANameThatDoesNotResolveHoldsNothingUp) {
                   called = true;
                 });
   client_->Head("http://far2.stuck/k", Time::Max(), [](const Result<FarInfo>&) {});
-  RawServer server("HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 3\r\n\r\n");
+  RawServer server(kShortAnswer);
   thread_.RunUntil([&] { return called; });
   EXPECT_TRUE(Head(server.url() + "/k").ok());
   client_.reset();
@@ -135,9 +145,54 @@ TEST_F(HttpOddAnswersTest, AProxyIsUsedForAllButLoopback) {
     return info.ok() ? info->etag : info.status().ToString();
   };
   EXPECT_EQ(etag(server.url() + "/k"), "server");
+  const std::string port = server.url().substr(server.url().rfind(':'));
+  EXPECT_EQ(etag("http://localhost" + port + "/k"), "server");
+  EXPECT_EQ(etag("http://bucket.localhost" + port + "/k"), "server");
   EXPECT_EQ(etag("http://far.invalid/k"), "proxy");
   EXPECT_EQ(etag("http://localhost.invalid/k"), "proxy");
   EXPECT_EQ(etag("http://127.invalid/k"), "proxy");
+}
+
+// Answers wait for those that come with what the sockets have already. While those of long transfers always had some, a
+// short answer waited until fifteen long ones had ended.
+TEST_F(HttpOddAnswersTest, ShortAnswersDoNotWaitForLongOnes) {
+  // Each long answer is a gigabyte of which the last byte is wanted.
+  origin::OriginOptions long_answers;
+  long_answers.threads = 2;
+  long_answers.faults.push_back({.kind = origin::FaultKind::kNoRange});
+  auto origin = origin::Origin::Start(long_answers);
+  ASSERT_TRUE(origin.ok()) << origin.status().ToString();
+  RawServer server(kShortAnswer, [&] {  // while the long ones are on their way
+    while ((*origin)->Counters().body_bytes < 100'000'000) std::this_thread::yield();
+  });
+  FarOptions options = QuickOptions();
+  options.timeouts.stall = options.timeouts.attempt;
+  options.limits.min_connections = options.limits.max_connections = 32;
+  std::atomic<FarClient*> client = nullptr;
+  std::optional<uint64_t>
+      ended_bytes;  // of the long ones that had ended when the first answer was handed over
+  auto opened = FarClient::Open(options, [&, post = thread_.post()](std::function<void()> run) {
+    if (!ended_bytes) ended_bytes = client.load()->Counters().bytes;
+    post(std::move(run));
+  });
+  ASSERT_TRUE(opened.ok());
+  client_ = std::move(*opened);
+  client = client_.get();
+  bool answered = false;
+  client_->Head(server.url() + "/k", Time::Max(), [&](const Result<FarInfo>&) { answered = true; });
+  std::vector<std::byte> byte(1);
+  for (int i = 0; i < 80; ++i) {
+    FarGet get;
+    get.uri = (*origin)->url() + "/o/1000000000/b";
+    get.whole = false;
+    get.offset = 999'999'999;
+    get.length = 1;
+    get.into = byte;
+    client_->Get(std::move(get), [](Status, FarInfo, uint64_t) {});
+  }
+  thread_.RunUntil([&] { return answered; });
+  client_.reset();
+  EXPECT_EQ(ended_bytes, 0u);
 }
 
 }  // namespace
