@@ -42,19 +42,6 @@ std::optional<ContentRange> ParseContentRange(std::string_view text) {
   return ContentRange{.first = *first, .last = *last, .total = ParseNumber(total)};
 }
 
-std::string UnquotedETag(std::string_view text) {
-  if (text.size() > kMaxETag) return "";
-  std::string weak;
-  if (text.starts_with("W/")) {
-    weak = "W/";
-    text.remove_prefix(2);
-  }
-  if (text.size() >= 2 && text.front() == '"' && text.back() == '"') {
-    text = text.substr(1, text.size() - 2);
-  }
-  return text.empty() ? "" : weak + std::string(text);
-}
-
 // Seconds, or a date relative to now.
 std::optional<Duration> ParseRetryAfter(const std::string& text) {
   if (const auto seconds = ParseNumber(text); seconds) {
@@ -118,6 +105,19 @@ void ResponseHead::AddLine(std::string_view line) {
     const bool composite = value.find('-') != std::string_view::npos;
     if (!composite && checksums.size() < 8) checksums.push_back({*kind, std::string(value)});
   }
+}
+
+std::string UnquotedETag(std::string_view text) {
+  if (text.size() > kMaxETag) return "";
+  std::string weak;
+  if (text.starts_with("W/")) {
+    weak = "W/";
+    text.remove_prefix(2);
+  }
+  if (text.size() >= 2 && text.front() == '"' && text.back() == '"') {
+    text = text.substr(1, text.size() - 2);
+  }
+  return text.empty() ? "" : weak + std::string(text);
 }
 
 std::string QuotedETag(std::string_view etag) {

@@ -48,7 +48,10 @@ class Outbox : public std::enable_shared_from_this<Outbox> {
       posted_ = false;
       batch.swap(ready_);
     }
-    for (auto& run : batch) run();
+    for (auto& run : batch) {
+      if (closed_) return;  // by one of them: written on this thread only, so that no lock is needed
+      run();
+    }
   }
 
   const Post post_;

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "base/uri.h"
+#include "io/far/http_message.h"
 
 namespace holdfast::far {
 namespace {
@@ -99,13 +100,6 @@ Result<std::string> DecodeKey(std::string_view text) {
   return PercentDecode(spaced);
 }
 
-std::string WithoutQuotes(std::string_view etag) {
-  if (etag.size() >= 2 && etag.front() == '"' && etag.back() == '"') {
-    etag = etag.substr(1, etag.size() - 2);
-  }
-  return std::string(etag);
-}
-
 class ListingBuilder {
  public:
   std::string Open(std::string_view path) {
@@ -120,8 +114,7 @@ class ListingBuilder {
 
   std::string Close(std::string_view path, std::string_view text) {
     if (path == "ListBucketResult/Contents/Key") listing_.objects.back().key = text;
-    if (path == "ListBucketResult/Contents/ETag")
-      listing_.objects.back().etag = WithoutQuotes(text);
+    if (path == "ListBucketResult/Contents/ETag") listing_.objects.back().etag = UnquotedETag(text);
     if (path == "ListBucketResult/CommonPrefixes/Prefix") listing_.prefixes.back() = text;
     if (path == "ListBucketResult/IsTruncated") truncated_ = text == "true";
     if (path == "ListBucketResult/NextContinuationToken") listing_.next_token = text;

@@ -34,6 +34,13 @@ TEST(S3Xml, ReadsEntriesPrefixesAndTokens) {
   EXPECT_EQ(listing->next_token, "1ueGc/+=");
 }
 
+// It kept its quotes, and no GET could ask for what was listed.
+TEST(S3Xml, WeakETagsAreAsInHeaders) {
+  const auto listing = ParseListing(Page(Entry("k", "1", "W/&quot;e&quot;")));
+  ASSERT_TRUE(listing.ok());
+  EXPECT_EQ(listing->objects[0].etag, "W/e");
+}
+
 TEST(S3Xml, KeysAreDecodedOnlyWhenTheStoreSaysSo) {
   EXPECT_EQ(ParseListing(Page(Entry("a+b%2F")))->objects[0].key, "a+b%2F");
   EXPECT_EQ(
