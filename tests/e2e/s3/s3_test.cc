@@ -84,10 +84,13 @@ TEST_F(S3Test, ReadsWholesRangesAndHeads) {
 }
 
 TEST_F(S3Test, UglyKeysAreReadAndListed) {
-  const std::set<std::string> keys{"a b",     "a+b",       "a=b",        "a*b",   "it's \"quoted\"",
-                                   "x//y",    "x//",       "x/../y",     "x/./y", "100%",
-                                   "%41",     "q?x=1&y#z", "\xc3\xa9",   "~t_.-", "\xe6\x97\xa5",
-                                   "a\tb;c,", "<&>",       "[a]{b}|\\^`"};
+  const std::set<std::string> keys{
+      "a b",       "a+b",       "a=b",         "a*b",    "it's \"quoted\"",
+      "x//y",      "x//",       "x/../y",      "x/./y",  "100%",
+      "%41",       "q?x=1&y#z", "\xc3\xa9",    "~t_.-",  "\xe6\x97\xa5",
+      "a\tb;c,",   "<&>",       "[a]{b}|\\^`", "/lead",  " ",
+      "new\nline", "..",        ".",           "%2F%00", "+",
+      "a\r\n",     "$@!():'"};
   for (const std::string& key : keys) {
     const std::string etag = Put(key, key);
     const GetOutcome outcome = GetWhole(Uri(key), key.size(), etag);
