@@ -213,6 +213,8 @@ void ConfigFile::Get(std::string_view key, std::vector<std::string>* out) {
 std::vector<ConfigFile> ConfigFile::Tables(std::string_view name) {
   known_.emplace_back(name);
   std::vector<ConfigFile> elements;
+  if (flags_.contains(name))
+    Fail(name, "cannot be set so; write [[" + std::string(name) + "]] tables in the file");
   toml::node_view<toml::node> node = document_->table.at_path(name);
   if (!node) return elements;
   if (!node.is_array_of_tables()) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobclient/cli/cluster_files.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -96,15 +98,25 @@ Status WriteFile(const std::string& path, const std::string& text) {
   return CannotWrite("\"" + path + "\"", errno);
 }
 
-Status PrepareDirectory(const std::string& directory) {
+Result<shm::Fd> LockDirectory(const std::string& directory) {
   if (directory.empty()) return Status::Invalid("--dir: \"\" is no directory");
   std::error_code error;
   fs::create_directories(directory, error);
-  std::vector<fs::path> files;
-  if (!error) {
-    for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error))
-      files.push_back(at->path());
+  if (error) return CannotWrite("\"" + directory + "\"", error.value());
+  shm::Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return shm::ErrnoStatus("cannot open \"" + directory + "\"");
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    return Status::Unavailable("another `holdfast cluster` is at work in " + directory +
+                               "; wait until it has ended");
   }
+  return fd;
+}
+
+Status PrepareDirectory(const std::string& directory) {
+  std::error_code error;
+  std::vector<fs::path> files;
+  for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error))
+    files.push_back(at->path());
   if (error) return CannotWrite("\"" + directory + "\"", error.value());
   for (const fs::path& file : files) {
     if (!IsOfCluster(file)) {

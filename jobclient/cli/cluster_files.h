@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "io/shm/fd.h"
 #include "jobclient/cli/local_cluster.h"
 
 namespace holdfast::cli {
@@ -14,7 +15,9 @@ std::string PathOf(const std::string& directory, uint16_t node, const char* suff
 // On /dev/shm: the memory lives there. Named after the directory, so that two clusters keep apart.
 std::string StateDirectory(const std::string& directory, uint16_t node);
 Status WriteFile(const std::string& path, const std::string& text);
-// Makes the directory, or clears it of an earlier cluster's files. kInvalid when anything else is in it: then it is
+// Makes the directory if there is none. Until the result is gone every other `cluster up` and `down` is kept out of it.
+Result<shm::Fd> LockDirectory(const std::string& directory);
+// Clears it of an earlier cluster's files. kInvalid when anything else is in it: then it is
 // somebody's own.
 Status PrepareDirectory(const std::string& directory);
 // On ports that are free now.

@@ -131,6 +131,28 @@ Status AwaitReady(const LocalClusterOptions& options, uint16_t id, int pid) {
                          " is not ready after a minute; its log is " + log);
 }
 
+Status StopDaemons(const std::string& directory) {
+  Result<std::vector<LocalNode>> nodes = ListCluster(directory);
+  if (!nodes.ok()) return nodes.status();
+  for (const LocalNode& node : *nodes) {
+    if (node.pid != 0) ::kill(node.pid, SIGTERM);
+  }
+  auto end = std::chrono::steady_clock::now() + kStopTimeout;
+  for (const LocalNode& node : *nodes) {
+    while (node.pid != 0 && IsDaemon(node.pid)) {
+      ::waitpid(node.pid, nullptr, WNOHANG);  // where it is our child
+      if (std::chrono::steady_clock::now() > end) ::kill(node.pid, SIGKILL);
+      std::this_thread::sleep_for(10ms);
+    }
+  }
+  for (const LocalNode& node : *nodes) {
+    std::error_code ignored;
+    fs::remove(PathOf(directory, node.id, ".pid"), ignored);
+    RemoveState(StateDirectory(directory, node.id));
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string DefaultClusterDirectory() {
@@ -146,6 +168,9 @@ Status StartCluster(const LocalClusterOptions& options,
   HF_RETURN_IF_ERROR(CheckTogether(options));
   Result<std::vector<LocalNode>> before = ListCluster(options.directory);
   if (!before.ok() && before.status().code() != Code::kNotFound) return before.status();
+  Result<shm::Fd> lock = LockDirectory(options.directory);
+  if (!lock.ok()) return lock.status();
+  before = ListCluster(options.directory);
   std::vector<LocalNode> nodes = before.ok() ? *before : std::vector<LocalNode>();
   for (const LocalNode& node : nodes) {
     if (node.pid != 0) {
@@ -169,7 +194,7 @@ Status StartCluster(const LocalClusterOptions& options,
     failed = AwaitReady(options, static_cast<uint16_t>(i + 1), pids[i]);
     if (failed.ok()) say("node " + std::to_string(i + 1) + " is ready");
   }
-  if (!failed.ok()) static_cast<void>(StopCluster(options.directory));
+  if (!failed.ok()) static_cast<void>(StopDaemons(options.directory));
   return failed;
 }
 
@@ -192,22 +217,8 @@ Result<std::vector<LocalNode>> ListCluster(const std::string& directory) {
 Status StopCluster(const std::string& directory) {
   Result<std::vector<LocalNode>> nodes = ListCluster(directory);
   if (!nodes.ok()) return nodes.status();
-  for (const LocalNode& node : *nodes) {
-    if (node.pid != 0) ::kill(node.pid, SIGTERM);
-  }
-  auto end = std::chrono::steady_clock::now() + kStopTimeout;
-  for (const LocalNode& node : *nodes) {
-    while (node.pid != 0 && IsDaemon(node.pid)) {
-      ::waitpid(node.pid, nullptr, WNOHANG);  // where it is our child
-      if (std::chrono::steady_clock::now() > end) ::kill(node.pid, SIGKILL);
-      std::this_thread::sleep_for(10ms);
-    }
-  }
-  for (const LocalNode& node : *nodes) {
-    fs::remove(PathOf(directory, node.id, ".pid"));
-    RemoveState(StateDirectory(directory, node.id));
-  }
-  return {};
+  Result<shm::Fd> lock = LockDirectory(directory);
+  return lock.ok() ? StopDaemons(directory) : lock.status();
 }
 
 }  // namespace holdfast::cli

@@ -146,6 +146,18 @@ class LocalCluster(Scratch):
         self.ok("cluster", "down", "--dir", directory)
         self.assertEqual([os.path.exists(state) for state in states], [False, False])
 
+    def test_two_at_once(self):
+        """One of them starts the cluster, and what it started can be stopped."""
+        directory = f"{self.dir}/c"
+        words = [os.environ["E2E_HOLDFAST"], "cluster", "up", "--dir", directory, "--nodes", "1", "--memory", "64MiB"]
+        both = [subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=self.environment) for _ in "ab"]
+        said = [process.communicate(timeout=60)[1].decode() for process in both]
+        self.addCleanup(self.holdfast, "cluster", "down", "--dir", directory)
+        self.assertEqual(sorted(process.returncode for process in both), [OK, NOT_REACHED], said)
+        self.assertRegex("".join(said), "at work in|runs in")
+        self.assertEqual(len(self.ok("--json", "cluster", "status", "--dir", directory).json()), 1)
+        self.ok("cluster", "down", "--dir", directory)
+
     def test_more_memory_than_there_is_for_all_and_a_node_that_is_killed(self):
         self.assert_says(self.up(f"{self.dir}/c", nodes=64, memory="1TiB"), USAGE, "64 nodes", "1TiB",
                          "lower --memory or --nodes")

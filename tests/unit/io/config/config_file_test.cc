@@ -93,6 +93,13 @@ TEST(ConfigFile, ElementsOfAnArrayOfTablesAreCheckedToo) {
   EXPECT_EQ(file.Finish().message(), "test.toml:5: node[1].x: no such key; allowed are id");
 }
 
+TEST(ConfigFile, TablesCannotBeSetByAFlag) {
+  ConfigFile file = Parsed("");
+  ASSERT_TRUE(file.Set("node=1").ok());
+  EXPECT_TRUE(file.Tables("node").empty());
+  EXPECT_EQ(file.Finish().message(), "node: cannot be set so; write [[node]] tables in the file");
+}
+
 TEST(ConfigFile, ASyntaxErrorHasItsPlace) {
   Result<ConfigFile> file = ConfigFile::Parse("a = \n", "test.toml");
   ASSERT_FALSE(file.ok());
