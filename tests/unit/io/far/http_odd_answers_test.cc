@@ -8,8 +8,9 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
-#include <future>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -19,10 +20,23 @@
 
 namespace {
 
-// Names that end in ".stuck" do not resolve before this, or not for long enough.
-std::promise<void> release_stuck;
-const std::shared_future<void> stuck_released = release_stuck.get_future().share();
-std::atomic<bool> stuck_too_long{false};
+// Names that end in ".stuck" do not resolve while this is held, or not for long enough.
+struct {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool held = false;
+  bool too_long = false;
+
+  void Hold(bool on) {
+    std::lock_guard lock(mutex);
+    held = on;
+    changed.notify_all();
+  }
+  void Wait() {
+    std::unique_lock lock(mutex);
+    if (!changed.wait_for(lock, std::chrono::seconds(20), [&] { return !held; })) too_long = true;
+  }
+} stuck;
 
 }  // namespace
 
@@ -32,8 +46,7 @@ extern "C" int getaddrinfo(const char* node, const char* service, const addrinfo
   const auto real = reinterpret_cast<decltype(&getaddrinfo)>(dlsym(RTLD_NEXT, "getaddrinfo"));
   const std::string_view name = node == nullptr ? "" : node;
   if (!name.ends_with(".stuck")) return real(node, service, hints, found);
-  const auto released = std::shared_future<void>(stuck_released).wait_for(std::chrono::seconds(20));
-  if (released != std::future_status::ready) stuck_too_long = true;
+  stuck.Wait();
   return EAI_AGAIN;
 }
 
@@ -117,6 +130,7 @@ TEST_F(HttpOddAnswersTest, AContentRangeInAWholeAnswerSaysNothing) {
 // To take a handle back from curl was to wait for its name: a silent name server held up every other transfer, the
 // deadlines and the end of the client.
 TEST_F(HttpOddAnswersTest, ANameThatDoesNotResolveHoldsNothingUp) {
+  stuck.Hold(true);
   Open(QuickOptions());
   bool called = false;
   client_->Head("http://far.stuck/k", client_->options().now() + 50ms,
@@ -129,8 +143,8 @@ TEST_F(HttpOddAnswersTest, ANameThatDoesNotResolveHoldsNothingUp) {
   thread_.RunUntil([&] { return called; });
   EXPECT_TRUE(Head(server.url() + "/k").ok());
   client_.reset();
-  EXPECT_FALSE(stuck_too_long);
-  release_stuck.set_value();
+  EXPECT_FALSE(stuck.too_long);
+  stuck.Hold(false);
 }
 
 // "Never for loopback" was "never for a name that begins like loopback's".
