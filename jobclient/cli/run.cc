@@ -83,6 +83,13 @@ Result<EpochResult> ReadEpoch(const Globals& globals, Client& client, PlannedJob
   return result;
 }
 
+// Nodes say what they spend for the promises of a job. What they fetch as homes, for any reader, is in their own state only,
+// and a home may have had the object: so much more it may have been.
+std::string ByHomes(uint64_t reads) {
+  return reads == 0 ? "" : " and up to " + FormatCount(reads) + " by homes";
+}
+constexpr int kThroughHome = static_cast<int>(ObjectSource::kThroughHome);
+
 void PrintEpoch(uint64_t epoch, const EpochResult& result) {
   const ReaderReport& r = result.report;
   uint64_t objects = 0, bytes = 0;
@@ -104,8 +111,9 @@ void PrintEpoch(uint64_t epoch, const EpochResult& result) {
   std::printf(
       "  own memory %.1f %%   other nodes %.1f %%   fetched by a home %.1f %%   far away %.1f %%\n",
       percent(0), percent(1), percent(2), percent(3));
-  std::printf("  far requests %s, %s; waited %s%s\n", FormatCount(result.far_requests).c_str(),
-              FormatBytes(result.far_bytes).c_str(), FormatDuration(r.waited).c_str(),
+  std::printf("  far requests %s, %s%s; waited %s%s\n", FormatCount(result.far_requests).c_str(),
+              FormatBytes(result.far_bytes).c_str(), ByHomes(r.objects[kThroughHome]).c_str(),
+              FormatDuration(r.waited).c_str(),
               r.failed == 0 ? "" : ("; FAILED " + FormatCount(r.failed)).c_str());
 }
 
@@ -166,8 +174,9 @@ int Finish(const Globals& globals, const ClientOptions& options, const PlannedJo
     if (epoch.report.failed == 0) wrong += epoch.failures.size();
   }
   FarSum far;
-  uint64_t reads = 0, bytes = 0;
+  uint64_t reads = 0, bytes = 0, by_homes = 0;
   for (const EpochResult& epoch : epochs) {
+    by_homes += epoch.report.objects[kThroughHome];
     far.requests += epoch.far_requests;
     far.bytes += epoch.far_bytes;
     for (int source = 0; source < 4; ++source) {
@@ -193,6 +202,7 @@ int Finish(const Globals& globals, const ClientOptions& options, const PlannedJo
                {"bytes", bytes},
                {"far_requests", far.requests},
                {"far_bytes", far.bytes},
+               {"through_home_reads", by_homes},
                {"far_micro_usd", spent},
                {"saved_micro_usd", without - spent},
                {"compared", differences.compared},
@@ -200,10 +210,11 @@ int Finish(const Globals& globals, const ClientOptions& options, const PlannedJo
                {"wrong", wrong}});
     return wrong == 0 ? kOk : kWrong;
   }
-  std::printf("Total  %s reads, %s; far away %s requests, %s, %s; saved %s\n",
+  std::printf("Total  %s reads, %s; far away %s requests, %s, %s%s; saved %s%s\n",
               FormatCount(reads).c_str(), FormatBytes(bytes).c_str(),
               FormatCount(far.requests).c_str(), FormatBytes(far.bytes).c_str(),
-              FormatMoney(spent).c_str(), FormatMoney(without - spent).c_str());
+              FormatMoney(spent).c_str(), ByHomes(by_homes).c_str(),
+              by_homes == 0 ? "" : "at most ", FormatMoney(without - spent).c_str());
   if (verify) {
     std::printf("       %s objects compared with their source byte by byte (XXH3): %s differ\n",
                 FormatCount(differences.compared).c_str(),

@@ -110,6 +110,19 @@ class BadLists(Scratch):
         self.assertEqual(len(self.ok(*self.config, "fetch", f"{self.dir}/large/memory").out), 100 << 20)
 
 
+class NothingPromised(Scratch):
+    def test_what_homes_fetch_is_not_passed_off_as_saved(self):
+        """A node without memory for plans promises nothing: its requests as a home are nobody's in particular."""
+        config = ["--config", self.cluster(1, settings=["memory.planning=0"]).client]
+        for i in range(5):
+            self.write(f"objects/{i}", b"bytes")
+        ran = self.ok(*config, "run", f"{self.dir}/objects")
+        self.assertRegex(ran.text, r"Epoch 1(.*\n){2}  far requests 0, 0 B and up to 5 by homes;")
+        self.assertRegex(ran.text, r"Total .* and up to 10 by homes; saved at most \$")
+        again = self.ok(*config, "--json", "run", f"{self.dir}/objects").json()[3]
+        self.assertEqual(again["through_home_reads"], 10)
+
+
 class NoPermission(Scratch):
     """As a user who may not read something. Programs are copied to where that user may run them."""
 
