@@ -236,6 +236,11 @@ Verdict Transfer::JudgeTransport(CURLcode code) const {
   if (code == CURLE_WRITE_ERROR && body_ == Body::kListing) {
     return {Status::Corrupt(text + "; the listing is longer than 16 MiB")};
   }
+  // Not where a redirect leads, but what answered: curl takes it for HTTP/0.9.
+  if (code == CURLE_UNSUPPORTED_PROTOCOL && head_.status == 0) {
+    return {Status::Unavailable(text + "; no HTTP server answers there, check host and port"),
+            Retry::kYes};
+  }
   if (std::optional<Status> final_error = FinalTransportError(code, text); final_error) {
     return {*final_error};
   }

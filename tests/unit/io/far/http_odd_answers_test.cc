@@ -103,6 +103,16 @@ constexpr char kShortAnswer[] = "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Lengt
 
 using HttpOddAnswersTest = FarTest;
 
+// It was final, and called invalid: curl takes it for HTTP/0.9.
+TEST_F(HttpOddAnswersTest, GarbageInsteadOfHttpIsUnavailable) {
+  Open(QuickOptions());
+  RawServer server(std::string("\0\xff nonsense\r\n\r\n", 15));
+  const Status status = GetWhole(server.url() + "/k", 10).status;
+  EXPECT_EQ(status.code(), Code::kUnavailable);
+  EXPECT_NE(status.message().find("check host and port; tried 4 times"), std::string::npos)
+      << status.message();
+}
+
 // Trailers come through the same callback as the head: one that names another length or version made the right bytes
 // look like another object's, and one that looks like a status line made an error of them.
 TEST_F(HttpOddAnswersTest, TrailersChangeNothing) {

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every fault of the test origin, and what the client makes of it: the right bytes or an error, never anything else.
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <future>
 #include <set>
@@ -326,30 +323,6 @@ TEST_F(HttpStoreTest, ARefusedConnectionIsUnavailable) {
   const GetOutcome outcome = GetWhole(uri, kSize);
   EXPECT_EQ(outcome.status.code(), Code::kUnavailable);
   EXPECT_NE(outcome.status.message().find(uri), std::string::npos);
-}
-
-TEST_F(HttpStoreTest, GarbageInsteadOfHttpIsUnavailable) {
-  Open(QuickOptions());
-  const int listener = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
-  ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  ASSERT_EQ(listen(listener, 8), 0);
-  std::thread server([listener] {
-    for (int i = 0; i < 4; ++i) {
-      const int fd = accept(listener, nullptr, nullptr);
-      constexpr std::string_view kNonsense = "\x00\xff nonsense\r\n\r\n";
-      static_cast<void>(write(fd, kNonsense.data(), kNonsense.size()) + 1);
-      close(fd);
-    }
-  });
-  const std::string uri = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port)) + "/o/10/a";
-  EXPECT_EQ(GetWhole(uri, 10).status.code(), Code::kUnavailable);
-  server.join();
-  close(listener);
 }
 
 TEST_F(HttpStoreTest, BadNamesAndArgumentsAreInvalid) {
