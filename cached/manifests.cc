@@ -17,7 +17,7 @@ Status Manifests::Add(planner::Manifest manifest) {
     if (!EvictOne()) {
       return Status::NoSpace("a manifest of " + FormatBytes(need) +
                              " does not fit: manifests in use take " + FormatBytes(bytes_) +
-                             " of planning_bytes = " + FormatBytes(max_bytes_) +
+                             " of memory.planning = " + FormatBytes(max_bytes_) +
                              "; raise it or wait for a job to end");
     }
   }

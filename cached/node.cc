@@ -182,8 +182,9 @@ void Node::Parts::On(PeerId from, wire::Call& call) {
       return Refuse(from, call,
                     Status::NoSpace(
                         "the plans of jobs take " + FormatBytes(PlanningBytes()) +
-                        " of planning_bytes = " + FormatBytes(context.options.max_planning_bytes) +
-                        " on node " + std::to_string(context.options.node)));
+                        " of memory.planning = " + FormatBytes(context.options.max_planning_bytes) +
+                        " on node " + std::to_string(context.options.node) +
+                        "; raise it there or wait for a job to end"));
     }
     if (!call.dry_run) {
       Result<Commitments::Job*> job = commitments.Open(call.job, from, call.lease);

@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 
+#include "cached/manifests.h"
 #include "tests/unit/cached/node_fixture.h"
 
 namespace holdfast::cached {
@@ -234,8 +235,19 @@ TEST_F(NodeTest, CallsOfManyJobsStayWithinTheCapOfPlanning) {
   const auto* bids = world_->network.Last<wire::Bids>();
   ASSERT_NE(bids, nullptr);
   EXPECT_EQ(bids->status.code(), Code::kNoSpace);
+  // By the key of the configuration, with what to do.
+  EXPECT_NE(bids->status.message().find("memory.planning = 64.0 KiB on node"), std::string::npos);
+  EXPECT_NE(bids->status.message().find("raise it there or wait"), std::string::npos);
   world_->clock.RunFor(7s);
   EXPECT_EQ(State()["planning_bytes"], 0);
+}
+
+TEST_F(NodeTest, AManifestForWhichThereIsNoRoomSaysWhichKeyToRaise) {
+  Manifests manifests(64);
+  Status status = manifests.Add(ManifestOf(0, 100, kSize));
+  EXPECT_EQ(status.code(), Code::kNoSpace);
+  EXPECT_NE(status.message().find("memory.planning = 64 B; raise it"), std::string::npos)
+      << status.message();
 }
 
 TEST_F(NodeTest, AnEndlessLeaseEndsWithTheLongestHold) {
