@@ -54,7 +54,7 @@ struct OrderedReader::Parts {
   void Landed(uint64_t ordinal, Step step, NodeId node, BulkOutcome outcome, Buffer bytes);
   bool IsPlanned(const Item& item, const BulkOutcome& outcome) const;
   void FarLanded(uint64_t ordinal, Status status, Buffer bytes);
-  void Blame(NodeId node, const Item& item, const Status& status);
+  void Blame(NodeId node, const Item& item, const BulkOutcome& outcome);
   void Deliver(uint64_t ordinal, Item& item, ReadResult result);
 
   Env env;
@@ -292,7 +292,7 @@ void OrderedReader::Parts::Landed(uint64_t ordinal, Step step, NodeId node, Bulk
       return Deliver(ordinal, item,
                      {.status = {}, .bytes = {}, .local = true, .source = Source::kLocal});
     }
-    Blame(node, item, outcome.status);
+    Blame(node, item, outcome);
     item.step = Step::kHome;  // who promised it has just said no
     return Go(ordinal, item);
   }
@@ -301,8 +301,8 @@ void OrderedReader::Parts::Landed(uint64_t ordinal, Step step, NodeId node, Bulk
     return Deliver(ordinal, item,
                    {.status = {}, .bytes = std::move(bytes), .local = false, .source = source});
   }
-  if (step == Step::kPromised) Blame(node, item, outcome.status);
-  if (step == Step::kHome && outcome.status.code() == Code::kUnavailable)
+  if (step == Step::kPromised) Blame(node, item, outcome);
+  if (step == Step::kHome && !outcome.answered && outcome.status.code() == Code::kUnavailable)
     job->NodeFailed(node, outcome.status.ToString());
   ++counters.detours;
   item.bytes = std::move(bytes);
@@ -310,16 +310,13 @@ void OrderedReader::Parts::Landed(uint64_t ordinal, Step step, NodeId node, Bulk
   Go(ordinal, item);
 }
 
-void OrderedReader::Parts::Blame(NodeId node, const Item& item, const Status& status) {
-  switch (status.code()) {
-    case Code::kUnavailable:
-    case Code::kDenied:
-      return job->NodeFailed(node, status.ToString());
-    case Code::kTimeout:
-      return;  // late, and may still come: only this read goes another way
-    default:
-      return job->PromiseBroken(node, item.index);
-  }
+// What a node answers is about the object, and often the far store's word: only a node that does not answer is away.
+void OrderedReader::Parts::Blame(NodeId node, const Item& item, const BulkOutcome& outcome) {
+  const Code code = outcome.status.code();
+  if (code == Code::kTimeout) return;  // late, and may still come: only this read goes another way
+  if (!outcome.answered && (code == Code::kUnavailable || code == Code::kDenied))
+    return job->NodeFailed(node, outcome.status.ToString());
+  job->PromiseBroken(node, item.index);
 }
 
 void OrderedReader::Parts::FarLanded(uint64_t ordinal, Status status, Buffer bytes) {

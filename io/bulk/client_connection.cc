@@ -210,7 +210,8 @@ void ClientConnection::OnBody() {
   if (answer.size >= kMinAcknowledgedBytes && answer.code == Code::kOk) owed_bytes_ += answer.size;
   Answered(answered);
   if (wanted) {
-    BulkOutcome outcome{.status = {}, .version = answer.version, .size = answer.size, .hash = 0};
+    BulkOutcome outcome{
+        .status = {}, .version = answer.version, .size = answer.size, .hash = 0, .answered = true};
     if (answer.code != Code::kOk) {
       outcome.status = Status(answer.code, endpoint_.text + ": " + std::string(reader_.text()));
     } else if (reader_.body_hash() != answer.payload_hash) {

@@ -52,7 +52,7 @@ void SingleRead::Landed(NodeId node, BulkOutcome outcome) {
     buffer_ = Buffer(outcome.size);
     return AskNext();
   }
-  if (code == Code::kUnavailable) cluster_->Failed(node);
+  if (code == Code::kUnavailable && !outcome.answered) cluster_->Failed(node);
   ++next_;
   AskNext();
 }

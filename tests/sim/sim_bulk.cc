@@ -56,6 +56,7 @@ void BreakAfter(const TransferPtr& transfer, Duration delay) {
 void Receive(const TransferPtr& transfer, size_t item, BulkOutcome outcome, uint64_t sent_hash,
              const Buffer& payload) {
   if (transfer->ended[item] || transfer->broken) return;
+  outcome.answered = true;
   if (outcome.status.ok()) {
     if (Hash64(payload.view()) != sent_hash) {
       outcome = {.status = Status::Corrupt("XXH3 of the payload is not what the node said")};

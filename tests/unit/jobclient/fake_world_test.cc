@@ -221,23 +221,31 @@ BulkOutcome FakeWorld::Serve(FakeNode& node, BulkMode mode, const BulkItem& item
   ++node.bulk_items;
   ++node.bulk_by_mode[mode];
   if (node.dead) return {.status = Status::Unavailable("connection refused")};
-  if (node.bulk_fails != Code::kOk) return {.status = Status(node.bulk_fails, "by script")};
+  if (node.bulk_fails != Code::kOk)
+    return {.status = Status(node.bulk_fails, "by script"), .answered = true};
   if (mode == BulkMode::kFetch) {
     HF_CHECK(Hash128(AsBytes(item.name)) == item.oid && item.etag == EtagOf(item.name));
     names_[item.oid] = item.name;
     auto fails = far_fails.find(item.name);
-    if (fails != far_fails.end()) return {.status = Status(fails->second, "by script")};
+    if (fails != far_fails.end())
+      return {.status = Status(fails->second, "by script"), .answered = true};
     if (node.holds.insert(item.oid).second) ++far_counters.gets;
   }
-  if (!node.holds.contains(item.oid)) return {.status = Status::NotFound("not here")};
-  if (item.into.size() < item.size)
-    return {.status = Status::NoSpace("small"), .version = item.version, .size = item.size};
+  if (!node.holds.contains(item.oid))
+    return {.status = Status::NotFound("not here"), .answered = true};
+  if (item.into.size() < item.size) {
+    return {.status = Status::NoSpace("small"),
+            .version = item.version,
+            .size = item.size,
+            .answered = true};
+  }
   std::string bytes = BytesOf(names_.at(item.oid), item.size);
   if (!bytes.empty()) std::memcpy(item.into.data(), bytes.data(), bytes.size());
   return {.status = {},
           .version = item.version + (node.wrong_version ? 1 : 0),
           .size = item.size,
-          .hash = Hash64(AsBytes(bytes))};
+          .hash = Hash64(AsBytes(bytes)),
+          .answered = true};
 }
 
 void FakeWorld::BulkRead(const std::string& endpoint, BulkMode mode, std::vector<BulkItem> items,

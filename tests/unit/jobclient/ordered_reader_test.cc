@@ -180,6 +180,29 @@ TEST_F(OrderedReading, EveryStepThatFailsLeadsToTheNext) {
   }
 }
 
+// What the far store does not give, the home says so: it used to count as away itself, with all that it had promised.
+TEST_F(OrderedReading, AnErrorThatANodeAnswersIsAboutTheObject) {
+  for (Code code : {Code::kUnavailable, Code::kDenied}) {
+    world.nodes.clear();
+    order.clear();
+    reader.reset();
+    job.reset();
+    world.clock.DropAll();
+    Plan(1, 2000);
+    world.node(0).holds.erase(Hash128(AsBytes("file:///o/1")));
+    world.far_fails = {{"file:///o/1", code}};
+    Open();
+    for (; taken < order.size(); Take()) {
+      ASSERT_TRUE(world.clock.RunUntil([&] { return results[taken].has_value(); })) << taken;
+    }
+    EXPECT_EQ(Count(Source::kPeer), 1999u) << CodeName(code);
+    EXPECT_EQ(results[1]->status.code(), code);
+    for (const std::string& line : world.log.lines) {
+      EXPECT_EQ(line.find("counts as away"), std::string::npos) << line;
+    }
+  }
+}
+
 TEST_F(OrderedReading, BytesOfAnotherVersionAreNotTaken) {
   Plan(2, 100);
   for (auto& [id, node] : world.nodes) node->wrong_version = true;
