@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "io/far/aws_settings.h"
+#include "io/far/far_store.h"
 #include "io/net/endpoint.h"
 #include "io/net/log_sink.h"
 #include "io/shm/memory_limit.h"
@@ -78,12 +79,12 @@ void ReadLimits(config::ConfigFile* file, DaemonConfig* config) {
   uint64_t loads = node.max_loads, jobs = node.max_jobs, share = node.job_share_percent;
   file->Get("loads.max_active", &loads, 1, 65'536);
   file->GetBytes("loads.max_bytes", &node.max_load_bytes);
-  file->GetBytes("loads.bytes_per_s", &node.far_bytes_per_s);
+  file->GetBytes("loads.bytes_per_s", &node.far_bytes_per_s, 1);
   file->Get("loads.objects_per_s", &node.far_objects_per_s, 1, 1'000'000'000);
   file->Get("limits.jobs", &jobs, 1, 1'000'000);
   file->Get("limits.job_share_percent", &share, 1, 100);
-  file->GetDuration("limits.offer_ttl", &node.offer_ttl);
-  file->GetDuration("limits.max_hold", &node.max_hold);
+  file->GetDuration("limits.offer_ttl", &node.offer_ttl, 1ms);
+  file->GetDuration("limits.max_hold", &node.max_hold, 1s);
   node.max_loads = static_cast<uint32_t>(loads);
   node.max_jobs = static_cast<uint32_t>(jobs);
   node.job_share_percent = static_cast<uint32_t>(share);
@@ -93,9 +94,13 @@ void ReadFar(config::ConfigFile* file, DaemonConfig* config) {
   far::FarOptions& far = config->far;
   uint64_t connections = far.limits.max_connections;
   file->Get("far.s3_endpoint", &far.s3.endpoint);
+  if (Status right = far::CheckS3Endpoint(far.s3.endpoint); !right.ok())
+    file->Fail("far.s3_endpoint", right.message());
   file->Get("far.region", &far.s3.region);
   file->Get("far.virtual_hosted", &far.s3.virtual_hosted);
   file->Get("far.ca_bundle", &far.ca_bundle);
+  if (Status right = far::CheckCaBundle(far.ca_bundle); !right.ok())
+    file->Fail("far.ca_bundle", right.message());
   file->Get("far.directory_roots", &far.directory_roots);
   file->Get("far.max_connections", &connections, 1, 4'096);
   far.limits.max_connections = static_cast<uint32_t>(connections);
@@ -165,6 +170,8 @@ Result<DaemonConfig> ReadDaemonConfig(config::ConfigFile* file) {
     config.node.members.push_back({config.node.node, config.control_endpoint});
   }
   HF_RETURN_IF_ERROR(far::AddAwsSettings(far::ProcessEnvironment(), &config.far));
+  // AWS_ENDPOINT_URL and the like can be as wrong as a key.
+  HF_RETURN_IF_ERROR(far::CheckOptions(config.far));
   config.node.far_identity = config.far.s3.endpoint;
   return config;
 }

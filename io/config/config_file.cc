@@ -164,23 +164,25 @@ void ConfigFile::Get(std::string_view key, uint64_t* out, uint64_t min, uint64_t
   *out = value;
 }
 
-void ConfigFile::GetBytes(std::string_view key, uint64_t* out) {
+void ConfigFile::GetBytes(std::string_view key, uint64_t* out, uint64_t min) {
   toml::node_view<toml::node> node = document_->table.at_path(key);
-  if (!Override(key) && node && node.is_integer()) return Get(key, out, 0, INT64_MAX);
+  if (!Override(key) && node && node.is_integer()) return Get(key, out, min, INT64_MAX);
   std::string text;
   Get(key, &text);
   if (text.empty()) return;
   Result<uint64_t> bytes = ParseBytes(text);
   if (!bytes.ok()) return Fail(key, bytes.status().message());
+  if (*bytes < min) return Fail(key, "must be at least " + FormatBytes(min));
   *out = *bytes;
 }
 
-void ConfigFile::GetDuration(std::string_view key, Duration* out) {
+void ConfigFile::GetDuration(std::string_view key, Duration* out, Duration min) {
   std::string text;
   Get(key, &text);
   if (text.empty()) return;
   Result<Duration> duration = ParseDuration(text);
   if (!duration.ok()) return Fail(key, duration.status().message());
+  if (*duration < min) return Fail(key, "must be at least " + FormatDuration(min));
   *out = *duration;
 }
 

@@ -36,8 +36,8 @@ class ConfigFile {
   void Get(std::string_view key, std::string* out);
   void Get(std::string_view key, bool* out);  // true, false
   void Get(std::string_view key, uint64_t* out, uint64_t min, uint64_t max);
-  void GetBytes(std::string_view key, uint64_t* out);     // "4GiB" or an integer
-  void GetDuration(std::string_view key, Duration* out);  // "30s"
+  void GetBytes(std::string_view key, uint64_t* out, uint64_t min = 0);      // "4GiB" or an integer
+  void GetDuration(std::string_view key, Duration* out, Duration min = {});  // "30s"
   void GetChoice(std::string_view key, std::string* out, const std::vector<std::string>& allowed);
   void Get(std::string_view key, std::vector<std::string>* out);  // flags: separated by commas
 

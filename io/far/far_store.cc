@@ -27,11 +27,23 @@ bool IsHeaderText(const std::string& text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 127; });
 }
 
+bool IsFile(const FarName& name) { return name.scheme == FarScheme::kFile; }
+
+}  // namespace
+
+Status CheckS3Endpoint(const std::string& endpoint) {
+  if (endpoint.empty()) return Status();
+  return CanonicalPrefix("s3://bucket", endpoint).status();
+}
+
+Status CheckCaBundle(const std::string& path) {
+  if (path.empty() || access(path.c_str(), R_OK) == 0) return Status();
+  return Status::NotFound("the CA bundle \"" + path +
+                          "\" cannot be read: give a PEM file that exists");
+}
+
 Status CheckOptions(const FarOptions& options) {
-  if (!options.s3.endpoint.empty()) {
-    Result<std::string> uri = CanonicalPrefix("s3://bucket", options.s3.endpoint);
-    if (!uri.ok()) return uri.status();
-  }
+  HF_RETURN_IF_ERROR(CheckS3Endpoint(options.s3.endpoint));
   const Credentials& keys = options.s3.credentials;
   if (!IsHeaderText(keys.access_key) || !IsHeaderText(keys.session_token) ||
       !IsHeaderText(options.s3.region)) {
@@ -41,9 +53,7 @@ Status CheckOptions(const FarOptions& options) {
   if (!keys.anonymous() && keys.secret_key.empty()) {
     return Status::Invalid("an S3 access key was given without its secret key");
   }
-  if (!options.ca_bundle.empty() && access(options.ca_bundle.c_str(), R_OK) != 0) {
-    return Status::NotFound("the CA bundle \"" + options.ca_bundle + "\" cannot be read");
-  }
+  HF_RETURN_IF_ERROR(CheckCaBundle(options.ca_bundle));
   const FarLimits& limits = options.limits;
   if (limits.min_connections == 0 || limits.min_connections > limits.max_connections) {
     return Status::Invalid("the far store's connections must be: 1 <= least <= most");
@@ -56,10 +66,6 @@ Status CheckOptions(const FarOptions& options) {
   }
   return Status();
 }
-
-bool IsFile(const FarName& name) { return name.scheme == FarScheme::kFile; }
-
-}  // namespace
 
 Result<std::unique_ptr<FarClient>> FarClient::Open(FarOptions options, Post post) {
   HF_RETURN_IF_ERROR(CheckOptions(options));
@@ -167,9 +173,8 @@ void FarClient::List(const std::string& prefix, const std::string& token, bool d
 }
 
 HttpStore& FarClient::LeastBusy() {
-  return **std::min_element(http_.begin(), http_.end(), [](const auto& a, const auto& b) {
-    return a->calls() < b->calls();
-  });
+  return **std::min_element(http_.begin(), http_.end(),
+                            [](const auto& a, const auto& b) { return a->calls() < b->calls(); });
 }
 
 FarCounters FarClient::Counters() const { return spending_->Read(); }

@@ -22,9 +22,15 @@ class DirectoryStore;
 class HttpStore;
 class Spending;
 
+// Of one setting; both may be empty. kInvalid; kNotFound where the file cannot be read.
+Status CheckS3Endpoint(const std::string& endpoint);
+Status CheckCaBundle(const std::string& path);
+// kInvalid or kNotFound for options that cannot work; the text names them. Nothing is contacted.
+Status CheckOptions(const FarOptions& options);
+
 class FarClient : public FarStore {
  public:
-  // kInvalid or kNotFound for options that cannot work; the text names them. Nothing is contacted.
+  // What CheckOptions says; nothing is contacted.
   static Result<std::unique_ptr<FarClient>> Open(FarOptions options, Post post);
   // After this no buffer is written and no callback runs any more, also those of calls not yet answered.
   ~FarClient() override;

@@ -51,11 +51,22 @@ class DaemonConfiguration(Scratch):
                 ("id = 1\n[memory]\nindex_objects = 17179869184", "node.toml:3", "memory.index_objects", "below"),
                 ("id = 1\n[far]\nthreads = 0", "node.toml:3", "far.threads", "1 to 64"),
                 ("id = 1\n[far]\nmax_connections = 2\nthreads = 3", "node.toml:4", "far.threads", "1 to 2"),
+                ("id = 1\n[far]\ns3_endpoint = \"nonsense\"", "node.toml:3", "far.s3_endpoint", "nonsense", "http://host:port"),
+                ("id = 1\n[far]\nca_bundle = \"/no/such.pem\"", "node.toml:3", "far.ca_bundle", "/no/such.pem", "PEM"),
+                ("id = 1\n[limits]\noffer_ttl = \"0s\"", "node.toml:3", "limits.offer_ttl", "at least 1.0 ms"),
+                ("id = 1\n[limits]\nmax_hold = \"0d\"", "node.toml:3", "limits.max_hold", "at least 1.00 s"),
+                ("id = 1\n[loads]\nbytes_per_s = 0", "node.toml:3", "loads.bytes_per_s", "from 1 to"),
+                ("id = 1\n[loads]\nbytes_per_s = \"0MB\"", "node.toml:3", "loads.bytes_per_s", "at least 1 B"),
                 ("id = = 1", "node.toml:1:"),
                 ("id = 1\nid = 2", "node.toml:2"),
         ):
             with self.subTest(config):
                 self.assert_says(self.check(config=config), CACHED_USAGE, *pieces)
+
+    def test_aws_variables_that_cannot_work(self):
+        for variable, value in (("AWS_ENDPOINT_URL", "nonsense"), ("AWS_CA_BUNDLE", "/no/such.pem")):
+            with self.subTest(variable):
+                self.assert_says(self.check(environment={variable: value}), CACHED_USAGE, value)
 
     def test_addresses(self):
         for key in ("control", "bulk"):
