@@ -66,9 +66,9 @@ const char* WordFor(ObjectSource source) {
   return "";
 }
 
-Status FetchOne(const Globals& globals, Client& client, const std::string& name,
+Status FetchOne(const Globals& globals, Client& client, const ObjectList::Item& item,
                 const std::string& directory) {
-  Result<Object> object = client.Get(name);
+  Result<Object> object = client.Get(item);
   if (!object.ok()) return object.status();
   if (directory.empty()) {
     ByteView bytes = object->bytes();
@@ -96,18 +96,20 @@ Status FetchOne(const Globals& globals, Client& client, const std::string& name,
 int Fetch(const Globals& globals, std::vector<std::string> names, const std::string& directory) {
   Result<std::unique_ptr<Client>> client = Connect(globals);
   if (!client.ok()) return Fail(client.status());
+  int code = kOk;
+  auto fetch = [&](const ObjectList::Item& item) {
+    Status status = FetchOne(globals, **client, item, directory);
+    if (!status.ok()) code = Fail(status);
+  };
   if (names == std::vector<std::string>{"-"}) {
     Result<ObjectList> list = ReadList(**client, globals, "-");
     if (!list.ok()) return Fail(list.status());
-    names.clear();
-    for (size_t i = 0; i < list->size(); ++i) names.emplace_back(list->item(i).uri);
-  } else {
-    for (std::string& name : names) name = NameOf(name);
+    for (size_t i = 0; i < list->size(); ++i) fetch(list->item(i));
+    return code;
   }
-  int code = kOk;
   for (const std::string& name : names) {
-    Status status = FetchOne(globals, **client, name, directory);
-    if (!status.ok()) code = Fail(status);
+    const std::string uri = NameOf(name);
+    fetch({.uri = uri, .etag = {}});
   }
   return code;
 }

@@ -243,15 +243,22 @@ std::optional<Object> Client::Parts::ReadLocal(std::string_view name, uint64_t p
 }
 
 Result<Object> Client::Get(std::string_view name, Duration timeout) {
-  Result<std::string> uri = Canonical(name);
+  return Get(ObjectList::Item{.uri = name, .etag = {}}, timeout);
+}
+
+Result<Object> Client::Get(const ObjectList::Item& item, Duration timeout) {
+  Result<std::string> uri = Canonical(item.uri);
   if (!uri.ok()) return uri.status();
-  if (std::optional<Object> local = parts_->ReadLocal(*uri, 0, OidOf(*uri), 0)) {
+  std::optional<FarInfo> wanted;
+  if (item.has_size && !item.etag.empty()) wanted = FarInfo{item.size, std::string(item.etag)};
+  const VersionHash version = wanted ? HashVersion(wanted->etag, wanted->size) : 0;
+  if (std::optional<Object> local = parts_->ReadLocal(*uri, 0, OidOf(*uri), version)) {
     return Object(std::move(*local).WithOwnName());
   }
   using Found = Result<client::SingleRead::Found>;
   client::Promised<Found> found;
   parts_->thread->Post([&] {
-    client::SingleRead::Start(parts_->env(), parts_->cluster.get(), *uri,
+    client::SingleRead::Start(parts_->env(), parts_->cluster.get(), *uri, wanted,
                               parts_->loop->Now() + timeout,
                               [&](Found f) { found.Set(std::move(f)); });
   });

@@ -2,17 +2,19 @@
 #include "jobclient/client/single_read.h"
 
 #include <cstring>
+#include <new>
 #include <utility>
 
+#include "base/hash.h"
 #include "base/uri.h"
 
 namespace holdfast::client {
 
-void SingleRead::Start(const Env& env, ClusterView* cluster, std::string uri, Time deadline,
-                       Done done) {
+void SingleRead::Start(const Env& env, ClusterView* cluster, std::string uri,
+                       std::optional<FarInfo> wanted, Time deadline, Done done) {
   const Oid oid = OidOf(uri);
   std::shared_ptr<SingleRead> read(
-      new SingleRead(env, cluster, std::move(uri), deadline, std::move(done)));
+      new SingleRead(env, cluster, std::move(uri), std::move(wanted), deadline, std::move(done)));
   cluster->WhomToAsk(oid, [read](std::vector<NodeId> nodes) {
     read->nodes_ = std::move(nodes);
     read->AskNext();
@@ -23,14 +25,14 @@ void SingleRead::Start(const Env& env, ClusterView* cluster, std::string uri, Ti
 
 void SingleRead::AskNext() {
   while (next_ < nodes_.size() && cluster_->BulkEndpoint(nodes_[next_]) == nullptr) ++next_;
-  if (next_ >= nodes_.size()) return Head();
-  // Its size is not known: most objects fit into the first guess, and the answer for others says what they take.
-  if (buffer_.empty()) buffer_ = Buffer(kFirstGuess);
+  if (next_ >= nodes_.size()) return wanted_ ? Get(*wanted_) : Head();
+  // If its size is not known: most objects fit into the first guess, and the answer for others says what they take.
+  if (buffer_.empty() && !MakeRoom(wanted_ ? wanted_->size : kFirstGuess)) return;
   BulkItem item{.oid = OidOf(uri_),
-                .version = 0,
-                .size = 0,
+                .version = wanted_ ? HashVersion(wanted_->etag, wanted_->size) : 0,
+                .size = wanted_ ? wanted_->size : 0,
                 .name = uri_,
-                .etag = {},
+                .etag = wanted_ ? wanted_->etag : std::string(),
                 .into = buffer_.span()};
   std::vector<BulkItem> items;
   items.push_back(std::move(item));
@@ -41,6 +43,18 @@ void SingleRead::AskNext() {
                          });
 }
 
+// False when that was the end of it: sizes come from others, and may be anything.
+bool SingleRead::MakeRoom(uint64_t size) {
+  try {
+    buffer_ = Buffer(size);
+    return true;
+  } catch (const std::bad_alloc&) {
+    done_(Status::NoSpace(uri_ + ": its " + FormatBytes(size) +
+                          " do not fit into this process's memory"));
+    return false;
+  }
+}
+
 void SingleRead::Landed(NodeId node, BulkOutcome outcome) {
   if (outcome.status.ok()) {
     Buffer exact(outcome.size);
@@ -49,8 +63,8 @@ void SingleRead::Landed(NodeId node, BulkOutcome outcome) {
   }
   const Code code = outcome.status.code();
   if (code == Code::kNoSpace && outcome.size > buffer_.size()) {
-    buffer_ = Buffer(outcome.size);
-    return AskNext();
+    if (MakeRoom(outcome.size)) AskNext();
+    return;
   }
   if (code == Code::kUnavailable && !outcome.answered) cluster_->Failed(node);
   ++next_;
@@ -67,7 +81,7 @@ void SingleRead::Head() {
 }
 
 void SingleRead::Get(const FarInfo& info) {
-  buffer_ = Buffer(info.size);
+  if (!MakeRoom(info.size)) return;
   env_.far->Get({.uri = uri_,
                  .etag = info.etag,
                  .offset = 0,

@@ -2,7 +2,7 @@
 // One object that nobody planned:
 //
 //   1. Ask   its home, else its second pick: they have it, or fetch it and keep it
-//   2. Head  nobody is there, or nobody could: look it up far away
+//   2. Head  nobody is there, or nobody could: look it up far away, unless the version is known
 //   3. Get   and read exactly that version
 //
 // On the loop's thread; owns itself through the callbacks that it waits for.
@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/env.h"
@@ -26,20 +27,24 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
   };
   using Done = std::function<void(Result<Found>)>;
 
-  static void Start(const Env& env, ClusterView* cluster, std::string uri, Time deadline,
-                    Done done);
+  // `wanted`: this version or none.
+  static void Start(const Env& env, ClusterView* cluster, std::string uri,
+                    std::optional<FarInfo> wanted, Time deadline, Done done);
 
  private:
   static constexpr uint64_t kFirstGuess = 256 * kKiB;
 
-  SingleRead(const Env& env, ClusterView* cluster, std::string uri, Time deadline, Done done)
+  SingleRead(const Env& env, ClusterView* cluster, std::string uri, std::optional<FarInfo> wanted,
+             Time deadline, Done done)
       : env_(env),
         cluster_(cluster),
         uri_(std::move(uri)),
+        wanted_(std::move(wanted)),
         deadline_(deadline),
         done_(std::move(done)) {}
 
   void AskNext();
+  bool MakeRoom(uint64_t size);
   void Landed(NodeId node, BulkOutcome outcome);
   void Head();
   void Get(const FarInfo& info);
@@ -47,6 +52,7 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
   Env env_;
   ClusterView* cluster_;
   std::string uri_;
+  std::optional<FarInfo> wanted_;
   Time deadline_;
   Done done_;
   std::vector<NodeId> nodes_;

@@ -96,6 +96,18 @@ class BadLists(Scratch):
         self.assertEqual(self.run_list(self.ok(*self.config, "list", f"{self.dir}/objects").out).code, OK,
                          "listing again is what helps")
 
+    def test_changed_before_it_was_fetched(self):
+        """The version that the list names, or none, whether a node has it or nobody."""
+        held = self.ok(*self.config, "list", f"{self.dir}/objects").out
+        self.ok(*self.config, "fetch", "-", "-o", f"{self.dir}/out", input=held)
+        self.write("objects/2", b"other bytes")
+        listed = self.ok(*self.config, "list", f"{self.dir}/objects/2").out
+        self.assertEqual(self.ok(*self.config, "fetch", "-", input=listed).out, b"other bytes")
+        self.write("objects/2", b"third bytes, of a third length")
+        self.assertEqual(self.ok(*self.config, "fetch", "-", input=listed).out, b"other bytes", "a node has it")
+        done = self.holdfast(*self.config, "fetch", "-", input=listed.replace(b"\t11\t", b"\t12\t"))
+        self.assert_says(done, WRONG, "objects/2", "changed|is no longer")
+
     def test_larger_than_a_segment_and_than_all_of_memory(self):
         self.write("large/segment", os.urandom(2 << 20))
         with open(f"{self.dir}/large/memory", "wb") as file:

@@ -268,6 +268,8 @@ class Client {
   // One object that was not planned: from this host's node, else its home in the cluster, which fetches and keeps it,
   // else from far away.
   Result<Object> Get(std::string_view name, Duration timeout = std::chrono::seconds(300));
+  // The same; where the item has size and ETag, that version or kChanged.
+  Result<Object> Get(const ObjectList::Item& item, Duration timeout = std::chrono::seconds(300));
 
   // State of a node as JSON (docs/operators.md). kNotFound for an unknown node, kTimeout when it does not answer.
   Result<std::string> NodeStatus(NodeId node, Duration timeout = std::chrono::seconds(5));
