@@ -109,7 +109,8 @@ Status AddCredentials(const Environment& environment, const Profile& profile, Cr
                     .session_token = Get(profile.settings, "aws_session_token")};
   const auto access_key = environment("AWS_ACCESS_KEY_ID");
   const auto secret_key = environment("AWS_SECRET_ACCESS_KEY");
-  if (!profile_named && (access_key || secret_key)) {
+  const bool in_environment = access_key || secret_key;
+  if (in_environment) {
     source = "the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)";
     found = {.access_key = access_key.value_or(""),
              .secret_key = secret_key.value_or(""),
@@ -118,7 +119,7 @@ Status AddCredentials(const Environment& environment, const Profile& profile, Cr
   if (found.access_key.empty() != found.secret_key.empty()) {
     return Status::Invalid(source + " gives only half of an S3 key pair");
   }
-  if (profile_named && !profile.found) {
+  if (profile_named && !profile.found && !in_environment) {
     return Status::NotFound("AWS_PROFILE names profile \"" + profile.name +
                             "\", which is in no AWS file");
   }

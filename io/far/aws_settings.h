@@ -19,7 +19,7 @@ Environment ProcessEnvironment();
 
 // Fills in what `options` leaves at its default, in this order:
 //   endpoint     AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, the profile's endpoint_url
-//   credentials  AWS_ACCESS_KEY_ID + AWS_SECRET_ACCESS_KEY (+ AWS_SESSION_TOKEN), unless AWS_PROFILE names a profile;
+//   credentials  AWS_ACCESS_KEY_ID + AWS_SECRET_ACCESS_KEY (+ AWS_SESSION_TOKEN), also where AWS_PROFILE is set;
 //                the profile in the credentials file, then in the config file
 //   region       AWS_REGION, AWS_DEFAULT_REGION, the profile's region
 //   ca_bundle    AWS_CA_BUNDLE

@@ -73,8 +73,6 @@ TEST_F(AwsSettingsTest, AProfileByNameFromOtherFiles) {
   variables_["AWS_SHARED_CREDENTIALS_FILE"] = home_ + "/c";
   variables_["AWS_CONFIG_FILE"] = home_ + "/d";
   variables_["AWS_PROFILE"] = "other";
-  variables_["AWS_ACCESS_KEY_ID"] = "IGNORED";
-  variables_["AWS_SECRET_ACCESS_KEY"] = "IGNORED";
   FarOptions options;
   ASSERT_TRUE(Add(&options).ok());
   EXPECT_EQ(options.s3.credentials.access_key, "AKOTHER");
@@ -85,6 +83,20 @@ TEST_F(AwsSettingsTest, AProfileByNameFromOtherFiles) {
   options = {};
   ASSERT_TRUE(Add(&options).ok());
   EXPECT_EQ(options.s3.credentials.access_key, "AKCONFIG");
+}
+
+// As for the AWS programs: only its keys give way, the rest of the profile counts.
+TEST_F(AwsSettingsTest, TheKeysOfTheEnvironmentWinOverANamedProfile) {
+  Write(".aws/credentials", kCredentials);
+  Write(".aws/config", kConfig);
+  variables_["AWS_PROFILE"] = "other";
+  variables_["AWS_ACCESS_KEY_ID"] = "AKENV";
+  variables_["AWS_SECRET_ACCESS_KEY"] = "es";
+  FarOptions options;
+  ASSERT_TRUE(Add(&options).ok());
+  EXPECT_EQ(options.s3.credentials.access_key, "AKENV");
+  EXPECT_EQ(options.s3.credentials.session_token, "");
+  EXPECT_EQ(options.s3.region, "eu-2");
 }
 
 TEST_F(AwsSettingsTest, TheEnvironmentWinsOverTheDefaultProfile) {
