@@ -190,9 +190,9 @@ int Finish(const Globals& globals, const ClientOptions& options, const PlannedJo
     Result<Differences> compared = CompareWithSource(options, job.list(), hashes, &progress);
     if (!compared.ok()) return Fail(compared.status());
     differences = *std::move(compared);
-    wrong += differences.names.size();
-    for (size_t i = 0; i < differences.names.size() && i < 10; ++i) {
-      Say(differences.names[i] + " differs from its source");
+    wrong += differences.lines.size();
+    for (size_t i = 0; i < differences.lines.size() && i < 10; ++i) {
+      Say(differences.lines[i]);
     }
   }
   MicroUsd spent = FarCost(options.far, far.requests, far.bytes),
@@ -206,7 +206,7 @@ int Finish(const Globals& globals, const ClientOptions& options, const PlannedJo
                {"far_micro_usd", spent},
                {"saved_micro_usd", without - spent},
                {"compared", differences.compared},
-               {"differing", differences.names.size()},
+               {"differing", differences.lines.size()},
                {"wrong", wrong}});
     return wrong == 0 ? kOk : kWrong;
   }
@@ -218,7 +218,7 @@ int Finish(const Globals& globals, const ClientOptions& options, const PlannedJo
   if (verify) {
     std::printf("       %s objects compared with their source byte by byte (XXH3): %s differ\n",
                 FormatCount(differences.compared).c_str(),
-                FormatCount(differences.names.size()).c_str());
+                FormatCount(differences.lines.size()).c_str());
   }
   if (wrong > 0) std::printf("       %s WRONG OR FAILED\n", FormatCount(wrong).c_str());
   return wrong == 0 ? kOk : kWrong;

@@ -57,8 +57,13 @@ class Comparison {
       buffers_[position].reset();
       --under_way_;
       ++differences_.compared;
-      if (!status.ok() || hash != hashes_[position])
-        differences_.names.emplace_back(list_.item(position).uri);
+      const std::string name(list_.item(position).uri);
+      if (!status.ok()) {
+        differences_.lines.push_back(name + " cannot be compared with its source: " +
+                                     status.message());
+      } else if (hash != hashes_[position]) {
+        differences_.lines.push_back(name + " differs from its source");
+      }
       progress_->Show(differences_.compared, list_.size());
       Next();
     });

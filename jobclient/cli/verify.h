@@ -12,8 +12,8 @@ namespace holdfast::cli {
 
 struct Differences {
   uint64_t compared = 0;
-  std::vector<std::string>
-      names;  // of objects whose bytes differ, or that the source would not give again
+  // A line for each object whose bytes differ, or that its source does not give again, and why.
+  std::vector<std::string> lines;
 };
 
 // Reads every object of `list` from its source once more, many at a time, past the cluster, and compares the XXH3-64 of its

@@ -96,6 +96,13 @@ class BadLists(Scratch):
         self.assertEqual(self.run_list(self.ok(*self.config, "list", f"{self.dir}/objects").out).code, OK,
                          "listing again is what helps")
 
+    def test_gone_after_it_was_loaded(self):
+        names = self.write("list", self.ok(*self.config, "list", f"{self.dir}/objects").out)
+        self.ok(*self.config, "hold", names, "--for", "1min", "--wait")
+        os.unlink(self.good[2])
+        done = self.holdfast(*self.config, "run", names)
+        self.assert_says(done, WRONG, self.good[2], "cannot be compared with its source")
+
     def test_changed_before_it_was_fetched(self):
         """The version that the list names, or none, whether a node has it or nobody."""
         held = self.ok(*self.config, "list", f"{self.dir}/objects").out
