@@ -197,6 +197,7 @@ void CallRound::OnBids(NodeId node, wire::Bids bids) {
   part.has_bid = true;
   called->heard = context_->env.clock->Now();
   part.rate = bids.rate;
+  part.hold = std::min(bids.keep_t2, bids.load_t2);
   part.keep = Within(bids.keep, chunk.first, chunk.count, chunk.asked, nullptr);
   part.load = Within(bids.load, chunk.first, chunk.count, chunk.asked, &called->offer.home);
   part.spare = Within(bids.spare, chunk.first, chunk.count, chunk.asked, &called->offer.offer);
@@ -346,7 +347,9 @@ void CallRound::OnAck(NodeId node, const wire::Ack& ack) {
     }
     called->no_room = called->no_room || ack.why == wire::Refusal::kNoRoom;
   }
-  outcome_.promised += part.keep.Count() + part.load.Count();
+  const uint64_t promised = part.keep.Count() + part.load.Count();
+  outcome_.promised += promised;
+  if (promised > 0) outcome_.least_hold = std::min(outcome_.least_hold, part.hold);
   context_->promises->Give(node, ack.first, part.keep, part.load);
   context_->nodes->Find(node)->rate = ack.rate;
   CountLoads(*called, number, part.load);

@@ -49,8 +49,9 @@ class CallRound {
     Bitmap remaining;  // asked for, and nobody promised it
     uint64_t bids = 0;
     uint64_t manifest_bytes_sent = 0;
-    bool sent = false;      // somebody was asked
-    uint64_t promised = 0;  // objects
+    bool sent = false;                      // somebody was asked
+    uint64_t promised = 0;                  // objects
+    Duration least_hold = Duration::max();  // of what was promised, from the call on
     bool refused = false;  // something that was bid for is not promised: another call may find more
   };
   using Step = void (CallRound::*)();
@@ -85,6 +86,7 @@ class CallRound {
     bool has_bid = false;
     Bitmap keep, load, spare;  // the bids; once settled, keep and load are what was chosen
     RateModel rate;
+    Duration hold{};  // the least that was bid
     Given given = Given::kNothing;
     Time sent;  // the confirm, last
     Duration resend;

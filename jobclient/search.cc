@@ -108,6 +108,7 @@ void Search::FinishRound(uint32_t call) {
   calls_ += outcome.sent ? 1 : 0;
   bids_ += outcome.bids;
   manifest_bytes_ += outcome.manifest_bytes_sent;
+  least_hold_ = std::min(least_hold_, outcome.least_hold);
   const bool changed = outcome.promised > 0 || outcome.refused;
   const bool more = changed && !outcome.remaining.None() && round_number_ < options_->max_rounds &&
                     !options_->dry_run && nodes_->AnyHere();
@@ -172,6 +173,7 @@ void Search::CountInto(PlanReport* report) const {
   report->bids = bids_;
   report->manifest_bytes_sent = manifest_bytes_;
   report->planned_in = planned_in_;
+  report->held_for = least_hold_ == Duration::max() ? Duration(0) : least_hold_;
   report->too_large_objects = TooLarge().Count();
 }
 

@@ -46,7 +46,7 @@ class Search {
 
   bool calling() const { return round_ != nullptr; }
   const planner::Placement& placement() const { return placement_; }
-  // Calls, bids, manifest bytes, planned_in, too_large_objects.
+  // Calls, bids, manifest bytes, planned_in, held_for, too_large_objects.
   void CountInto(PlanReport* report) const;
 
  private:
@@ -85,6 +85,7 @@ class Search {
   uint64_t bids_ = 0;
   uint64_t manifest_bytes_ = 0;
   Duration planned_in_{};
+  Duration least_hold_ = Duration::max();
 };
 
 }  // namespace holdfast::jobclient

@@ -59,14 +59,18 @@ int Hold(const Globals& globals, const std::string& source, const std::string& d
   if (globals.json) {
     Json json = ToJson(report, prices);
     json["job"] = JobName((*job)->id());
+    json["held_for_us"] = report.held_for.count();
     PrintJson(json);
   } else {
     PrintPlan(report, prices);
     if (report.far_objects < report.objects)
       std::printf("Held for %s as job %s; `holdfast release %s` ends it\n",
-                  FormatDuration(*hold).c_str(), JobName((*job)->id()).c_str(),
+                  FormatDuration(report.held_for).c_str(), JobName((*job)->id()).c_str(),
                   JobName((*job)->id()).c_str());
   }
+  if (report.held_for > Duration(0) && report.held_for < *hold)
+    Say("not for " + FormatDuration(*hold) + ": a node keeps them for at most " +
+        FormatDuration(report.held_for) + "; raise limits.max_hold there, or hold it again then");
   // With --wait, those that no node could load after all are known, too.
   const uint64_t missing = wait ? (*job)->Report().far_objects : report.far_objects;
   if (missing > 0) {

@@ -6,7 +6,7 @@ import random
 import signal
 import unittest
 
-from harness import NOT_REACHED, Scratch, wait_for
+from harness import NOT_REACHED, Cluster, Scratch, wait_for
 
 NAMES = ["with space", "plus+sign", "100%", "%41 is not A", "ünïcödé", "漢字", "quote'\"", "a=b&c?d#e", "~tilde", "*star",
          "back\\slash", "-dash", "semi;colon", "[brackets]"]
@@ -156,6 +156,26 @@ class HappyPath(Scratch):
     def test_without_a_cluster_everything_is_read_far_away(self):
         done = self.ok("--config", self.write("alone.toml", ""), "--json", "run", self.tree, "--epochs", "1").json()
         self.assertEqual((done[0]["far_objects"], done[1]["far_objects"], done[2]["wrong"]), (len(self.files),) * 2 + (0,))
+
+
+class LongestHold(Scratch):
+    def test_a_hold_says_for_how_long_the_nodes_promised(self):
+        """Not for how long somebody asked: a node keeps nothing for longer than its limits.max_hold."""
+        nodes = Cluster(self, 2)
+        nodes.nodes[1].settings = ["limits.max_hold=90s"]
+        nodes.start()
+        for i in range(50):
+            self.write(f"tree/{i}", os.urandom(100))
+        config = ["--config", nodes.client]
+        done = self.ok(*config, "hold", f"{self.dir}/tree", "--for", "100000d")
+        self.assertRegex(done.text, r"Held for 1 min 30 s as job")
+        self.assertRegex(done.said, r"not for 2400000 h 0 min: .* at most 1 min 30 s; raise limits\.max_hold")
+        done = self.ok(*config, "--json", "hold", f"{self.dir}/tree", "--for", "100000d")
+        self.assertEqual(done.json()[0]["held_for_us"], 90_000_000)
+        self.assertIn("limits.max_hold", done.said)
+        done = self.ok(*config, "--json", "hold", f"{self.dir}/tree", "--for", "80s")
+        self.assertEqual(done.json()[0]["held_for_us"], 80_000_000)
+        self.assertNotIn("limits.max_hold", done.said)
 
 
 class DryRun(Scratch):
