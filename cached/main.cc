@@ -7,6 +7,7 @@
 
 #include "cached/daemon.h"
 #include "cached/heap.h"
+#include "io/bulk/descriptors.h"
 #include "io/net/log_sink.h"
 
 namespace holdfast::cached {
@@ -58,6 +59,7 @@ int Main(const Arguments& arguments) {
 }  // namespace holdfast::cached
 
 int main(int argc, char** argv) {
+  holdfast::bulk::RaiseDescriptorLimit();
   holdfast::cached::Arguments arguments;
   CLI::App app(
       "The daemon of one node of a Holdfast cluster: holds objects in memory, bids for jobs' "

@@ -12,6 +12,7 @@
 #include <map>
 #include <thread>
 
+#include "io/bulk/descriptors.h"
 #include "io/bulk/mailbox.h"
 #include "io/bulk/server_connection.h"
 
@@ -244,6 +245,8 @@ Result<std::unique_ptr<BulkServer>> BulkServer::Start(BulkServerOptions options,
   if (options.endpoints.empty() || options.endpoints.size() > 16) {
     return Status::Invalid("a bulk server listens on 1 to 16 endpoints");
   }
+  // Before anything stands in the file system.
+  HF_RETURN_IF_ERROR(CheckDescriptors(2 * options.threads));
   auto impl =
       std::make_unique<Impl>(std::move(options), reader, region_fd, std::move(on_miss), log);
   const BulkServerOptions& have = impl->shared.options;

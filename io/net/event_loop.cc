@@ -14,12 +14,17 @@
 #include <ctime>
 #include <utility>
 
+#include "io/bulk/descriptors.h"
+
 namespace holdfast::net {
 namespace {
 
 Status Errno(const char* what) {
   return Status::Unavailable(std::string(what) + ": " + std::strerror(errno));
 }
+
+// What a node or a client opens at its start, beside connections. ZeroMQ aborts where it cannot.
+constexpr uint32_t kDescriptors = 40;
 
 // std::push_heap keeps the largest in front, so "larger" means earlier.
 constexpr auto kLater = [](const auto& a, const auto& b) {
@@ -35,6 +40,7 @@ Result<std::unique_ptr<EventLoop>> EventLoop::Create() {
 }
 
 Status EventLoop::Open() {
+  HF_RETURN_IF_ERROR(bulk::CheckDescriptors(kDescriptors));
   epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
   if (epoll_fd_ < 0) return Errno("epoll_create1");
   wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -28,7 +28,7 @@ class EventLoop : public Clock {
  public:
   static constexpr Duration kSliceBudget = 5ms;
 
-  // kUnavailable when the process has no descriptors left.
+  // kNoSpace when there are not enough descriptors left for what a node or client opens at its start.
   static Result<std::unique_ptr<EventLoop>> Create();
   ~EventLoop() override;
   EventLoop(const EventLoop&) = delete;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "io/bulk/descriptors.h"
 #include "jobclient/cli/commands.h"
 
 namespace {
@@ -18,6 +19,7 @@ Exit codes: 0 done; 1 bytes differed, or an object could not be read or written;
 int main(int argc, char** argv) {
   using namespace holdfast;
   using namespace holdfast::cli;
+  bulk::RaiseDescriptorLimit();
   CLI::App app("Holdfast: a read cache for jobs that know their list.", "holdfast");
   app.footer(kFooter);
   app.require_subcommand(1);

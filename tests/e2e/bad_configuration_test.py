@@ -7,7 +7,7 @@ import socket
 import subprocess
 import unittest
 
-from harness import AS_ROOT, CACHED, CACHED_MISSING, CACHED_USAGE, NOT_REACHED, NOT_THERE, OK, USAGE, Cluster, Scratch, free_ports
+from harness import AS_ROOT, CACHED, CACHED_MISSING, CACHED_USAGE, NOT_REACHED, NOT_THERE, OK, USAGE, WRONG, Cluster, Scratch, free_ports
 
 
 class DaemonConfiguration(Scratch):
@@ -162,6 +162,21 @@ class DaemonStart(Scratch):
         subprocess.run([*AS_ROOT, "mkdir", group], check=True)
         self.addCleanup(subprocess.run, [*AS_ROOT, "rmdir", group])
         return group, f"{group}/{file}"
+
+    def test_too_few_file_descriptors(self):
+        """They aborted, in ZeroMQ's code or in ours, at one limit or another."""
+        for limit in (12, 16, 20, 25, 30, 36, 40):
+            with self.subTest(limit):
+                few = ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh"]
+                self.assert_says(self.daemon(prefix=few), CACHED_MISSING, rf"Too many open files.* {limit} \(ulimit -n\)")
+                fetched = self.holdfast("--config", "", "fetch", "/etc/hostname", prefix=few)
+                self.assert_says(fetched, WRONG, rf"Too many open files.* {limit} \(ulimit -n\)")
+        few = ["sh", "-c", 'ulimit -n 100; exec "$@"', "sh"]
+        self.assert_says(self.daemon("bulk_threads=64", prefix=few), CACHED_MISSING, "Too many open files", "ulimit -n")
+        self.assert_nothing_is_left()
+        # What a shell gives by default is no limit: the hard one counts.
+        soft = ["sh", "-c", 'ulimit -S -n 12; exec "$@"', "sh"]
+        self.ok("--config", "", "fetch", "/etc/hostname", prefix=soft)
 
     def test_a_full_tmpfs(self):
         small = os.path.join(self.dir, "small")
