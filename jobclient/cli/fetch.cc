@@ -93,7 +93,8 @@ Status FetchOne(const Globals& globals, Client& client, const ObjectList::Item& 
   return {};
 }
 
-int Fetch(const Globals& globals, std::vector<std::string> names, const std::string& directory) {
+int Fetch(const Globals& globals, const std::vector<std::string>& names,
+          const std::string& directory) {
   Result<std::unique_ptr<Client>> client = Connect(globals);
   if (!client.ok()) return Fail(client.status());
   int code = kOk;

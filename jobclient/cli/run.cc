@@ -102,9 +102,8 @@ void PrintEpoch(uint64_t epoch, const EpochResult& result) {
                ? 0.0
                : 100.0 * static_cast<double>(r.objects[source]) / static_cast<double>(objects);
   };
-  std::printf("Epoch %llu  %s objects, %s in %.2f s = %s/s\n",
-              static_cast<unsigned long long>(epoch + 1), FormatCount(objects).c_str(),
-              FormatBytes(bytes).c_str(), result.seconds,
+  std::printf("Epoch %s  %s objects, %s in %.2f s = %s/s\n", FormatCount(epoch + 1).c_str(),
+              FormatCount(objects).c_str(), FormatBytes(bytes).c_str(), result.seconds,
               FormatBytes(static_cast<uint64_t>(static_cast<double>(bytes) /
                                                 std::max(result.seconds, 1e-9)))
                   .c_str());
