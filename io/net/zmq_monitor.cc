@@ -12,7 +12,7 @@ namespace {
 constexpr int kHandshakeFailed = ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
                                  ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
                                  ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
-constexpr int kEvents = kHandshakeFailed | ZMQ_EVENT_CONNECT_RETRIED |
+constexpr int kEvents = kHandshakeFailed | ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CONNECT_RETRIED |
                         ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED;
 constexpr Duration kQuiet = 60s;
 
@@ -20,7 +20,8 @@ constexpr Duration kQuiet = 60s;
 
 Result<std::unique_ptr<ZmqMonitor>> ZmqMonitor::Start(EventLoop* loop, void* context,
                                                       ZmqSocket* socket, Side side,
-                                                      std::string name, Log* log) {
+                                                      std::string name, Duration handshake,
+                                                      Log* log) {
   Result<ZmqSocket> events = ZmqSocket::Open(context, ZMQ_PAIR);
   if (!events.ok()) return events.status();
   events->Set(ZMQ_LINGER, 0);
@@ -32,7 +33,7 @@ Result<std::unique_ptr<ZmqMonitor>> ZmqMonitor::Start(EventLoop* loop, void* con
   }
   HF_CHECK(events->Connect(at) == 0);
   std::unique_ptr<ZmqMonitor> monitor(
-      new ZmqMonitor(loop, socket, std::move(*events), side, std::move(name), log));
+      new ZmqMonitor(loop, socket, std::move(*events), side, std::move(name), handshake, log));
   HF_RETURN_IF_ERROR(
       loop->Watch(monitor->events_.Fd(), EPOLLIN, [m = monitor.get()](uint32_t) { m->ReadAll(); }));
   monitor->ReadAll();  // from here on the descriptor tells
@@ -40,12 +41,13 @@ Result<std::unique_ptr<ZmqMonitor>> ZmqMonitor::Start(EventLoop* loop, void* con
 }
 
 ZmqMonitor::ZmqMonitor(EventLoop* loop, ZmqSocket* watched, ZmqSocket events, Side side,
-                       std::string name, Log* log)
+                       std::string name, Duration handshake, Log* log)
     : loop_(loop),
       watched_(watched),
       events_(std::move(events)),
       side_(side),
       name_(std::move(name)),
+      handshake_(handshake),
       log_(log) {}
 
 ZmqMonitor::~ZmqMonitor() {
@@ -65,15 +67,13 @@ void ZmqMonitor::ReadAll() {
 }
 
 void ZmqMonitor::OnClientEvent(uint16_t event) {
-  if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
+  if (event == ZMQ_EVENT_CONNECTED) {
+    connected_ = loop_->Now();
+  } else if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
     if (state_ != State::kNew) log_->Info("connected to " + name_);
     state_ = State::kUp;
   } else if ((event & kHandshakeFailed) != 0) {
-    if (state_ == State::kRefused) return;
-    state_ = State::kRefused;
-    log_->Warn(name_ +
-               " refuses the connection: give both sides the same cluster key, and check that this "
-               "is the control address of a cached");
+    OnFailedHandshake();
   } else if (event == ZMQ_EVENT_DISCONNECTED && state_ == State::kUp) {
     state_ = State::kDown;
     log_->Warn("the connection to " + name_ + " broke; it is tried again until it is there");
@@ -82,6 +82,18 @@ void ZmqMonitor::OnClientEvent(uint16_t event) {
     log_->Warn("no connection to " + name_ +
                ": is a cached running there? It is tried again until it is there");
   }
+}
+
+// ZeroMQ's event is the same for a peer that hangs up and one that never speaks, such as a process that is stopped: only
+// the time tells. Half of it, because we may be late.
+void ZmqMonitor::OnFailedHandshake() {
+  const bool silent = loop_->Now() - connected_ > handshake_ / 2;
+  const State now = silent ? State::kSilent : State::kRefused;
+  if (std::exchange(state_, now) == now) return;
+  log_->Warn(name_ + (silent ? " takes the connection and does not answer: is the cached there "
+                               "running? It is tried again until it answers"
+                             : " refuses the connection: give both sides the same cluster key, and "
+                               "check that this is the control address of a cached"));
 }
 
 void ZmqMonitor::OnServerEvent(uint16_t event) {

@@ -18,10 +18,10 @@ class ZmqMonitor {
   enum class Side { kClient, kServer };
 
   // Before `socket` connects or is bound; ends before it. `name` is for people: the endpoint of the other end (kClient) or
-  // our own (kServer).
+  // our own (kServer); `handshake` is the socket's ZMQ_HANDSHAKE_IVL.
   static Result<std::unique_ptr<ZmqMonitor>> Start(EventLoop* loop, void* context,
                                                    ZmqSocket* socket, Side side, std::string name,
-                                                   Log* log);
+                                                   Duration handshake, Log* log);
   ~ZmqMonitor();
   ZmqMonitor(const ZmqMonitor&) = delete;
 
@@ -29,12 +29,13 @@ class ZmqMonitor {
   uint64_t refused() const { return refused_; }
 
  private:
-  enum class State { kNew, kUp, kDown, kRefused };
+  enum class State { kNew, kUp, kDown, kSilent, kRefused };
 
   ZmqMonitor(EventLoop* loop, ZmqSocket* watched, ZmqSocket events, Side side, std::string name,
-             Log* log);
+             Duration handshake, Log* log);
   void ReadAll();
   void OnClientEvent(uint16_t event);
+  void OnFailedHandshake();
   void OnServerEvent(uint16_t event);
 
   EventLoop* loop_;
@@ -42,8 +43,10 @@ class ZmqMonitor {
   ZmqSocket events_;
   Side side_;
   std::string name_;
+  Duration handshake_;
   Log* log_;
   State state_ = State::kNew;
+  Time connected_;  // TCP, last
   uint64_t refused_ = 0;
   Time quiet_until_{};  // no further line about refused clients before
 };

@@ -135,7 +135,7 @@ Result<ZmqSocket> ZmqNetwork::Impl::NewSocket(int type) {
   socket->Set(ZMQ_HEARTBEAT_IVL, Milliseconds(options.heartbeat));
   socket->Set(ZMQ_HEARTBEAT_TIMEOUT, Milliseconds(2 * options.heartbeat));
   socket->Set(ZMQ_HEARTBEAT_TTL, Milliseconds(3 * options.heartbeat));
-  socket->Set(ZMQ_HANDSHAKE_IVL, 10'000);
+  socket->Set(ZMQ_HANDSHAKE_IVL, Milliseconds(options.handshake));
   socket->Set(ZMQ_CONNECT_TIMEOUT, 5'000);
   socket->Set(ZMQ_RECONNECT_IVL, Milliseconds(options.reconnect_min));
   socket->Set(ZMQ_RECONNECT_IVL_MAX, Milliseconds(options.reconnect_max));
@@ -161,8 +161,8 @@ Status ZmqNetwork::Impl::OpenRouter(const std::string& endpoint) {
     socket->Set(ZMQ_CURVE_SECRETKEY, KeyText(server_keys->secret));
   }
   auto source = std::make_unique<Source>(std::move(*socket));
-  Result<std::unique_ptr<ZmqMonitor>> monitor =
-      ZmqMonitor::Start(loop, context, &source->socket, ZmqMonitor::Side::kServer, endpoint, log);
+  Result<std::unique_ptr<ZmqMonitor>> monitor = ZmqMonitor::Start(
+      loop, context, &source->socket, ZmqMonitor::Side::kServer, endpoint, options.handshake, log);
   if (!monitor.ok()) return monitor.status();
   source->monitor = std::move(*monitor);
   router = std::move(source);
@@ -251,8 +251,8 @@ PeerId ZmqNetwork::Connect(const std::string& endpoint) {
 
 Status ZmqNetwork::Impl::Open(Outbound* out, const std::string& endpoint, PeerId peer) {
   Source& source = out->source;
-  Result<std::unique_ptr<ZmqMonitor>> monitor =
-      ZmqMonitor::Start(loop, context, &source.socket, ZmqMonitor::Side::kClient, endpoint, log);
+  Result<std::unique_ptr<ZmqMonitor>> monitor = ZmqMonitor::Start(
+      loop, context, &source.socket, ZmqMonitor::Side::kClient, endpoint, options.handshake, log);
   if (!monitor.ok()) return monitor.status();
   source.monitor = std::move(*monitor);
   if (int error = source.socket.Connect(endpoint); error != 0) {

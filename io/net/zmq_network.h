@@ -34,6 +34,7 @@ struct ZmqOptions {
   uint64_t max_frame_bytes = 256 * kMiB;
   size_t max_inbound_peers = 8192;  // beyond it the one that was silent for longest is forgotten
   Duration heartbeat = 5s;          // a peer silent for three of them is disconnected
+  Duration handshake = 10s;         // for so long a peer that took the connection may be silent
   Duration reconnect_min = 100ms;
   Duration reconnect_max = 2s;
   Duration linger = 100ms;  // at the end, for messages that are still queued

@@ -241,6 +241,33 @@ TEST_F(ZmqNetworkTest, AKeyOnOneSideOnlyIsNamedOnBoth) {
   }));
 }
 
+// A process that is stopped: the kernel takes its connections. It was said to have another cluster key.
+TEST_F(ZmqNetworkTest, ANodeThatTakesConnectionsAndIsSilentDoesNotRefuse) {
+  int listener = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(address);
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), length), 0);
+  ASSERT_EQ(listen(listener, 100), 0);
+  ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length), 0);
+  const std::string endpoint = "tcp://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  ZmqOptions plain, keyed;
+  plain.handshake = keyed.handshake = 200ms;
+  keyed.key = Key(1);
+  auto one = NewEnd(plain), other = NewEnd(keyed);
+  one->net->Send({one->net->Connect(endpoint)}, Text("hello"));
+  other->net->Send({other->net->Connect(endpoint)}, Text("hello"));
+  EXPECT_TRUE(Until([&] {
+    return log_.Count(endpoint +
+                      " takes the connection and does not answer: is the cached there running?") ==
+           2;
+  }));
+  RunFor(*loop_, 1s);  // several attempts more
+  EXPECT_EQ(log_.lines.size(), 2u);
+  close(listener);
+}
+
 // A client that knows the server's public key, as everybody could who saw it, but not the client's secret.
 TEST_F(ZmqNetworkTest, TheServersPublicKeyAloneLetsNobodyIn) {
   ZmqOptions ours;
