@@ -24,7 +24,8 @@ size_t Bitmap::Count() const {
 Bitmap Bitmap::Slice(size_t first, size_t count) const {
   HF_CHECK(first % 64 == 0 && first + count <= bits_);
   Bitmap b(count);
-  std::copy_n(words_.begin() + static_cast<ptrdiff_t>(first / 64), b.words_.size(), b.words_.begin());
+  std::copy_n(words_.begin() + static_cast<ptrdiff_t>(first / 64), b.words_.size(),
+              b.words_.begin());
   b.ClearTail();
   return b;
 }

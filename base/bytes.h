@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Byte views, an owning buffer that a library's memory can back without a copy, and unaligned little-endian loads.
+// Byte views, an owning buffer that a library's memory can back without a copy, and unaligned
+// little-endian loads.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +25,8 @@ inline std::string_view AsText(ByteView b) {
   return {reinterpret_cast<const char*>(b.data()), b.size()};
 }
 
-// Loads and stores of little-endian integers at any alignment. The project runs on little-endian machines only.
+// Loads and stores of little-endian integers at any alignment. The project runs on little-endian
+// machines only.
 template <typename T>
 T LoadAs(const std::byte* p) {
   T value;
@@ -36,8 +38,8 @@ void StoreAs(std::byte* p, T value) {
   std::memcpy(p, &value, sizeof(T));
 }
 
-// Move-only owner of immutable-once-shared bytes. Memory comes from here or from a library (a received message);
-// `release` gives it back. Not zeroed.
+// Move-only owner of immutable-once-shared bytes. Memory comes from here or from a library (a
+// received message); `release` gives it back. Not zeroed.
 class Buffer {
  public:
   Buffer() = default;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The capabilities through which the core sees the world. The real ones are in io/, the simulated ones in tests/sim/;
-// the core (base, wire, planner, snapshot, the cached and jobclient cores) has no threads, clocks, files, sockets or
-// entropy of its own. Every method here is called on the one deciding thread and every callback runs on it, never from
-// inside the call that was given it. A callback cannot be cancelled: its owner puts an id into it, and a late one
-// finds no flow under that id and does nothing.
+// The capabilities through which the core sees the world. The real ones are in io/, the simulated
+// ones in tests/sim/; the core (base, wire, planner, snapshot, the cached and jobclient cores) has
+// no threads, clocks, files, sockets or entropy of its own. Every method here is called on the one
+// deciding thread and every callback runs on it, never from inside the call that was given it. A
+// callback cannot be cancelled: its owner puts an id into it, and a late one finds no flow under
+// that id and does nothing.
 #pragma once
 
 #include <functional>
@@ -26,8 +27,8 @@ class Clock {
   virtual Time Now() const = 0;
   // For stamps that people read; no decision uses it.
   virtual WallTime Wall() const = 0;
-  // Runs `run` once, at `when` or later, in the order (when, order of the calls). A time that has passed means
-  // "after what is queued now": that is how long work is cut into slices.
+  // Runs `run` once, at `when` or later, in the order (when, order of the calls). A time that has
+  // passed means "after what is queued now": that is how long work is cut into slices.
   virtual void At(Time when, std::function<void()> run) = 0;
 };
 
@@ -53,52 +54,57 @@ struct BulkItem {
   uint64_t size = 0;        // of the whole object, where known; 0 otherwise
   std::string name;         // canonical URI; needed where the node may have to fetch, else empty
   std::string etag;         // full ETag of `version`, where known
-  ByteSpan into;            // where the bytes go; must hold the whole object; valid until the callback
+  ByteSpan into;  // where the bytes go; must hold the whole object; valid until the callback
 };
 
-// How one BulkItem ended. On kOk, into[0, size) holds the object's bytes and their XXH3 has been verified.
+// How one BulkItem ended. On kOk, into[0, size) holds the object's bytes and their XXH3 has been
+// verified.
 struct BulkOutcome {
   Status status;
   VersionHash version = 0;
   uint64_t size = 0;  // on kNoSpace with size > 0: `into` was too small, this is what it takes
   uint64_t hash = 0;  // XXH3-64 of the bytes
-  bool answered = false;  // the node said so itself: its error is about the object, not about the node
+  bool answered =
+      false;  // the node said so itself: its error is about the object, not about the node
 };
 
 enum class BulkMode : uint8_t {
-  kLook = 0,   // only what is there now; kNotFound otherwise
-  kWait = 1,   // also what is being loaded: wait for it
-  kFetch = 2,  // also what is not: have the node fetch it, keep it if it can, and serve it (read-through)
+  kLook = 0,  // only what is there now; kNotFound otherwise
+  kWait = 1,  // also what is being loaded: wait for it
+  kFetch =
+      2,  // also what is not: have the node fetch it, keep it if it can, and serve it (read-through)
 };
 
 class Network {
  public:
   virtual ~Network() = default;
-  // Opens a connection to a node's control endpoint ("tcp://10.0.0.1:7070"). Never fails at once: an unreachable node
-  // is one that does not answer.
+  // Opens a connection to a node's control endpoint ("tcp://10.0.0.1:7070"). Never fails at once:
+  // an unreachable node is one that does not answer.
   virtual PeerId Connect(const std::string& endpoint) = 0;
   virtual void Disconnect(PeerId peer) = 0;
-  // Best effort, in order per peer while both live; the same frames go to every peer without a copy for each. A peer
-  // whose queue is full misses the message, as if it was lost.
+  // Best effort, in order per peer while both live; the same frames go to every peer without a copy
+  // for each. A peer whose queue is full misses the message, as if it was lost.
   virtual void Send(const std::vector<PeerId>& peers, Frames frames) = 0;
   // Called for every message; `frames` is garbage until decoded.
   virtual void OnMessage(std::function<void(PeerId from, Frames frames)> handler) = 0;
 
-  // Reads `items` from the node at `bulk_endpoint` ("tcp://10.0.0.1:7071", "unix:/run/..."), pipelined. `each` runs once
-  // for every item, in any order, also when the connection breaks (kUnavailable) or `deadline` passes (kTimeout).
-  virtual void BulkRead(const std::string& bulk_endpoint, BulkMode mode, std::vector<BulkItem> items,
-                        Time deadline, std::function<void(size_t index, BulkOutcome)> each) = 0;
+  // Reads `items` from the node at `bulk_endpoint` ("tcp://10.0.0.1:7071", "unix:/run/..."),
+  // pipelined. `each` runs once for every item, in any order, also when the connection breaks
+  // (kUnavailable) or `deadline` passes (kTimeout).
+  virtual void BulkRead(const std::string& bulk_endpoint, BulkMode mode,
+                        std::vector<BulkItem> items, Time deadline,
+                        std::function<void(size_t index, BulkOutcome)> each) = 0;
 };
 
 // One GET of a whole object or a range.
 struct FarGet {
-  std::string uri;                  // canonical
-  std::string etag;                 // sent as If-Match when not empty; a difference is kChanged
-  uint64_t offset = 0;              // with Range and Content-Range checked when not the whole
-  uint64_t length = 0;              // bytes wanted; `into` must be at least as long
-  bool whole = true;                // the object must be exactly `length` bytes long, else kChanged
-  ByteSpan into;                    // written by the far store's own threads; valid until the callback
-  Time deadline = Time::Max();      // retries end here
+  std::string uri;              // canonical
+  std::string etag;             // sent as If-Match when not empty; a difference is kChanged
+  uint64_t offset = 0;          // with Range and Content-Range checked when not the whole
+  uint64_t length = 0;          // bytes wanted; `into` must be at least as long
+  bool whole = true;            // the object must be exactly `length` bytes long, else kChanged
+  ByteSpan into;                // written by the far store's own threads; valid until the callback
+  Time deadline = Time::Max();  // retries end here
 };
 
 struct FarInfo {
@@ -112,9 +118,10 @@ struct FarEntry {
 };
 
 struct FarPage {
-  std::vector<FarEntry> entries;      // in key order
-  std::vector<std::string> prefixes;  // canonical, with '/' at the end; only when a delimiter was asked for
-  std::string next;                   // token of the next page; empty at the end
+  std::vector<FarEntry> entries;  // in key order
+  std::vector<std::string>
+      prefixes;      // canonical, with '/' at the end; only when a delimiter was asked for
+  std::string next;  // token of the next page; empty at the end
 };
 
 // What was spent; money by the configured prices.
@@ -131,14 +138,16 @@ struct FarCounters {
 class FarStore {
  public:
   virtual ~FarStore() = default;
-  // On kOk, into[0, length) holds the bytes of the version named by `etag`, checked against every checksum and length
-  // that the store gave. kNotFound, kDenied, kChanged, kCorrupt are final; kUnavailable and kTimeout come after retries.
-  // `hash` is the XXH3-64 of the bytes.
+  // On kOk, into[0, length) holds the bytes of the version named by `etag`, checked against every
+  // checksum and length that the store gave. kNotFound, kDenied, kChanged, kCorrupt are final;
+  // kUnavailable and kTimeout come after retries. `hash` is the XXH3-64 of the bytes.
   virtual void Get(FarGet get, std::function<void(Status, FarInfo, uint64_t hash)> done) = 0;
-  virtual void Head(const std::string& uri, Time deadline, std::function<void(Result<FarInfo>)> done) = 0;
-  // One page of at most 1,000 of what is below `prefix` (canonical), from `token` on; split at '/' if `delimited`.
-  virtual void List(const std::string& prefix, const std::string& token, bool delimited, Time deadline,
-                    std::function<void(Result<FarPage>)> done) = 0;
+  virtual void Head(const std::string& uri, Time deadline,
+                    std::function<void(Result<FarInfo>)> done) = 0;
+  // One page of at most 1,000 of what is below `prefix` (canonical), from `token` on; split at '/'
+  // if `delimited`.
+  virtual void List(const std::string& prefix, const std::string& token, bool delimited,
+                    Time deadline, std::function<void(Result<FarPage>)> done) = 0;
   virtual FarCounters Counters() const = 0;
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/hash.h"
 
-// The library's own choice among SSE2, AVX2 and AVX-512 at run time, through macros: programs are built for any x86-64, and
-// a processor of this decade hashes more than twice as fast as that.
+// The library's own choice among SSE2, AVX2 and AVX-512 at run time, through macros: programs are
+// built for any x86-64, and a processor of this decade hashes more than twice as fast as that.
 #define XXH_STATIC_LINKING_ONLY  // the state as a value
 #if defined(__x86_64__)
 #include <xxh_x86dispatch.h>

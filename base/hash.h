@@ -13,7 +13,8 @@ namespace holdfast {
 uint64_t Hash64(ByteView bytes);
 Oid Hash128(ByteView bytes);
 Oid Hash128(std::initializer_list<ByteView> parts);  // of the parts, one after the other
-// Of a string and a number, for versions: XXH3-64 of `number` as 8 little-endian bytes and then `text`; never 0.
+// Of a string and a number, for versions: XXH3-64 of `number` as 8 little-endian bytes and then
+// `text`; never 0.
 VersionHash HashVersion(std::string_view etag, uint64_t size);
 // A bijection that spreads every bit (splitmix64's finaliser, Steele et al. 2014).
 inline uint64_t Mix64(uint64_t x) {

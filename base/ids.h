@@ -21,7 +21,8 @@ struct Oid {
 std::string ToHex(const Oid& oid);
 std::optional<Oid> OidFromHex(std::string_view hex);
 
-// XXH3-64 of size and ETag (docs/formats.md). 0 means "any version" in a question and never names one.
+// XXH3-64 of size and ETag (docs/formats.md). 0 means "any version" in a question and never names
+// one.
 using VersionHash = uint64_t;
 
 // A node's number in the membership list; stable over restarts.

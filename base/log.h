@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the core says things to people: one sink per process, given to whoever logs. io/ has the real one.
+// Where the core says things to people: one sink per process, given to whoever logs. io/ has the
+// real one.
 #pragma once
 
 #include <string_view>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Our own generator and distributions, so that the same seed gives the same numbers with every library.
+// Our own generator and distributions, so that the same seed gives the same numbers with every
+// library.
 #pragma once
 
 #include <cstddef>

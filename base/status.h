@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Status and Result<T>: how every fallible call of Holdfast answers. The code is for callers that branch, the text
-// is for a person: it names the thing that failed and says what to do.
+// Status and Result<T>: how every fallible call of Holdfast answers. The code is for callers that
+// branch, the text is for a person: it names the thing that failed and says what to do.
 #pragma once
 
 #include <cstdint>
@@ -54,12 +54,15 @@ class [[nodiscard]] Status {
   std::string message_;
 };
 
-// A value or the Status that says why there is none. Dereferencing an error is our own mistake and aborts.
+// A value or the Status that says why there is none. Dereferencing an error is our own mistake and
+// aborts.
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<1>, std::move(value)) {}        // NOLINT: implicit by intent
-  Result(Status status) : state_(std::in_place_index<0>, std::move(status)) {}  // NOLINT: implicit by intent
+  Result(T value)
+      : state_(std::in_place_index<1>, std::move(value)) {}  // NOLINT: implicit by intent
+  Result(Status status)
+      : state_(std::in_place_index<0>, std::move(status)) {}  // NOLINT: implicit by intent
 
   bool ok() const { return state_.index() == 1; }
   Status status() const { return ok() ? Status() : std::get<0>(state_); }
@@ -73,13 +76,14 @@ class [[nodiscard]] Result {
   std::variant<Status, T> state_;
 };
 
-// Aborts with the text and place. Always on, and only for our own mistakes: never on bytes from outside.
+// Aborts with the text and place. Always on, and only for our own mistakes: never on bytes from
+// outside.
 [[noreturn]] void CheckFailed(const char* condition, const char* file, int line);
 #define HF_CHECK(condition) \
   ((condition) ? static_cast<void>(0) : ::holdfast::CheckFailed(#condition, __FILE__, __LINE__))
 
 // Returns the status of `expr` from the enclosing function when it is not ok.
-#define HF_RETURN_IF_ERROR(expr)                       \
+#define HF_RETURN_IF_ERROR(expr) \
   if (::holdfast::Status hf_status_ = (expr); !hf_status_.ok()) return hf_status_
 
 }  // namespace holdfast

@@ -28,7 +28,8 @@ constexpr std::array<Unit, 10> kByteUnits{{{"", 1},
 constexpr std::array<Unit, 6> kTimeUnits{
     {{"us", 1}, {"ms", 1e3}, {"s", 1e6}, {"min", 60e6}, {"h", 3600e6}, {"d", 86400e6}}};
 
-// A non-negative number and one of the suffixes, in the unit's base; negative where the text is something else.
+// A non-negative number and one of the suffixes, in the unit's base; negative where the text is
+// something else.
 double ParseScaled(std::string_view text, std::span<const Unit> units) {
   double value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

@@ -14,7 +14,8 @@ namespace holdfast {
 using Duration = std::chrono::microseconds;
 using namespace std::chrono_literals;
 
-// An instant of one process's monotonic clock. Never compared with another process's; never on the wire.
+// An instant of one process's monotonic clock. Never compared with another process's; never on the
+// wire.
 struct Time {
   int64_t us = 0;
   friend auto operator<=>(const Time&, const Time&) = default;

@@ -275,7 +275,8 @@ Result<FarName> ParseStrict(std::string_view canonical, Use use) {
   return name;
 }
 
-// Unreserved characters and '/' alone; of a file's path also that ResolvePath would leave it as it is.
+// Unreserved characters and '/' alone; of a file's path also that ResolvePath would leave it as it
+// is.
 bool IsPlainPath(std::string_view path, bool file) {
   for (size_t at = 0; at < path.size(); ++at) {
     if (path[at] != '/') {
@@ -290,8 +291,8 @@ bool IsPlainPath(std::string_view path, bool file) {
   return true;
 }
 
-// True only for names that are canonical: most are, and seeing that costs a tenth of taking them apart and putting them
-// together again. False says nothing.
+// True only for names that are canonical: most are, and seeing that costs a tenth of taking them
+// apart and putting them together again. False says nothing.
 bool IsPlainlyCanonical(std::string_view text) {
   const auto rule = std::find_if(kSchemes.begin(), kSchemes.end(),
                                  [&](const SchemeRule& r) { return text.starts_with(r.prefix); });

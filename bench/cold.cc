@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// bench cold: objects that are nowhere in the cluster yet, through one daemon to one local reader, checksums on.
+// bench cold: objects that are nowhere in the cluster yet, through one daemon to one local reader,
+// checksums on.
 //   holdfast  a job plans its list and reads it in order; the daemon loads, the reader takes it from mapped memory
 //   libcurl   a plain program on libcurl's multi interface with as many connections as the daemon may use
 //   nginx     proxy_cache on tmpfs, read through by the same program; at the connections and workers that cost least
-// The time is that from the job's call until its last object was read. Processor time per object is that of the origin
-// and the cache (for libcurl: of the origin) with everything they do; the reader's own is a column beside it and in no
-// ratio, because nginx's clients receive over a socket what ours only looks at.
+// The time is that from the job's call until its last object was read. Processor time per object is
+// that of the origin and the cache (for libcurl: of the origin) with everything they do; the
+// reader's own is a column beside it and in no ratio, because nginx's clients receive over a socket
+// what ours only looks at.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>

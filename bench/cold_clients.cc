@@ -90,7 +90,7 @@ Run RunForked(const std::vector<const ServerProcess*>& servers,
   return run;
 }
 
-// --- libcurl ---------------------------------------------------------------------------------------------------------
+// --- libcurl -------------------------------------------------------------------------------------
 
 class CurlReader {
  public:
@@ -152,7 +152,8 @@ size_t CurlReader::OnBody(char* data, size_t, size_t size, void* slot_pointer) {
   return size;
 }
 
-// An idle connection stays registered: to take it out and put it in again would be two system calls per object.
+// An idle connection stays registered: to take it out and put it in again would be two system calls
+// per object.
 int CurlReader::OnSocket(CURL*, curl_socket_t fd, int what, void* self_pointer, void*) {
   auto* self = static_cast<CurlReader*>(self_pointer);
   if (what == CURL_POLL_REMOVE) return 0;
@@ -222,7 +223,7 @@ void CurlReader::ReadAll() {
   }
 }
 
-// --- Holdfast --------------------------------------------------------------------------------------------------------
+// --- Holdfast ------------------------------------------------------------------------------------
 
 ObjectList ListOf(const ColdSet& set, const std::string& origin) {
   ObjectList list;

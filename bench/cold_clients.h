@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The readers of the cold benchmark. Each run is a process of its own, forked for it, so that its processor time is its
-// own and no run leaves anything behind for the next one.
+// The readers of the cold benchmark. Each run is a process of its own, forked for it, so that its
+// processor time is its own and no run leaves anything behind for the next one.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ struct ColdSet {
 // `number` makes the names new.
 ColdSet MakeColdSet(uint64_t size, size_t count, uint64_t number);
 
-// Thrown by the two below when their process ended early; it has said why. Unwinding stops the servers.
+// Thrown by the two below when their process ended early; it has said why. Unwinding stops the
+// servers.
 struct ReaderFailed {};
 
 struct Run {
@@ -37,8 +38,8 @@ struct CurlSpec {
   std::string base_url;
   uint32_t connections = 1;
 };
-// A plain program on libcurl's multi interface: curl_multi_socket_action and epoll, keep-alive, a posted buffer for each
-// connection that stays in the processor's cache.
+// A plain program on libcurl's multi interface: curl_multi_socket_action and epoll, keep-alive, a
+// posted buffer for each connection that stays in the processor's cache.
 Run RunCurl(const ColdSet& set, const CurlSpec& spec,
             const std::vector<const ServerProcess*>& servers);
 
@@ -48,7 +49,8 @@ struct HoldfastSpec {
   std::string state_directory;
   bool verify_all = false;  // compare every byte (outside of measurements)
 };
-// The client library as a job uses it: the list (with sizes and ETags, as listed before) is planned and read in order.
+// The client library as a job uses it: the list (with sizes and ETags, as listed before) is planned
+// and read in order.
 Run RunHoldfast(const ColdSet& set, const HoldfastSpec& spec,
                 const std::vector<const ServerProcess*>& servers);
 

@@ -121,7 +121,8 @@ std::vector<pid_t> ChildrenOf(pid_t parent) {
   Result<config::ConfigFile> file = config::ConfigFile::Load("");
   if (!file.ok()) Die(file.status().message());
   const std::string connections = std::to_string(spec.far_connections);
-  // Twice as many loads as connections, so that one is always waiting for a connection that becomes free.
+  // Twice as many loads as connections, so that one is always waiting for a connection that becomes
+  // free.
   const std::string loads = std::to_string(std::max(2 * spec.far_connections, 256u));
   for (const std::string& setting :
        {std::string("id=0"), "control=tcp://127.0.0.1:" + std::to_string(port),
@@ -141,7 +142,8 @@ std::vector<pid_t> ChildrenOf(pid_t parent) {
   std::_Exit(0);
 }
 
-// Keep-alive on both sides, buffers that hold a large part of an object, the cache file written in its place.
+// Keep-alive on both sides, buffers that hold a large part of an object, the cache file written in
+// its place.
 std::string NginxConfig(const NginxSpec& spec, uint16_t port) {
   const std::string& dir = spec.directory;
   std::string text = ::geteuid() == 0 ? "user root;\n" : "";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The servers of the cold benchmark, each in processes of its own: the origin, one daemon, nginx with its proxy cache. All
-// listen on 127.0.0.1 at ports that the kernel picked. They are forked, so no thread may run in this process yet.
+// The servers of the cold benchmark, each in processes of its own: the origin, one daemon, nginx
+// with its proxy cache. All listen on 127.0.0.1 at ports that the kernel picked. They are forked,
+// so no thread may run in this process yet.
 #pragma once
 
 #include <sys/types.h>

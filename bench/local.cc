@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading one's own node's memory, beside memcached and LMDB: the same objects, order and destination buffers, rounds
-// interleaved, medians. Also two client processes, and a node that loads and reclaims meanwhile.
+// Reading one's own node's memory, beside memcached and LMDB: the same objects, order and
+// destination buffers, rounds interleaved, medians. Also two client processes, and a node that
+// loads and reclaims meanwhile.
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>

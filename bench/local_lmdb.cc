@@ -85,8 +85,8 @@ class Lmdb : public LocalSystem {
   }
 
  private:
-  // In the order of the keys, so that its pages are full. With MDB_WRITEMAP the file has its whole size from the start,
-  // which is what large pages need.
+  // In the order of the keys, so that its pages are full. With MDB_WRITEMAP the file has its whole
+  // size from the start, which is what large pages need.
   void Load(const LocalSet& set) const {
     struct Item {
       Oid oid;

@@ -20,7 +20,8 @@ namespace holdfast::bench {
 namespace {
 
 constexpr char kProgram[] = "/usr/bin/memcached";
-// Requests go out in two halves of a batch, so that the server works on one while the other is received.
+// Requests go out in two halves of a batch, so that the server works on one while the other is
+// received.
 constexpr size_t kHalf = kBatch / 2;
 
 std::string KeyOf(bool large, uint32_t index) {
@@ -59,7 +60,8 @@ int Connected(const Address& to) {
   return -1;
 }
 
-// Received bytes: the rest of a value goes straight into its destination, and what follows it comes with the same call.
+// Received bytes: the rest of a value goes straight into its destination, and what follows it comes
+// with the same call.
 class Stream {
  public:
   explicit Stream(int fd) : fd_(fd), buffer_(256 * kKiB) {}
@@ -213,8 +215,8 @@ class Memcached : public LocalSystem {
     return ntohs(address.sin_port);
   }
 
-  // Its best settings: memory to spare, large pages (-L), a thread per client, a hash table that need not grow, and no
-  // threads of its own that walk over the memory meanwhile.
+  // Its best settings: memory to spare, large pages (-L), a thread per client, a hash table that
+  // need not grow, and no threads of its own that walk over the memory meanwhile.
   void Start(const LocalSet& set) {
     std::string megabytes = std::to_string(set.bytes() * 3 / 2 / kMiB + 256);
     std::string port = std::to_string(address_.port);

@@ -53,7 +53,8 @@ inline uint64_t TouchLines(ByteView payload) {
   return sum;
 }
 
-// Where a client's copies go: 64-byte aligned, one per place in a batch for small ones, one for large ones.
+// Where a client's copies go: 64-byte aligned, one per place in a batch for small ones, one for
+// large ones.
 class Destination {
  public:
   explicit Destination(const LocalSet& set)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A client for memcached that is as good as ours: pipelined, many values per system call where they are small, received in
-// place where they are large, verified with XXH3.
+// A client for memcached that is as good as ours: pipelined, many values per system call where they
+// are small, received in place where they are large, verified with XXH3.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,8 @@ class MemcachedClient {
 
   // Stores the whole set.
   void Store(const ObjectSet& set);
-  // Reads set[order[i]] for every i into one of `buffers`, over and over, and checks each against hashes[order[i]].
+  // Reads set[order[i]] for every i into one of `buffers`, over and over, and checks each against
+  // hashes[order[i]].
   void Read(const ObjectSet& set, const std::vector<uint32_t>& order,
             const std::vector<ByteSpan>& buffers, const std::vector<uint64_t>& hashes);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// bench peer: another node's objects over loopback TCP, 64 in flight, into the reader's buffers, checksums verified, beside
-// memcached. Rounds are interleaved, both under the same congestion control; CPU is that of both ends.
+// bench peer: another node's objects over loopback TCP, 64 in flight, into the reader's buffers,
+// checksums verified, beside memcached. Rounds are interleaved, both under the same congestion
+// control; CPU is that of both ends.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -32,8 +33,8 @@ double Clock(clockid_t clock) {
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
-// memcached's sockets can only be given another congestion control through the machine's default. It is set back however
-// the program ends, short of SIGKILL.
+// memcached's sockets can only be given another congestion control through the machine's default.
+// It is set back however the program ends, short of SIGKILL.
 class Congestion {
  public:
   static void UseCubic() {
@@ -193,7 +194,8 @@ Sample Bench::ReadTheirs(const Workload& w, MemcachedClient* client,
   return Measure(memcached_, order.size(), [&] { client->Read(w.set, order, buffers_, w.hashes); });
 }
 
-// memcached at its best: by threads, connections and keys per command, for each size the fastest of short runs.
+// memcached at its best: by threads, connections and keys per command, for each size the fastest of
+// short runs.
 void Bench::ChooseMemcached() {
   uint64_t bytes = 256 * kMiB;
   for (const Workload& w : workloads_) bytes += 2 * w.set.count * w.set.size;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two servers of the peer benchmark as child processes: a node's memory tier behind a bulk server, and memcached.
+// The two servers of the peer benchmark as child processes: a node's memory tier behind a bulk
+// server, and memcached.
 #pragma once
 
 #include <sys/types.h>
@@ -44,8 +45,8 @@ class Child {
   pid_t pid_ = 0;
 };
 
-// Forks: call it before there are threads. The objects are in the node's memory when it returns; `memory` says what that
-// is made of.
+// Forks: call it before there are threads. The objects are in the node's memory when it returns;
+// `memory` says what that is made of.
 Result<Child> StartNode(const std::vector<ObjectSet>& sets, std::string* endpoint,
                         std::string* memory);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// bench plan: a list of 10^6 objects through real node processes, from the call to the last acknowledged confirm.
+// bench plan: a list of 10^6 objects through real node processes, from the call to the last
+// acknowledged confirm.
 //   cold   nothing is local and no node knows the manifest; the job needs 90 % of what the cluster can promise
 //   warm   everything is local, the manifest is a new one
 //   again  everything is local, a second job with the same set in another order
@@ -58,7 +59,8 @@ class Cluster {
  public:
   Cluster(uint16_t nodes, uint64_t objects)
       : log_({.program = "bench_plan", .level = LogLevel::kWarn}), random_(1) {
-    // What one record takes with its name and ETag, over the share that can be promised (three quarters, about).
+    // What one record takes with its name and ETag, over the share that can be promised (three
+    // quarters, about).
     uint64_t record = shm::RecordBytes(kObjectBytes, 64, 16);
     uint64_t need = static_cast<uint64_t>(static_cast<double>(record * objects) / kShare);
     uint64_t memory = FindMemory(need / nodes, objects / nodes * 2);

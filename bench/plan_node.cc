@@ -89,7 +89,8 @@ pid_t Spawn(const std::vector<std::string>& arguments, int out, int in) {
 
 }  // namespace
 
-// Listens, tells its address through standard output, reads those of all, and serves until it is told to end.
+// Listens, tells its address through standard output, reads those of all, and serves until it is
+// told to end.
 void RunNode(char** argv) {
   const auto id = static_cast<NodeId>(std::stoul(argv[2]));
   const auto count = static_cast<uint16_t>(std::stoul(argv[3]));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A node as a process of its own for bench/plan: the real core, control network, event loop and memory; its far store
-// answers at once, because loading is another benchmark's subject.
+// A node as a process of its own for bench/plan: the real core, control network, event loop and
+// memory; its far store answers at once, because loading is another benchmark's subject.
 #pragma once
 
 #include <sys/types.h>

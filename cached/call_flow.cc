@@ -39,8 +39,7 @@ uint64_t CallFlow::OwnBytes() const {
 
 Duration CallFlow::Hold() const { return std::min(call_.hold, context_->options.max_hold); }
 
-// --- 1. Begin
-// ---------------------------------------------------------------------------------------------------------------
+// --- 1. Begin ------------------------------------------------------------------------------------
 
 void CallFlow::Begin(PeerId peer) {
   peer_ = peer;
@@ -87,8 +86,7 @@ void CallFlow::Refuse(Status status) {
   expires_ = context_->Now();
 }
 
-// --- 2. Bid
-// -----------------------------------------------------------------------------------------------------------------
+// --- 2. Bid --------------------------------------------------------------------------------------
 
 bool CallFlow::BidSlice() {
   if (manifest_ == nullptr || next_ >= chunks_.size()) return false;
@@ -175,8 +173,7 @@ void CallFlow::SendBids(uint32_t first, const Chunk& chunk) {
                                    .spare = Copy(chunk.spare)});
 }
 
-// --- 3. Confirm
-// -------------------------------------------------------------------------------------------------------------
+// --- 3. Confirm ----------------------------------------------------------------------------------
 
 void CallFlow::OnConfirm(PeerId peer, wire::Confirm confirm) {
   size_t number = confirm.first / wire::kChunkObjects;
@@ -265,8 +262,7 @@ void CallFlow::SendAck(PeerId peer, const wire::Confirm& confirm, const Chunk& c
                                  .why = chunk.why});
 }
 
-// --- 4. Load
-// ----------------------------------------------------------------------------------------------------------------
+// --- 4. Load -------------------------------------------------------------------------------------
 
 void CallFlow::KeepLoads(wire::Confirm confirm, const Bitmap& accepted) {
   if (accepted.None()) return;
@@ -283,8 +279,8 @@ void CallFlow::KeepLoads(wire::Confirm confirm, const Bitmap& accepted) {
                   .received = context_->Now(),
                   .order = {}};
   Bitmap load = Bitmap::FromBytes(confirm.load.view(), confirm.count);
-  // Names are counted by the bits of `load`; the refused ones stay in the batch and are skipped when
-  // their turn comes, because no commitment waits for them.
+  // Names are counted by the bits of `load`; the refused ones stay in the batch and are skipped
+  // when their turn comes, because no commitment waits for them.
   load.ForEach(
       [&](size_t i) { batch.indices.push_back(confirm.first + static_cast<uint32_t>(i)); });
   batch.Sort();
@@ -305,8 +301,7 @@ void CallFlow::StartLoads() {
   memory_bytes_ = OwnBytes();
 }
 
-// --- 5. Expire
-// --------------------------------------------------------------------------------------------------------------
+// --- 5. Expire -----------------------------------------------------------------------------------
 
 void CallFlow::Release(Chunk& chunk) {
   if (chunk.reserved == 0) return;

@@ -91,7 +91,8 @@ void Commitments::ForgetLosses(Job& job, uint64_t seen) {
   job.first_loss += count;
 }
 
-// One message for all that fail together; what does not fit, or gets lost, follows the next heartbeat.
+// One message for all that fail together; what does not fit, or gets lost, follows the next
+// heartbeat.
 void Commitments::TellLosses(Job& job) {
   if (std::exchange(job.telling, true)) return;
   context_->env.clock->At(context_->Now() + kLossesTogether, [this, id = job.id] {

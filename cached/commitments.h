@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a node has promised: to whom, which objects, until when. The books of the calendar.
 //
-// Accounting. An object that is held is paid by exactly one of the commitments that hold it: reserved
-// in the calendar under that one's end. Two commitments that hold the same object pay once; when the
-// payer ends first, another one of its holders takes over. It costs what its record takes, whoever
-// pays. An object that is waited for is paid by everyone who waits, and costs what its record may take
-// with the longest name that the call declared. So at any time
+// Accounting. An object that is held is paid by exactly one of the commitments that hold it:
+// reserved in the calendar under that one's end. Two commitments that hold the same object pay
+// once; when the payer ends first, another one of its holders takes over. It costs what its record
+// takes, whoever pays. An object that is waited for is paid by everyone who waits, and costs what
+// its record may take with the longest name that the call declared. So at any time
 //   calendar.reserved = Σ paid bytes of commitments + tentative offers, and
 //   tier.held_bytes ≤ Σ paid bytes of what is kept.
 #pragma once

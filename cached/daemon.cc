@@ -31,7 +31,8 @@ uint64_t RandomNumber() {
 
 }  // namespace
 
-// In the order of their making; destroyed from the last to the first, so threads that write into the region end before it.
+// In the order of their making; destroyed from the last to the first, so threads that write into
+// the region end before it.
 struct Daemon::Parts {
   Log* log = nullptr;
   DaemonConfig config;
@@ -65,7 +66,8 @@ Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Daemon::~Daemon() {
   if (parts_->region == nullptr) return;
-  // A start that failed removes what it has made; of a region that it found it does not know the readers yet.
+  // A start that failed removes what it has made; of a region that it found it does not know the
+  // readers yet.
   if (parts_->session_files != nullptr) parts_->session_files->Sweep(parts_->loop->Now());
   bool views_live = parts_->session_files != nullptr ? parts_->session_files->attached() > 0
                                                      : parts_->region->reused();

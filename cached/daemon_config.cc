@@ -32,7 +32,8 @@ void ReadMembers(config::ConfigFile* file, DaemonConfig* config) {
   }
 }
 
-// The memory tier names its own options; the person who wrote the configuration knows them by their keys.
+// The memory tier names its own options; the person who wrote the configuration knows them by their
+// keys.
 void FailRegion(config::ConfigFile* file, const std::string& problem) {
   constexpr std::pair<std::string_view, std::string_view> kKeys[] = {
       {"segment_bytes ", "memory.segment"},

@@ -4,7 +4,8 @@
 //   1. Step     some OIDs, or one segment's names, an event: heartbeats and reads go on
 //   2. Reply    when all have been looked at
 //
-// What is loaded or held meanwhile may be missed or spared, as if the Drop had come at another time.
+// What is loaded or held meanwhile may be missed or spared, as if the Drop had come at another
+// time.
 #pragma once
 
 #include <vector>

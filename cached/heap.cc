@@ -10,8 +10,8 @@
 namespace holdfast::cached {
 
 void TakeHeap(uint64_t bytes) {
-  // One heap for all threads, and everything in it: what one of them frees is there for the others. Messages are
-  // received by one thread, and kept and freed by another.
+  // One heap for all threads, and everything in it: what one of them frees is there for the others.
+  // Messages are received by one thread, and kept and freed by another.
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, -1);

@@ -12,10 +12,10 @@
 namespace holdfast::cached {
 
 // Whom the home has sent is remembered while the fetch is under way, and grant_ttl longer: two jobs
-// that plan at the same time may choose different nodes for an object, and the second one's turn may
-// come when the first has it already. A grant is void once its holder has restarted, and passes to
-// whoever has tried the holder in vain. Nothing else about who holds what is kept, and what the home
-// forgets costs at most a second fetch.
+// that plan at the same time may choose different nodes for an object, and the second one's turn
+// may come when the first has it already. A grant is void once its holder has restarted, and passes
+// to whoever has tried the holder in vain. Nothing else about who holds what is kept, and what the
+// home forgets costs at most a second fetch.
 class Home {
  public:
   static constexpr size_t kMaxGrants = 1 << 18;

@@ -16,8 +16,7 @@ Loader::Loader(const Context* context, Commitments* commitments, Membership* mem
       segment_bytes_(context->tier->Stats().object_bytes / context->tier->Stats().segments),
       queue_(commitments) {}
 
-// --- What is to be loaded, and in which order
-// ---------------------------------------------------------------------------
+// --- What is to be loaded, and in which order ----------------------------------------------------
 
 void Loader::Enqueue(LoadBatch batch) {
   queue_.Add(std::move(batch));
@@ -159,8 +158,7 @@ void Loader::Pump() {
   FlushFetched();
 }
 
-// --- One object's way
-// ---------------------------------------------------------------------------------------------------
+// --- One object's way ----------------------------------------------------------------------------
 
 Loader::Load* Loader::Find(const ObjectKey& key, uint64_t id) {
   auto it = loads_.find(key);
@@ -441,8 +439,7 @@ void Loader::FlushFetched() {
   }
 }
 
-// --- How fast
-// ---------------------------------------------------------------------------------------------------------------
+// --- How fast ------------------------------------------------------------------------------------
 
 void Loader::Tick() {
   const NodeOptions& options = context_->options;

@@ -9,8 +9,8 @@
 //   4. Fetch      room in the tier, then the far store (or the peer) writes straight into it
 //   5. Finish     visible; commitments hold it, readers look again, the home forgets the grant
 //
-// A home that does not answer, peers that fail and a grant that is lost lead to the far store, never
-// to waiting.
+// A home that does not answer, peers that fail and a grant that is lost lead to the far store,
+// never to waiting.
 #pragma once
 
 #include <deque>

@@ -126,8 +126,7 @@ Status Node::CheckInvariants() const {
   return {};
 }
 
-// --- Messages
-// ---------------------------------------------------------------------------------------------------------------
+// --- Messages ------------------------------------------------------------------------------------
 
 void Node::Parts::OnMessage(PeerId from, Frames frames) {
   Result<wire::Message> message = wire::Decode(std::move(frames));
@@ -278,8 +277,7 @@ void Node::Parts::StepDrop(uint64_t id) {
   context.env.clock->At(context.Now(), [this, id] { StepDrop(id); });
 }
 
-// --- Time
-// -------------------------------------------------------------------------------------------------------------------
+// --- Time ----------------------------------------------------------------------------------------
 
 void Node::Parts::Tick() {
   membership.Greet();
@@ -304,8 +302,7 @@ void Node::Parts::Maintain() {
   context.env.clock->At(now + pause, [this] { Maintain(); });
 }
 
-// --- State
-// ------------------------------------------------------------------------------------------------------------------
+// --- State ---------------------------------------------------------------------------------------
 
 uint64_t Node::Parts::TentativeBytes() const {
   uint64_t bytes = 0;

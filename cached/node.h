@@ -61,15 +61,17 @@ class Node {
   // Takes over env.network's messages, greets the other nodes and starts the timers.
   void Start();
 
-  // A reader wants what the tier does not have now. `done(ok)`: it is there now, look again. In mode kFetch the object is
-  // fetched by this node whatever its home is (the reader has chosen); kNoSpace and kInvalid mean that this node cannot
-  // hold it. Runs `done` exactly once, also when the node gives up.
+  // A reader wants what the tier does not have now. `done(ok)`: it is there now, look again. In
+  // mode kFetch the object is fetched by this node whatever its home is (the reader has chosen);
+  // kNoSpace and kInvalid mean that this node cannot hold it. Runs `done` exactly once, also when
+  // the node gives up.
   void OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done);
 
   // The state of the node for people and tools; the fields are documented in docs/operators.md.
   std::string StatusJson() const;
 
-  // What must be true at any time between two events; the text of the first thing that is not. For tests.
+  // What must be true at any time between two events; the text of the first thing that is not. For
+  // tests.
   Status CheckInvariants() const;
 
  private:

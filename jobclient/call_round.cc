@@ -70,7 +70,7 @@ CallRound::Called* CallRound::Find(NodeId node) {
   return it != called_.end() && it->in ? &*it : nullptr;
 }
 
-// --- 1. Offers and calls ---------------------------------------------------------------------------------------------
+// --- 1. Offers and calls -------------------------------------------------------------------------
 
 void CallRound::Start() {
   outcome_.remaining = Bitmap(task_.asked.size());
@@ -142,7 +142,7 @@ void CallRound::SendCall(Called& called) {
                               wire::Encode(std::move(call)));
 }
 
-// --- 2. Manifests ----------------------------------------------------------------------------------------------------
+// --- 2. Manifests --------------------------------------------------------------------------------
 
 void CallRound::OnNeed(NodeId node, const wire::NeedManifest& need) {
   Called* called = Find(node);
@@ -179,7 +179,7 @@ void CallRound::SendManifests() {
                                                                  .columns = std::move(columns)}));
 }
 
-// --- 3. Bids ---------------------------------------------------------------------------------------------------------
+// --- 3. Bids -------------------------------------------------------------------------------------
 
 void CallRound::OnBids(NodeId node, wire::Bids bids) {
   Called* called = Find(node);
@@ -235,7 +235,7 @@ void CallRound::Ready(uint32_t chunk) {
   ScheduleWork();
 }
 
-// --- 4. and 5. Settle and confirm, a slice at a time -----------------------------------------------------------------
+// --- 4. and 5. Settle and confirm, a slice at a time ---------------------------------------------
 
 void CallRound::ScheduleWork() {
   if (std::exchange(working_, true)) return;
@@ -323,7 +323,7 @@ void CallRound::SendConfirm(Called& called, uint32_t number) {
                               wire::Encode(std::move(confirm)));
 }
 
-// --- 6. Acknowledgements ---------------------------------------------------------------------------------------------
+// --- 6. Acknowledgements -------------------------------------------------------------------------
 
 void CallRound::OnAck(NodeId node, const wire::Ack& ack) {
   Called* called = Find(node);
@@ -374,7 +374,7 @@ void CallRound::Remain(uint32_t chunk, const Bitmap& what) {
   outcome_.remaining.OrAt(chunks_[chunk].first, what);
 }
 
-// --- 7. Silence ------------------------------------------------------------------------------------------------------
+// --- 7. Silence ----------------------------------------------------------------------------------
 
 void CallRound::Watch() {
   if (finished_) return;

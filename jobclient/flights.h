@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reads under way of a job's readers, with the buffers that they fill. They belong to the job, so that a reader can
-// go at any time: what arrives for it later is dropped, and the memory stays until the last byte came.
+// The reads under way of a job's readers, with the buffers that they fill. They belong to the job,
+// so that a reader can go at any time: what arrives for it later is dropped, and the memory stays
+// until the last byte came.
 #pragma once
 
 #include <cstdint>

@@ -94,7 +94,7 @@ Job::~Job() {
   for (const Node& node : parts_->nodes.all()) parts_->env.network->Disconnect(node.peer);
 }
 
-// --- Greet and plan --------------------------------------------------------------------------------------------------
+// --- Greet and plan ------------------------------------------------------------------------------
 
 void Job::Plan(const ObjectList* list, std::function<void(Result<PlanReport>)> done) {
   Parts& p = *parts_;
@@ -147,7 +147,7 @@ void Job::Parts::Planned() {
   std::exchange(done, nullptr)(Report());
 }
 
-// --- Messages --------------------------------------------------------------------------------------------------------
+// --- Messages ------------------------------------------------------------------------------------
 
 void Job::Parts::Handle(PeerId from, Frames frames) {
   Node* node = nodes.OfPeer(from);
@@ -235,7 +235,7 @@ void Job::Parts::On(Node& node, wire::ErrorReply&& error) {
   }
 }
 
-// --- Keep ------------------------------------------------------------------------------------------------------------
+// --- Keep ----------------------------------------------------------------------------------------
 
 void Job::Parts::Beat() {
   if (state == State::kEnded) return;
@@ -267,7 +267,8 @@ void Job::NodeFailed(NodeId id, std::string_view why) {
   Node* node = p.nodes.Find(id);
   if (node == nullptr || !node->here || p.state == Parts::State::kEnded) return;
   const Time now = p.env.clock->Now();
-  // The first time its next answer brings it back; a node that goes on failing stays away for longer and longer.
+  // The first time its next answer brings it back; a node that goes on failing stays away for
+  // longer and longer.
   if (now - node->away_until > p.options.lease) node->failures = 0;
   const uint32_t doublings = std::min(node->failures, kMaxDoublings);
   node->away_until = node->failures == 0 ? now : now + kFirstStayAway * (int64_t{1} << doublings);
@@ -317,7 +318,7 @@ bool Job::HeardFromAllSince(Time when) const {
   return true;
 }
 
-// --- Looking ---------------------------------------------------------------------------------------------------------
+// --- Looking -------------------------------------------------------------------------------------
 
 JobId Job::id() const { return parts_->options.job; }
 NodeId Job::reader() const { return parts_->options.reader; }

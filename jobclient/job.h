@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A job's side of the protocol: the core of the client library, on one thread, through base/env.h alone. One job is one
-// user of its Network (it takes over OnMessage). None of the environment's callbacks may run after the job's destruction.
+// A job's side of the protocol: the core of the client library, on one thread, through base/env.h
+// alone. One job is one user of its Network (it takes over OnMessage). None of the environment's
+// callbacks may run after the job's destruction.
 //
 //   1. Greet     hello to every member; whoever has not answered by hello_timeout counts as away
 //   2. Call      offers by bitmap to each node that answered; manifests to those who lack them
@@ -43,9 +44,11 @@ struct JobOptions {
   Duration lease = 15s;  // heartbeats go out every lease / 5
   uint8_t priority = 100;
   bool dry_run = false;  // plan only: nothing is reserved or confirmed
-  // Pace of the reader, for need-by times: objects a second; 0: as fast as can be (order is all that counts).
+  // Pace of the reader, for need-by times: objects a second; 0: as fast as can be (order is all
+  // that counts).
   double objects_per_s = 0;
-  // Positions of the list in the order of the first reading, for need-by times; empty: the order of the list.
+  // Positions of the list in the order of the first reading, for need-by times; empty: the order of
+  // the list.
   std::vector<uint32_t> read_order;
   JobId job = 0;  // 0: a random one
 
@@ -62,9 +65,9 @@ class Job {
   ~Job();
   Job(const Job&) = delete;
 
-  // Steps 1 to 5. `list` has canonical names, sizes and ETags (the caller resolves them first) and outlives the job.
-  // kInvalid for an empty list or two versions of one object. A cluster of which no node answers is not an error: the
-  // report says that everything is far. Once.
+  // Steps 1 to 5. `list` has canonical names, sizes and ETags (the caller resolves them first) and
+  // outlives the job. kInvalid for an empty list or two versions of one object. A cluster of which
+  // no node answers is not an error: the report says that everything is far. Once.
   void Plan(const ObjectList* list, std::function<void(Result<PlanReport>)> done);
 
   JobId id() const;
@@ -73,19 +76,21 @@ class Job {
   // After Plan. Index in the manifest of a position in the list.
   const planner::Manifest& manifest() const;
   uint32_t IndexOf(size_t position) const;
-  // The node that has promised object `index`; kNoNode: nobody. Changes as nodes are lost and won. This, IndexOf and
-  // manifest() may be called from any thread.
+  // The node that has promised object `index`; kNoNode: nobody. Changes as nodes are lost and won.
+  // This, IndexOf and manifest() may be called from any thread.
   NodeId NodeOf(uint32_t index) const;
   // Where reads go: the bulk endpoint of a node that is there; nullptr when it is away.
   const std::string* BulkEndpoint(NodeId node) const;
-  // For what nobody has promised: whom to ask to fetch it (its home, else its second pick); kNoNode: nobody is there.
+  // For what nobody has promised: whom to ask to fetch it (its home, else its second pick);
+  // kNoNode: nobody is there.
   NodeId FetcherOf(uint32_t index) const;
-  // The reader saw a node fail (a broken connection): it counts as away until it answers a heartbeat, and what it had
-  // promised goes into another call.
+  // The reader saw a node fail (a broken connection): it counts as away until it answers a
+  // heartbeat, and what it had promised goes into another call.
   void NodeFailed(NodeId node, std::string_view why = "a read of it failed");
   // The node that had promised it does not have it: nobody has promised it any more.
   void PromiseBroken(NodeId node, uint32_t index);
-  // Objects that were read; another call does not ask for them again in a single pass. `Rewind` forgets it.
+  // Objects that were read; another call does not ask for them again in a single pass. `Rewind`
+  // forgets it.
   void MarkRead(uint32_t index);
   void Rewind();
 
@@ -106,8 +111,9 @@ class Job {
   // The same without EndJob: the promises last until their lease or their t2 is over.
   void Leave();
 
-  // The reads of the job's readers that are under way. Their buffers are filled from outside until they land, so a job
-  // is destroyed only when there are none, or when the environment has ended them all.
+  // The reads of the job's readers that are under way. Their buffers are filled from outside until
+  // they land, so a job is destroyed only when there are none, or when the environment has ended
+  // them all.
   Flights& flights();
 
  private:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A job's list as the protocol needs it: the manifest, and for each of its objects where in the list its name is and
-// when it is read first. Made in slices, so that other work on the same thread goes on.
+// A job's list as the protocol needs it: the manifest, and for each of its objects where in the
+// list its name is and when it is read first. Made in slices, so that other work on the same thread
+// goes on.
 //
 //   1. Hash   names become OIDs
 //   2. Build  the manifest: one slice, about 0.1 s for 10^6 objects
@@ -36,10 +37,11 @@ class JobList {
   uint32_t IndexOf(size_t position) const { return index_of_[position]; }
   // The first position of an object.
   uint32_t PositionOf(uint32_t index) const { return position_of_[index]; }
-  // Name and ETag of an object. By index, because a confirm names objects in the order of the manifest: then each costs
-  // the cache misses of its texts and no more.
+  // Name and ETag of an object. By index, because a confirm names objects in the order of the
+  // manifest: then each costs the cache misses of its texts and no more.
   const ObjectList::Place& PlaceOf(uint32_t index) const { return places_[index]; }
-  // How many objects are read before it, at most; objects that the reading order leaves out come last.
+  // How many objects are read before it, at most; objects that the reading order leaves out come
+  // last.
   uint32_t RankOf(uint32_t index) const {
     return rank_of_.empty() ? position_of_[index] : rank_of_[index];
   }

@@ -11,7 +11,8 @@ std::vector<NodeId> Leases::Beat() {
   std::vector<NodeId> silent;
   for (Node& node : nodes_->all()) {
     if (node.here && ++node.missed > kMissedUntilAway) silent.push_back(node.member.node);
-    // A node that restarted behind the same connection does not know us, and one that was away may have: both answer.
+    // A node that restarted behind the same connection does not know us, and one that was away may
+    // have: both answer.
     if (!node.here) nodes_->SendHello(node, job_);
     if (node.hello.incarnation != 0) SendHeartbeat(node);
   }

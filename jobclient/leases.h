@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keeps a job's promises alive while it runs: a heartbeat to every node each fifth of the lease, whose answers say how
-// the loads are going and what was lost.
+// Keeps a job's promises alive while it runs: a heartbeat to every node each fifth of the lease,
+// whose answers say how the loads are going and what was lost.
 #pragma once
 
 #include <vector>
@@ -22,7 +22,8 @@ class Leases {
   // Sends the heartbeats, and a hello to those who are away. Returns who has missed too many.
   std::vector<NodeId> Beat();
   void SendHeartbeat(const Node& node) const;
-  // Takes what a node says about itself into `node`; false when it is not about this job or from another incarnation.
+  // Takes what a node says about itself into `node`; false when it is not about this job or from
+  // another incarnation.
   bool Take(Node& node, wire::Progress&& progress, std::vector<wire::Loss>* lost) const;
   void SendEnd() const;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The members of the cluster as one job sees them: connections, who is there, what each said about itself.
+// The members of the cluster as one job sees them: connections, who is there, what each said about
+// itself.
 #pragma once
 
 #include <cstdint>

@@ -37,7 +37,8 @@ struct OrderedReader::Parts {
         OrderedReaderOptions opts)
       : env(e), job(j), list(l), order(std::move(o)), options(opts) {}
 
-  // The window: what may be started is started, once enough of it is free to make batches worth while.
+  // The window: what may be started is started, once enough of it is free to make batches worth
+  // while.
   void Advance();
   bool Fits(uint64_t bytes) const;
   bool WorthAdvancing() const;
@@ -130,7 +131,7 @@ void OrderedReader::Missed(uint64_t ordinal) {
   p.Flush();
 }
 
-// --- The window ------------------------------------------------------------------------------------------------------
+// --- The window ----------------------------------------------------------------------------------
 
 bool OrderedReader::Parts::Fits(uint64_t bytes) const {
   return reserved_bytes == 0 ||
@@ -170,7 +171,7 @@ void OrderedReader::Parts::StartItem(uint64_t ordinal, Item item) {
   Go(ordinal, stored);
 }
 
-// --- One object's way ------------------------------------------------------------------------------------------------
+// --- One object's way ----------------------------------------------------------------------------
 
 NodeId OrderedReader::Parts::NodeFor(const Item& item) const {
   switch (item.step) {
@@ -273,7 +274,7 @@ void OrderedReader::Parts::GoFar(uint64_t ordinal, Item& item) {
                });
 }
 
-// --- What came back --------------------------------------------------------------------------------------------------
+// --- What came back ------------------------------------------------------------------------------
 
 bool OrderedReader::Parts::IsPlanned(const Item& item, const BulkOutcome& outcome) const {
   return outcome.version == job->manifest().version(item.index) &&
@@ -284,7 +285,8 @@ void OrderedReader::Parts::Landed(uint64_t ordinal, Step step, NodeId node, Bulk
                                   Buffer bytes) {
   Item& item = items.at(ordinal);
   if (step == Step::kAwaitLocal) {
-    // No room was given, so that the answer carries no bytes: kNoSpace with the right size means that it is there.
+    // No room was given, so that the answer carries no bytes: kNoSpace with the right size means
+    // that it is there.
     const bool there = (outcome.status.code() == Code::kNoSpace || outcome.status.ok()) &&
                        outcome.size == job->manifest().object_bytes(item.index);
     if (there) {
@@ -310,7 +312,8 @@ void OrderedReader::Parts::Landed(uint64_t ordinal, Step step, NodeId node, Bulk
   Go(ordinal, item);
 }
 
-// What a node answers is about the object, and often the far store's word: only a node that does not answer is away.
+// What a node answers is about the object, and often the far store's word: only a node that does
+// not answer is away.
 void OrderedReader::Parts::Blame(NodeId node, const Item& item, const BulkOutcome& outcome) {
   const Code code = outcome.status.code();
   if (code == Code::kTimeout) return;  // late, and may still come: only this read goes another way

@@ -21,13 +21,15 @@ class Promises {
   // From any thread; everything else is for the deciding one.
   NodeId NodeOf(uint32_t index) const { return owners_[index].load(std::memory_order_relaxed); }
 
-  // What a node acknowledged of the chunk that begins at `first`; the later promise for an object replaces the earlier.
+  // What a node acknowledged of the chunk that begins at `first`; the later promise for an object
+  // replaces the earlier.
   void Give(NodeId node, uint32_t first, const Bitmap& keep, const Bitmap& load);
   // False when it was not this node's.
   bool TakeAway(NodeId node, uint32_t index);
   // A node is away: what it had promised is nobody's, but remembered.
   void Suspend(NodeId node);
-  // It came back and still holds it: what nobody else promised meanwhile is its again. Returns the number.
+  // It came back and still holds it: what nobody else promised meanwhile is its again. Returns the
+  // number.
   uint64_t Resume(NodeId node);
   // It forgot.
   void Forget(NodeId node) { suspended_.erase(node); }
@@ -35,8 +37,8 @@ class Promises {
   // What nobody has promised, over the manifest.
   Bitmap Missing() const;
   bool HasAny(NodeId node) const;
-  // Fills everything of `report` that follows from who promised what: counts and bytes, in all and per node (by id,
-  // in report->nodes). `reader` as in JobOptions.
+  // Fills everything of `report` that follows from who promised what: counts and bytes, in all and
+  // per node (by id, in report->nodes). `reader` as in JobOptions.
   void CountInto(NodeId reader, PlanReport* report) const;
 
  private:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Finds nodes for a job's objects: one search is one or more calls, each about what the one before left over.
+// Finds nodes for a job's objects: one search is one or more calls, each about what the one before
+// left over.
 //
 //   1. Begin   the search of the plan: everything
 //   2. Round   one call (call_round.h)
@@ -32,8 +33,8 @@ class Search {
   void Begin();
   // Something is missing: look for it soon.
   void Again();
-  // The promise for an object was lost. `hopeless`: no other node will do better. After the second loss it is left to
-  // the reader, who goes far for it.
+  // The promise for an object was lost. `hopeless`: no other node will do better. After the second
+  // loss it is left to the reader, who goes far for it.
   void Lost(uint32_t index, bool hopeless);
   void MarkRead(uint32_t index);
   void Rewind();

@@ -35,8 +35,9 @@ struct BidOutcome {
   uint64_t reserved_bytes = 0;  // for `keep` without `held`, and for `load`
 };
 
-// keep: asked and here, while there is room to promise it. load: asked, not here, home, not too large, while there is
-// room. spare: asked, not here, offered without home or without room at home, not too large. Keeps are served before loads.
+// keep: asked and here, while there is room to promise it. load: asked, not here, home, not too
+// large, while there is room. spare: asked, not here, offered without home or without room at home,
+// not too large. Keeps are served before loads.
 BidOutcome BidForChunk(const BidInput& input);
 
 }  // namespace holdfast::planner

@@ -11,7 +11,8 @@ namespace {
 
 constexpr size_t kNobody = SIZE_MAX;
 
-// The work of one call: node ids become positions in the result once, and room is used up as objects are offered.
+// The work of one call: node ids become positions in the result once, and room is used up as
+// objects are offered.
 class Offering {
  public:
   Offering(const Manifest& manifest, const std::vector<NodeLoad>& nodes, NodeId reader,
@@ -26,8 +27,9 @@ class Offering {
     reader_ = PositionOf(reader);
   }
 
-  // Nobody reserves more than its fair part of `asked`, by weight, and a little: the busiest node decides when a job is
-  // ready. The little is 2 % and 64 objects of the mean size, so that small lists stay at their homes.
+  // Nobody reserves more than its fair part of `asked`, by weight, and a little: the busiest node
+  // decides when a job is ready. The little is 2 % and 64 objects of the mean size, so that small
+  // lists stay at their homes.
   void LimitToFairShares(const Bitmap& asked, const std::vector<NodeWeight>& weights) {
     uint64_t bytes = 0;
     uint64_t objects = 0;
@@ -82,7 +84,8 @@ class Offering {
     return node < position_.size() ? position_[node] : kNobody;
   }
 
-  // Objects are in the order of their OIDs, so those of one slot are neighbours and share their candidates.
+  // Objects are in the order of their OIDs, so those of one slot are neighbours and share their
+  // candidates.
   template <typename Visit>
   void ForEachWord(const Placement& placement, const Bitmap& wanted, Visit visit) {
     const uint32_t count = manifest_.size();

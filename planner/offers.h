@@ -33,13 +33,12 @@ struct Offer {
 //  2. for what has no room there, two picks weighted by the room that is left;
 //  3. for what has no room anywhere, its picks, and the home reserves: what the job knows may be old,
 //     or a node may hold the object for somebody else by now.
-// Both candidates may offer, and so may `reader` in round 1 if it is one of `nodes` (kNoNode: nobody
-// more). So there are at most holders + 1 + d bids for an object. A pick that is not among `nodes` is
-// left out: then the second is the first.
+// Both candidates may offer, and so may `reader` in round 1 if it is one of `nodes` (kNoNode:
+// nobody more). So there are at most holders + 1 + d bids for an object. A pick that is not among
+// `nodes` is left out: then the second is the first.
 std::vector<Offer> OffersFor(const Manifest& manifest, const Placement& placement,
                              const std::vector<NodeLoad>& nodes, const Bitmap& asked,
-                             uint32_t round, NodeId reader,
-                             RecordCost cost = {});
+                             uint32_t round, NodeId reader, RecordCost cost = {});
 
 // `nodes` as the Settler of this call needs them: spare room is what the offers that reserve leave
 // over.

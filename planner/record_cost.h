@@ -7,7 +7,8 @@
 namespace holdfast::planner {
 
 struct RecordCost {
-  // Of an object of `object_bytes` whose name and ETag take at most `name_bytes`; nullptr: its size.
+  // Of an object of `object_bytes` whose name and ETag take at most `name_bytes`; nullptr: its
+  // size.
   uint64_t (*record_bytes)(uint64_t object_bytes, uint32_t name_bytes) = nullptr;
   uint32_t name_bytes = 0;
 

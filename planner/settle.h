@@ -45,17 +45,18 @@ class Settler {
  public:
   static constexpr uint32_t kMarginPercent = 20;
 
-  // `nodes` with their ids distinct; spare room as AfterOffers (planner/offers.h) leaves it; `cost` is what an
-  // object takes of it.
-  Settler(const Manifest* manifest, const Placement* placement, NodeId reader, std::vector<NodeLoad> nodes,
-          RecordCost cost = {});
+  // `nodes` with their ids distinct; spare room as AfterOffers (planner/offers.h) leaves it; `cost`
+  // is what an object takes of it.
+  Settler(const Manifest* manifest, const Placement* placement, NodeId reader,
+          std::vector<NodeLoad> nodes, RecordCost cost = {});
 
   struct Outcome {
     std::vector<NodeChoice> choices;  // one per element of `bids`, in that order
     Bitmap unassigned;                // over the chunk, within `asked`
   };
   // `asked` is over the chunk. Bids of unknown nodes are ignored.
-  Outcome Settle(uint32_t first, uint32_t count, const Bitmap& asked, const std::vector<NodeBids>& bids);
+  Outcome Settle(uint32_t first, uint32_t count, const Bitmap& asked,
+                 const std::vector<NodeBids>& bids);
 
   const std::vector<NodeLoad>& loads() const { return loads_; }
 

@@ -53,8 +53,7 @@ constexpr uint64_t kMinAcknowledgedBytes = 4096;
 // Secret of the cluster, from the cluster key; all zero when none is configured.
 using Token = std::array<std::byte, 32>;
 
-// --- Handshake
-// ------------------------------------------------------------------------------------------------------
+// --- Handshake -----------------------------------------------------------------------------------
 
 constexpr size_t kClientHelloBytes = 64;
 struct ClientHello {
@@ -72,7 +71,8 @@ struct ServerHello {
 
 std::array<std::byte, kClientHelloBytes> Encode(const ClientHello& hello);
 std::array<std::byte, kServerHelloBytes> Encode(const ServerHello& hello);
-// Could a hello begin with these bytes, of any number? So that whoever speaks something else is told at once.
+// Could a hello begin with these bytes, of any number? So that whoever speaks something else is
+// told at once.
 bool MayBeHello(ByteView bytes);
 // `bytes` has exactly the fixed size. kCorrupt for what is no hello at all, kInvalid for another
 // version (both are named).
@@ -81,8 +81,7 @@ Result<ServerHello> DecodeServerHello(ByteView bytes);
 // In constant time.
 bool TokensEqual(const Token& a, const Token& b);
 
-// --- Requests
-// -------------------------------------------------------------------------------------------------------
+// --- Requests ------------------------------------------------------------------------------------
 
 // One object of a batch. `name` and `etag` point into the received batch.
 struct Want {
@@ -121,11 +120,10 @@ Result<std::optional<size_t>> BatchLength(ByteView bytes);
 // reserved bytes that are not zero.
 Result<BatchHeader> DecodeBatch(ByteView bytes, std::vector<Want>* wants);
 
-// --- Answers
-// --------------------------------------------------------------------------------------------------------
+// --- Answers -------------------------------------------------------------------------------------
 
-// Answers come in groups: the headers of several objects, then their bodies in the same order. So the reader knows where
-// the next few bodies go, and takes them with one system call.
+// Answers come in groups: the headers of several objects, then their bodies in the same order. So
+// the reader knows where the next few bodies go, and takes them with one system call.
 constexpr size_t kAnswerBytes = 48;
 constexpr size_t kMaxGroup = 128;
 struct Answer {
@@ -148,8 +146,7 @@ void StoreAnswer(const Answer& answer, std::byte* at);
 // `bytes` has exactly kAnswerBytes. kCorrupt for everything that is not an answer.
 Result<Answer> DecodeAnswer(ByteView bytes);
 
-// --- What a node does about objects that are not there
-// ----------------------------------------------------------------
+// --- What a node does about objects that are not there -------------------------------------------
 
 // A wanted object that the segments do not hold, in mode kWait or kFetch.
 struct ReadMiss {

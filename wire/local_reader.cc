@@ -19,8 +19,8 @@ using Slot = std::atomic<shm::Entry>;
 // An entry that changes under the reader's eyes so many times in a row is as good as gone.
 constexpr int kMaxRestarts = 64;
 constexpr size_t kGroup = 64;
-// How many records before its turn the payload of a record is fetched, and how much of it: more would push the lines of
-// the records in between out of the first-level cache.
+// How many records before its turn the payload of a record is fetched, and how much of it: more
+// would push the lines of the records in between out of the first-level cache.
 constexpr size_t kAhead = 8;
 constexpr size_t kPrefetchBytes = 1 * kKiB;
 
@@ -36,8 +36,9 @@ const std::byte* PayloadOf(const RecordHeader* header) {
 
 }  // namespace
 
-// A look-up that finds its record in the first bucket is inlined to few instructions on purpose: only then is the next
-// one already on its way to memory while this one's payload is copied (measured: 1.5 times as many reads of 1 KB).
+// A look-up that finds its record in the first bucket is inlined to few instructions on purpose:
+// only then is the next one already on its way to memory while this one's payload is copied
+// (measured: 1.5 times as many reads of 1 KB).
 struct LocalReader::State {
   shm::RegionView region;
   shm::SessionView session;
@@ -61,8 +62,9 @@ struct LocalReader::State {
            record->size <= region.segment_bytes - shm::OffsetOf(e) - shm::kRecordAlign;
   }
 
-  // Pins the segment of `seen`, which was loaded from `slot`. True: the slot still leads there, and what lies there
-  // stays as it is until the pin goes (the rule of local reading). False: nothing is pinned.
+  // Pins the segment of `seen`, which was loaded from `slot`. True: the slot still leads there, and
+  // what lies there stays as it is until the pin goes (the rule of local reading). False: nothing
+  // is pinned.
   bool Pin(const Slot& slot, shm::Entry seen, uint32_t lane) const {
     PinOf(lane, shm::SegmentOf(seen)).fetch_add(1, std::memory_order_seq_cst);
     if (slot.load(std::memory_order_seq_cst) == seen) return true;
@@ -171,7 +173,8 @@ inline LocalOutcome LocalReader::State::CopyOut(const LocalRequest& request,
   return outcome;
 }
 
-// Unlike Find this has nothing to wait for, so that leaving at the first match pays (measured: 7 % of a batch).
+// Unlike Find this has nothing to wait for, so that leaving at the first match pays (measured: 7 %
+// of a batch).
 LocalReader::State::Candidate LocalReader::State::Locate(const Oid& oid) const {
   const uint32_t tag = shm::TagFor(oid);
   uint32_t bucket = shm::FirstBucket(oid, region.bucket_count);
@@ -238,7 +241,8 @@ bool LocalReader::State::TakeGrant(uint32_t segment) {
 void FormatSession(ByteSpan session, uint32_t number, uint32_t segments, Incarnation incarnation,
                    uint32_t pid) {
   HF_CHECK(session.size() == shm::SessionBytes(segments) && number != 0);
-  // Memory from the heap has been something else before, and what is not zero here pins segments for ever.
+  // Memory from the heap has been something else before, and what is not zero here pins segments
+  // for ever.
   std::memset(session.data(), 0, session.size());
   auto* header = reinterpret_cast<shm::SessionHeader*>(session.data());
   header->layout_version = shm::kLayoutVersion;

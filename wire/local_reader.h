@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads a node's segments through shared memory, without a message: the reader's half of the rule of local reading
-// (wire/shm_layout.h). Used by jobs for their own node, by the daemon's bulk server for its peers, and by the simulator.
+// Reads a node's segments through shared memory, without a message: the reader's half of the rule
+// of local reading (wire/shm_layout.h). Used by jobs for their own node, by the daemon's bulk
+// server for its peers, and by the simulator.
 #pragma once
 
 #include <atomic>
@@ -16,8 +17,9 @@
 
 namespace holdfast {
 
-// A record that stays where it is until the view is destroyed. Move-only. Must not outlive its LocalReader, and is the
-// property of the process that made it: in a forked child it is not to be used, and its destruction does nothing.
+// A record that stays where it is until the view is destroyed. Move-only. Must not outlive its
+// LocalReader, and is the property of the process that made it: in a forked child it is not to be
+// used, and its destruction does nothing.
 class LocalView {
  public:
   LocalView() = default;
@@ -58,18 +60,19 @@ struct LocalOutcome {
   VersionHash version = 0;
 };
 
-// Makes `session`, whatever it was before, the file of a new session that pins nothing and has marked nothing. Whoever
-// makes the file calls this before the daemon and the client get to see it.
+// Makes `session`, whatever it was before, the file of a new session that pins nothing and has
+// marked nothing. Whoever makes the file calls this before the daemon and the client get to see it.
 void FormatSession(ByteSpan session, uint32_t number, uint32_t segments, Incarnation incarnation,
                    uint32_t pid);
 
 // Thread-safe: threads spread over the pin lanes. Never blocks, never allocates on the read path.
 class LocalReader {
  public:
-  // `region` is mapped read-only, `session` read-write; both outlive the reader. kCorrupt when either does not carry the
-  // layout or their sizes disagree; kInvalid for another layout version. `forks`, when given, counts the forks that led
-  // to this process (a pthread_atfork child handler adds 1) and outlives the reader: in a child, which has no session of
-  // its own yet, everything is kNotFound and views let go of nothing.
+  // `region` is mapped read-only, `session` read-write; both outlive the reader. kCorrupt when
+  // either does not carry the layout or their sizes disagree; kInvalid for another layout version.
+  // `forks`, when given, counts the forks that led to this process (a pthread_atfork child handler
+  // adds 1) and outlives the reader: in a child, which has no session of its own yet, everything is
+  // kNotFound and views let go of nothing.
   static Result<std::unique_ptr<LocalReader>> Open(ByteView region, ByteSpan session,
                                                    const std::atomic<uint32_t>* forks = nullptr);
 
@@ -77,13 +80,15 @@ class LocalReader {
   LocalOutcome Copy(const LocalRequest& request);
   void CopyMany(std::span<const LocalRequest> requests, std::span<LocalOutcome> outcomes);
 
-  // A zero-copy view; empty when the object is not here, or when this session's grant of viewed segments is used up
-  // (then *over_grant is set: copy instead). The caller of a public API never sees the difference.
+  // A zero-copy view; empty when the object is not here, or when this session's grant of viewed
+  // segments is used up (then *over_grant is set: copy instead). The caller of a public API never
+  // sees the difference.
   LocalView View(const Oid& oid, VersionHash version, bool* over_grant);
-  // Brings what Pin will look at into the processor's caches, and so much of the payloads, up to 1 KiB of each: a hint,
-  // for a group of objects that are about to be pinned.
+  // Brings what Pin will look at into the processor's caches, and so much of the payloads, up to 1
+  // KiB of each: a hint, for a group of objects that are about to be pinned.
   void Prefetch(std::span<const Oid> oids, size_t payload_bytes) const;
-  // For a transfer that is under way for a short time (the bulk server): pins like a view, counts against no grant.
+  // For a transfer that is under way for a short time (the bulk server): pins like a view, counts
+  // against no grant.
   LocalView Pin(const Oid& oid, VersionHash version);
 
   Incarnation incarnation() const;

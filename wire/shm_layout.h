@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 // The shared memory of a node, and the rule of local reading.
 //
-// Region (one file; written by the daemon alone, mapped read-only by clients, never truncated while it lives):
+// Region (one file; written by the daemon alone, mapped read-only by clients, never truncated while
+// it lives):
 //
 //   [RegionHeader][SegmentState × segments][SessionGrant × kMaxSessions][Bucket × buckets] pad [segment 0][segment 1]...
 //
-// Session (one file per client process; the client writes it, the daemon reads it as hostile input; the client holds an
-// fcntl record lock on its first byte as long as it lives):
+// Session (one file per client process; the client writes it, the daemon reads it as hostile input;
+// the client holds an fcntl record lock on its first byte as long as it lives):
 //
 //   [SessionHeader][pins: kPinLanes × segments × u32][marks: kMarkSlots × u64]
 //
-// A record is found through the index: an 8-byte entry (tag, segment, offset) in one of two cache-line buckets. The OID
-// and the version are checked in the record itself.
+// A record is found through the index: an 8-byte entry (tag, segment, offset) in one of two
+// cache-line buckets. The OID and the version are checked in the record itself.
 //
 // The rule of local reading, for copies and views alike.
 //   Reader: load the entry; add 1 to its segment's pin (sequentially consistent); load the same entry again; if it has
 //           changed, subtract 1 and start over; else the record's bytes stay as they are until the pin is taken away.
 //   Daemon: to reuse a segment: clear every entry that leads to it; add 1 to its generation; full fence; read the pins
 //           of every live session; reuse it only when all are zero (else try later; it leads nowhere meanwhile).
-// Why it is enough: if the second load still sees the entry, then the pin was stored before the entry was cleared in the
-// one order of the sequentially consistent operations, so the daemon's later read of the pins sees it. If the daemon
-// read the pin as zero, the pin came after the entry was cleared, and the second load sees the change. An entry that was
-// cleared and set again to the same value leads to a valid record again. tests/unit/wire/local_reading_model_test.cc
-// enumerates the interleavings.
+// Why it is enough: if the second load still sees the entry, then the pin was stored before the
+// entry was cleared in the one order of the sequentially consistent operations, so the daemon's
+// later read of the pins sees it. If the daemon read the pin as zero, the pin came after the entry
+// was cleared, and the second load sees the change. An entry that was cleared and set again to the
+// same value leads to a valid record again. tests/unit/wire/local_reading_model_test.cc enumerates
+// the interleavings.
 #pragma once
 
 #include <atomic>
@@ -59,14 +61,14 @@ struct RegionHeader {
   char padding[64];
 };
 
-// Per segment. `generation` is odd while the segment leads nowhere (free, or waiting for its readers), even while it may
-// be found through the index.
+// Per segment. `generation` is odd while the segment leads nowhere (free, or waiting for its
+// readers), even while it may be found through the index.
 struct SegmentState {
   std::atomic<uint64_t> generation;
 };
 
-// Per session: how many segments its views may pin at a time (a copy pins for the time of the copy and does not count).
-// Written by the daemon; a client whose number is in no slot has no grant.
+// Per session: how many segments its views may pin at a time (a copy pins for the time of the copy
+// and does not count). Written by the daemon; a client whose number is in no slot has no grant.
 struct SessionGrant {
   std::atomic<uint32_t> view_segments;
   std::atomic<uint32_t> session;  // number of the session that owns this slot, 0 when free
@@ -93,8 +95,8 @@ struct alignas(64) Bucket {
   std::atomic<Entry> entries[kBucketEntries];
 };
 
-// Bit i is set when entry i has this tag (or is empty and the tag is 0). Without a branch: which one it is nobody can
-// predict.
+// Bit i is set when entry i has this tag (or is empty and the tag is 0). Without a branch: which
+// one it is nobody can predict.
 inline uint32_t TagMask(const Bucket& bucket, uint32_t tag) {
   uint32_t mask = 0;
 #pragma GCC unroll 8
@@ -114,15 +116,17 @@ constexpr uint32_t ReduceTo(uint32_t hash, uint32_t n) {  // Lemire's multiply-a
 constexpr uint32_t FirstBucket(const Oid& oid, uint32_t buckets) {
   return ReduceTo(static_cast<uint32_t>(oid.lo), buckets);
 }
-// Symmetric, for any number of buckets: the two buckets of a tag add up to a number that the tag gives, so the other one
-// follows without reading the record (the partial-key cuckoo hashing of Fan et al., 2014, with + instead of xor).
+// Symmetric, for any number of buckets: the two buckets of a tag add up to a number that the tag
+// gives, so the other one follows without reading the record (the partial-key cuckoo hashing of Fan
+// et al., 2014, with + instead of xor).
 constexpr uint32_t OtherBucket(uint32_t bucket, uint32_t tag, uint32_t buckets) {
   uint32_t sum = ReduceTo((tag + 1) * 0x9e3779b1u, buckets);
   return sum >= bucket ? sum - bucket : sum + buckets - bucket;
 }
 
-// A record: this header, the payload at the next multiple of 64, then the name and the ETag; the next record starts at
-// the next multiple of 64 after them. Written before its entry is set, never changed after.
+// A record: this header, the payload at the next multiple of 64, then the name and the ETag; the
+// next record starts at the next multiple of 64 after them. Written before its entry is set, never
+// changed after.
 struct RecordHeader {
   uint32_t magic;
   uint16_t name_bytes;
@@ -153,7 +157,8 @@ struct SessionHeader {
 
 // The pins of a lane lie together: pins[lane * segments + segment].
 
-// A read mark: the entry without its tag (segment and offset) of what was read. Lossy: a full ring overwrites.
+// A read mark: the entry without its tag (segment and offset) of what was read. Lossy: a full ring
+// overwrites.
 using Mark = uint64_t;
 
 constexpr uint64_t PinsOffset() { return sizeof(SessionHeader); }
@@ -175,8 +180,8 @@ class Fenced {
   friend Fenced FullFence();
 };
 
-// Orders everything before it with everything after it, for all processes. (The thread sanitizer does not know fences;
-// a locked instruction is one on x86.)
+// Orders everything before it with everything after it, for all processes. (The thread sanitizer
+// does not know fences; a locked instruction is one on x86.)
 inline Fenced FullFence() {
 #ifdef __SANITIZE_THREAD__
   std::atomic<int> word{0};
@@ -188,8 +193,8 @@ inline Fenced FullFence() {
   return Fenced();
 }
 
-// Where the pieces of a region lie. kInvalid for limits that do not fit: fewer than 8 segments, more than 65,535,
-// segments over 4 GiB or not a multiple of 4 KiB.
+// Where the pieces of a region lie. kInvalid for limits that do not fit: fewer than 8 segments,
+// more than 65,535, segments over 4 GiB or not a multiple of 4 KiB.
 struct RegionPlan {
   uint64_t region_bytes = 0;
   uint64_t segment_bytes = 0;

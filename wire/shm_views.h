@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pieces of a node's region and of a session (wire/shm_layout.h), found in mapped memory after their headers were
-// checked against its size: what a view leads to lies inside the memory.
+// The pieces of a node's region and of a session (wire/shm_layout.h), found in mapped memory after
+// their headers were checked against its size: what a view leads to lies inside the memory.
 #pragma once
 
 #include <atomic>
@@ -38,7 +38,8 @@ struct SessionView {
   std::atomic<Mark>* marks = nullptr;     // kMarkSlots
 };
 
-// kCorrupt for what is no region, or whose header disagrees with its size; kInvalid for another layout version.
+// kCorrupt for what is no region, or whose header disagrees with its size; kInvalid for another
+// layout version.
 Result<RegionView> ViewRegion(ByteView memory);
 // The same; kCorrupt, too, for the session of a region with another number of segments.
 Result<SessionView> ViewSession(ByteSpan memory, uint32_t segments);

@@ -7,8 +7,9 @@
 
 namespace holdfast::store {
 
-// Gives slots to new sessions, takes those of sessions that are gone, and moves every grant towards its share. A
-// session is given more only out of what no other has: neither in its grant nor, after it was cut, still in its pins.
+// Gives slots to new sessions, takes those of sessions that are gone, and moves every grant towards
+// its share. A session is given more only out of what no other has: neither in its grant nor, after
+// it was cut, still in its pins.
 void RebalanceGrants(const Region& region, const Sessions& sessions);
 
 }  // namespace holdfast::store

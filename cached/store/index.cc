@@ -13,11 +13,13 @@ namespace {
 
 using shm::kBucketEntries;
 
-// Nodes of the search for a chain of displacements. At 92 % full a chain of two is nearly always there.
+// Nodes of the search for a chain of displacements. At 92 % full a chain of two is nearly always
+// there.
 constexpr uint32_t kSearchNodes = 512;
 constexpr size_t kGroup = 32;
 
-// shm::TagMask. Only the deciding thread writes buckets, and only it comes here, so plain loads see what is there.
+// shm::TagMask. Only the deciding thread writes buckets, and only it comes here, so plain loads see
+// what is there.
 uint32_t PlainTagMask(const shm::Bucket& bucket, uint32_t tag) {
 #ifdef __SSE2__
   // The tag is the upper part of an entry's upper 32 bits.
@@ -120,7 +122,8 @@ void Index::FindMany(std::span<const Oid> oids, std::span<const VersionHash> ver
       if (candidate[i] == kNone) continue;
       const Oid& oid = oids[base + i];
       const VersionHash version = versions.empty() ? 0 : versions[base + i];
-      // The first one with the tag is the record but for a collision of tags or another version of the object.
+      // The first one with the tag is the record but for a collision of tags or another version of
+      // the object.
       const uint32_t slot =
           Matches(entry(candidate[i]), oid, version) ? candidate[i] : Find(oid, version);
       if (slot == kNone) continue;
@@ -151,8 +154,9 @@ std::optional<uint32_t> Index::Reserve(const Oid& oid) {
   return slot;
 }
 
-// Breadth first over the entries that could leave; the chain is then moved from its end, so that every entry is in one
-// of its buckets at every instant. Returns the slot of the first one, which is empty now.
+// Breadth first over the entries that could leave; the chain is then moved from its end, so that
+// every entry is in one of its buckets at every instant. Returns the slot of the first one, which
+// is empty now.
 uint32_t Index::Displace(uint32_t first, uint32_t second) {
   struct Node {
     uint32_t slot;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The index: from an OID to its record, 8 bytes of shared memory per slot and 2 bytes of our own.
 //
-// An entry lies in one of the two buckets of its OID. A full pair of buckets is relieved by displacement: the shortest
-// chain of entries that can each move to their other bucket, found breadth first. Readers of the shared memory see an
-// entry in its new slot before it leaves the old one. A slot is reserved before a record is written, so that linking
-// the record cannot fail, and no entry is ever lost.
+// An entry lies in one of the two buckets of its OID. A full pair of buckets is relieved by
+// displacement: the shortest chain of entries that can each move to their other bucket, found
+// breadth first. Readers of the shared memory see an entry in its new slot before it leaves the old
+// one. A slot is reserved before a record is written, so that linking the record cannot fail, and
+// no entry is ever lost.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@
 
 namespace holdfast::store {
 
-// The deciding thread's. Slots are numbers (bucket · 8 + place) that stay valid until the next Reserve.
+// The deciding thread's. Slots are numbers (bucket · 8 + place) that stay valid until the next
+// Reserve.
 class Index {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
@@ -30,7 +32,8 @@ class Index {
 
   // The slot of a record of this object; version 0 finds any. kNone when there is none.
   uint32_t Find(const Oid& oid, VersionHash version) const;
-  // The slot of the entry that leads to exactly this place; kNone when there is none. `oid` may be garbage.
+  // The slot of the entry that leads to exactly this place; kNone when there is none. `oid` may be
+  // garbage.
   uint32_t FindPlace(const Oid& oid, Place place) const;
   // Calls visit(slot) for every version of the object.
   template <typename Visit>
@@ -51,7 +54,8 @@ class Index {
                 Bitmap* held) const;
   void PrefetchBuckets(const Oid& oid) const;
 
-  // A slot for a record to come, which moves nowhere until it is linked or released. Nothing when the index is full.
+  // A slot for a record to come, which moves nowhere until it is linked or released. Nothing when
+  // the index is full.
   std::optional<uint32_t> Reserve(const Oid& oid);
   void ReleaseReserved(uint32_t slot);
   void Link(uint32_t reserved, shm::Entry entry);
@@ -64,7 +68,8 @@ class Index {
   void SetHolds(uint32_t slot, uint16_t holds) {
     side_[slot] = static_cast<uint16_t>((side_[slot] & kReadsMask) | holds);
   }
-  // Reads are counted up to two: none, one, more. What was loaded for a reader is read once in any case.
+  // Reads are counted up to two: none, one, more. What was loaded for a reader is read once in any
+  // case.
   bool was_reread(uint32_t slot) const { return (side_[slot] & kReadsMask) == kReread; }
   void AddRead(uint32_t slot) { SetReads(slot, (side_[slot] & kReadsMask) == 0 ? kRead : kReread); }
   void ForgetReread(uint32_t slot) { SetReads(slot, kRead); }

@@ -91,8 +91,8 @@ struct MemoryTier::Core {
   uint64_t marks = 0;
 };
 
-// A full index is relieved like full segments: by taking back what nobody holds. (Too many versions of one object, which
-// share their two buckets, are not worth that.)
+// A full index is relieved like full segments: by taking back what nobody holds. (Too many versions
+// of one object, which share their two buckets, are not worth that.)
 std::optional<uint32_t> MemoryTier::Core::ReserveEntry(const Oid& oid, Time now) {
   std::optional<uint32_t> slot = index.Reserve(oid);
   for (uint32_t tries = 0; !slot && tries < region.segments(); ++tries) {

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// The memory tier of a node: records in segments, found through the index, kept while they are held, reclaimed when not.
+// The memory tier of a node: records in segments, found through the index, kept while they are
+// held, reclaimed when not.
 //
-// The tier lives in a span of memory (the region of wire/shm_layout.h) that clients read without telling anybody. All
-// methods are the deciding thread's; only the payload of an allocated slot may be written by another thread until Commit.
+// The tier lives in a span of memory (the region of wire/shm_layout.h) that clients read without
+// telling anybody. All methods are the deciding thread's; only the payload of an allocated slot may
+// be written by another thread until Commit.
 //
-// The life of a segment: free → open (records are appended; one open segment per class) → sealed → [ring] → emptied
-// (its entries are cleared, its generation odd) → waits until nobody pins it → free. Classes: the ring, for what nobody
-// has a promise for, first in first out; and the hold classes, for records held until about the same time (class k: the
-// remaining time is below 1 min · 2^k; at most 16). A hold segment in which nothing is held any more joins the ring.
+// The life of a segment: free → open (records are appended; one open segment per class) → sealed →
+// [ring] → emptied (its entries are cleared, its generation odd) → waits until nobody pins it →
+// free. Classes: the ring, for what nobody has a promise for, first in first out; and the hold
+// classes, for records held until about the same time (class k: the remaining time is below 1 min ·
+// 2^k; at most 16). A hold segment in which nothing is held any more joins the ring.
 //
-// Reclaim takes, among the oldest sealed ring segments (a sixteenth of all, 2 to 16), the one with the fewest held
-// bytes: held records move into their hold class, records that were read since they were written are appended to the
-// ring again (up to half a segment per victim, and not again until they are read again, so that it ends), the others
-// are dropped. When no such segment would give a quarter of itself, the one with the fewest held bytes of all is taken,
-// of hold classes too: promises that ended early leave room that only moving the others together gives back.
+// Reclaim takes, among the oldest sealed ring segments (a sixteenth of all, 2 to 16), the one with
+// the fewest held bytes: held records move into their hold class, records that were read since they
+// were written are appended to the ring again (up to half a segment per victim, and not again until
+// they are read again, so that it ends), the others are dropped. When no such segment would give a
+// quarter of itself, the one with the fewest held bytes of all is taken, of hold classes too:
+// promises that ended early leave room that only moving the others together gives back.
 #pragma once
 
 #include <functional>
@@ -72,7 +76,7 @@ struct TierStats {
   uint64_t held_bytes = 0;  // of which held
   uint64_t held_objects = 0;
   uint32_t segments = 0;
-  uint64_t index_objects = 0;     // the most objects at a time
+  uint64_t index_objects = 0;  // the most objects at a time
   uint32_t free_segments = 0;
   uint32_t waiting_segments = 0;  // emptied, pinned by readers
   uint64_t dropped_objects = 0;   // by reclaim, since start
@@ -89,10 +93,11 @@ class MemoryTier {
     ByteSpan payload;
   };
 
-  // Formats `region` (of PlanRegion's size, from the caller, outlives the tier). The sessions of clients that live must
-  // be attached to `sessions` before: what they pin is not written to. When the region already carries this
-  // layout (a daemon restarted over it), every segment is emptied by the same rule as in reclaim, so that views of the
-  // clients that still live stay valid until released.
+  // Formats `region` (of PlanRegion's size, from the caller, outlives the tier). The sessions of
+  // clients that live must be attached to `sessions` before: what they pin is not written to. When
+  // the region already carries this layout (a daemon restarted over it), every segment is emptied
+  // by the same rule as in reclaim, so that views of the clients that still live stay valid until
+  // released.
   MemoryTier(ByteSpan region, const shm::RegionPlan& plan, const MemoryTierOptions& options,
              Sessions* sessions);
   ~MemoryTier();
@@ -100,22 +105,23 @@ class MemoryTier {
 
   // version 0 finds any version. The view is valid until the next non-const call.
   std::optional<RecordView> Find(const Oid& oid, VersionHash version) const;
-  // Sets here[i] and, where held, held[i] for (oids[i], versions[i]); in groups of 32 with prefetch.
+  // Sets here[i] and, where held, held[i] for (oids[i], versions[i]); in groups of 32 with
+  // prefetch.
   void FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, Bitmap* here,
                 Bitmap* held) const;
 
-  // Room for a record. `hold_until` chooses the class; nullopt is the ring. Reclaims by itself when it must.
-  // kNoSpace when nothing can be reclaimed now (everything is held or pinned; the text says which), kInvalid when the
-  // record does not fit a segment.
+  // Room for a record. `hold_until` chooses the class; nullopt is the ring. Reclaims by itself when
+  // it must. kNoSpace when nothing can be reclaimed now (everything is held or pinned; the text
+  // says which), kInvalid when the record does not fit a segment.
   Result<Slot> Allocate(const RecordSpec& spec, Time now, std::optional<Time> hold_until);
-  // The payload is written and has this XXH3-64: the record can be found from now on. A record of the same OID and
-  // version that is already there stays, and the new one is dropped. `holds` is how many promises hold it (they add to
-  // those of one that is already there).
+  // The payload is written and has this XXH3-64: the record can be found from now on. A record of
+  // the same OID and version that is already there stays, and the new one is dropped. `holds` is
+  // how many promises hold it (they add to those of one that is already there).
   void Commit(uint64_t slot, uint64_t payload_hash, uint32_t holds);
   void Abort(uint64_t slot);
 
-  // One promise more or less for a record (version 0: of any version); false when it is not there, when it has 32,766
-  // already, or none to take away. The first and the last one move its bytes
+  // One promise more or less for a record (version 0: of any version); false when it is not there,
+  // when it has 32,766 already, or none to take away. The first and the last one move its bytes
   // between held and not held. `after` tells how it stands then.
   struct Held {
     uint64_t bytes = 0;  // RecordBytes
@@ -128,22 +134,24 @@ class MemoryTier {
 
   // Takes a record out; false when it is not there or held.
   bool Drop(const Oid& oid, VersionHash version);
-  // Visit every live record, those of one segment, and every version of an object. The visitor must not change the tier.
+  // Visit every live record, those of one segment, and every version of an object. The visitor must
+  // not change the tier.
   using Visit = std::function<void(const RecordView&, bool held)>;
   void ForEach(const Visit& visit) const;
   void ForEachIn(uint32_t segment, const Visit& visit) const;
   void ForEachVersion(const Oid& oid, const Visit& visit) const;
 
-  // Drains read marks, rebalances the sessions' view grants (all together at most a quarter of the segments), frees
-  // segments whose readers have left, and reclaims up to `budget_bytes` towards the low-water mark of free segments.
-  // Call it every few milliseconds under load.
+  // Drains read marks, rebalances the sessions' view grants (all together at most a quarter of the
+  // segments), frees segments whose readers have left, and reclaims up to `budget_bytes` towards
+  // the low-water mark of free segments. Call it every few milliseconds under load.
   void Maintain(Time now, uint64_t budget_bytes);
 
-  // The most that promises may take: object_bytes less the open segments, the free low-water mark, the views' quarter
-  // and the bytes at the ends of segments that a record of max_object_bytes can leave unused. A promise takes
-  // RecordBytes; Allocate with `hold_until` finds room for it as long as all held and allocated ones stay within this,
-  // none is larger than max_object_bytes, readers pin at most a quarter of the segments, and the records under way
-  // (allocated, not committed) lie in no more segments than there are classes.
+  // The most that promises may take: object_bytes less the open segments, the free low-water mark,
+  // the views' quarter and the bytes at the ends of segments that a record of max_object_bytes can
+  // leave unused. A promise takes RecordBytes; Allocate with `hold_until` finds room for it as long
+  // as all held and allocated ones stay within this, none is larger than max_object_bytes, readers
+  // pin at most a quarter of the segments, and the records under way (allocated, not committed) lie
+  // in no more segments than there are classes.
   uint64_t PromisableBytes() const;
   uint64_t max_object_bytes() const;
   TierStats Stats() const;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Takes segments back, one victim at a time and in slices: held records move into the hold class that fits the time
-// they are held until now, records that were read since they were written are appended to the ring again, the others
-// are dropped. The records of a victim that are still to come can be found, held and read as ever.
+// Takes segments back, one victim at a time and in slices: held records move into the hold class
+// that fits the time they are held until now, records that were read since they were written are
+// appended to the ring again, the others are dropped. The records of a victim that are still to
+// come can be found, held and read as ever.
 #pragma once
 
 #include <cstdint>
@@ -33,8 +34,8 @@ class Reclaim {
   struct Wish {
     uint64_t budget_bytes = UINT64_MAX;
     uint64_t min_gain = 0;  // of the victim, were one to be chosen
-    // Append records again that were read more than once: up to half a segment per victim, so that it ends. One read is
-    // what they were loaded for, and tells nothing of a second.
+    // Append records again that were read more than once: up to half a segment per victim, so that
+    // it ends. One read is what they were loaded for, and tells nothing of a second.
     bool keep_reread = false;
   };
 

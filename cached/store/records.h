@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is done to one record: found, linked, held, moved, taken out. The one place where index, segments and counters
-// change together.
+// What is done to one record: found, linked, held, moved, taken out. The one place where index,
+// segments and counters change together.
 #pragma once
 
 #include <cstdint>

@@ -43,8 +43,8 @@ Result<shm::RegionPlan> PlanRegion(const MemoryTierOptions& options) {
                            std::to_string(objects));
   }
   plan.buckets = static_cast<uint32_t>(buckets);
-  // The places of the tables depend on the number of segments, which depends on what the tables leave: once is enough,
-  // with the largest number for the tables.
+  // The places of the tables depend on the number of segments, which depends on what the tables
+  // leave: once is enough, with the largest number for the tables.
   const uint64_t most = std::min<uint64_t>(options.memory_bytes / plan.segment_bytes, kMaxSegments);
   const uint64_t tables = shm::GrantOffset(static_cast<uint32_t>(most)) +
                           shm::kMaxSessions * sizeof(shm::SessionGrant) +

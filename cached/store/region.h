@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pieces of a region (wire/shm_layout.h) by their types. The daemon's side: it alone writes here.
+// The pieces of a region (wire/shm_layout.h) by their types. The daemon's side: it alone writes
+// here.
 #pragma once
 
 #include <string_view>
@@ -47,7 +48,8 @@ class Region {
 
   // Does it carry this very layout, from an earlier daemon?
   bool Carries() const;
-  // Writes the header for a daemon that starts; `fresh` makes every word after it up to the segments zero.
+  // Writes the header for a daemon that starts; `fresh` makes every word after it up to the
+  // segments zero.
   void Format(NodeId node, Incarnation incarnation, bool fresh) const;
 
  private:

@@ -8,8 +8,8 @@
 namespace holdfast::store {
 namespace {
 
-// Among so many of the oldest ring segments reclaim chooses: more would let young records leave before old ones, fewer
-// would move more held bytes.
+// Among so many of the oldest ring segments reclaim chooses: more would let young records leave
+// before old ones, fewer would move more held bytes.
 uint32_t ReclaimCandidates(uint32_t segments) { return std::clamp<uint32_t>(segments / 16, 2, 16); }
 
 }  // namespace

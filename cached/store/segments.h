@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The segments of a tier: what state each is in, where the next record of a class goes, and what may be taken back.
+// The segments of a tier: what state each is in, where the next record of a class goes, and what
+// may be taken back.
 //
 //   free → open (one per class) → sealed → emptied → waiting (for readers) → free
 //
-// Sealed segments lie in the ring, oldest first, or belong to a hold class; one in which nothing is held any more joins
-// the ring as its youngest.
+// Sealed segments lie in the ring, oldest first, or belong to a hold class; one in which nothing is
+// held any more joins the ring as its youngest.
 #pragma once
 
 #include <array>
@@ -26,8 +27,8 @@ constexpr uint32_t kMaxHoldClasses = 16;
 constexpr uint32_t kRingClass = 0;
 constexpr uint64_t kFirstRecord = shm::kRecordAlign;  // offset 0 is never a record
 
-// The class of a record that is to stay for `remaining`: the k-th one (from 0) is for less than 1 min · 2^k, the last
-// one for everything longer.
+// The class of a record that is to stay for `remaining`: the k-th one (from 0) is for less than 1
+// min · 2^k, the last one for everything longer.
 uint32_t HoldClassFor(Duration remaining, uint32_t hold_classes);
 
 struct Segment {
@@ -52,8 +53,8 @@ class Segments {
   uint32_t free() const { return static_cast<uint32_t>(free_.size()); }
   uint32_t waiting() const { return static_cast<uint32_t>(waiting_.size()); }
 
-  // Room for `bytes` (a multiple of 64) in the open segment of the class, or in a new one when more than `reserve` are
-  // free. Its segment has one more writer.
+  // Room for `bytes` (a multiple of 64) in the open segment of the class, or in a new one when more
+  // than `reserve` are free. Its segment has one more writer.
   std::optional<Place> Append(uint32_t owner, uint64_t bytes, uint32_t reserve);
   // The same in whichever hold class has room in its open segment.
   std::optional<Place> AppendToAnyHold(uint64_t bytes);
@@ -65,9 +66,9 @@ class Segments {
   void AddHeld(uint32_t segment, uint64_t bytes) { segments_[segment].held_bytes += bytes; }
   void RemoveHeld(uint32_t segment, uint64_t bytes);
 
-  // The sealed segment from which reclaim gains most: the one with the fewest held bytes among the oldest of the ring,
-  // or, when that gains less than a quarter of a segment, of all. It has no writers and nobody pins it. kNone when
-  // none would gain `min_gain` bytes.
+  // The sealed segment from which reclaim gains most: the one with the fewest held bytes among the
+  // oldest of the ring, or, when that gains less than a quarter of a segment, of all. It has no
+  // writers and nobody pins it. kNone when none would gain `min_gain` bytes.
   uint32_t ChooseVictim(uint64_t min_gain) const;
   // All of its entries are cleared. It waits for its readers.
   void Emptied(uint32_t segment);

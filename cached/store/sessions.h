@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The sessions of a node as the store sees them: spans of memory that clients write and that are hostile input. io/shm
-// makes the files, holds on to them, and finds out who has died.
+// The sessions of a node as the store sees them: spans of memory that clients write and that are
+// hostile input. io/shm makes the files, holds on to them, and finds out who has died.
 #pragma once
 
 #include <atomic>
@@ -17,22 +17,23 @@ class Sessions {
  public:
   explicit Sessions(uint32_t segments) : segments_(segments) {}
 
-  // `memory` is a whole session file (shm::SessionBytes(segments)); stays valid until Detach. `id` is new.
+  // `memory` is a whole session file (shm::SessionBytes(segments)); stays valid until Detach. `id`
+  // is new.
   void Attach(uint32_t id, ByteSpan memory);
   void Detach(uint32_t id);
   size_t size() const { return sessions_.size(); }
   bool Has(uint32_t id) const { return sessions_.contains(id); }
 
-  // Does any live session pin this segment? Once the entries that lead there were cleared before the fence, a "no" stays
-  // one, and the segment may be written.
+  // Does any live session pin this segment? Once the entries that lead there were cleared before
+  // the fence, a "no" stays one, and the segment may be written.
   bool Pinned(uint32_t segment, shm::Fenced) const { return SeemsPinned(segment); }
   // The same without a fence: of a moment ago, to choose by.
   bool SeemsPinned(uint32_t segment) const;
   // How many segments this session pins right now.
   uint32_t PinnedSegments(uint32_t id) const;
-  // Calls visit(segment, offset) for each mark that came since the last drain: at most kMarkSlots per session and
-  // `limit` over all, going on with the session where it stopped; each checked to lie inside the region
-  // (segment < segments, offset < segment_bytes) and nothing else.
+  // Calls visit(segment, offset) for each mark that came since the last drain: at most kMarkSlots
+  // per session and `limit` over all, going on with the session where it stopped; each checked to
+  // lie inside the region (segment < segments, offset < segment_bytes) and nothing else.
   template <typename Visit>
   void DrainMarks(uint64_t segment_bytes, uint64_t limit, Visit visit);
 

@@ -20,7 +20,8 @@ constexpr uint64_t kInPlaceBytes = 16 * kKiB;
 // With one system call: more would have left the cache before it is hashed.
 constexpr uint64_t kScatterBytes = 1 * kMiB;
 constexpr size_t kScatterParts = 16;
-// Behind a group of large bodies comes most likely another: its headers, and little else that would have to be copied.
+// Behind a group of large bodies comes most likely another: its headers, and little else that would
+// have to be copied.
 constexpr size_t kAheadBytes = 16 * kAnswerBytes;
 // A large body is hashed in pieces that are still in the cache.
 constexpr uint64_t kHashBytes = 256 * kKiB;
@@ -158,7 +159,8 @@ size_t AnswerReader::PlaceParts(iovec* iov, uint64_t* bytes) const {
   return n;
 }
 
-// Receives more: large bodies in place and what follows them behind, everything else into the staging buffer.
+// Receives more: large bodies in place and what follows them behind, everything else into the
+// staging buffer.
 bool AnswerReader::Fill() {
   if (drained_) return false;
   if (staged() > 0 && begin_ > 0) {

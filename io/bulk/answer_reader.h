@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Takes a node's hello and its answers out of a socket. Small bodies come many at a time into a staging buffer and are
-// copied from there; large ones are received where they belong, several of a group with one system call.
+// Takes a node's hello and its answers out of a socket. Small bodies come many at a time into a
+// staging buffer and are copied from there; large ones are received where they belong, several of a
+// group with one system call.
 //
 // Pulled by its owner:
 //   kHello   server_hello() and text() are there
@@ -41,9 +42,11 @@ class AnswerReader {
   uint64_t body_hash() const { return hash_; }
   const Status& error() const { return error_; }
 
-  // After kAnswer with kOk: the body's place, answer().size bytes; nullptr: it is received and forgotten.
+  // After kAnswer with kOk: the body's place, answer().size bytes; nullptr: it is received and
+  // forgotten.
   void Place(std::byte* into) { group_[current_].into = into; }
-  // After kBlocked: nothing is written any more to the place of the body that comes `ahead` bodies after the next one.
+  // After kBlocked: nothing is written any more to the place of the body that comes `ahead` bodies
+  // after the next one.
   void Drop(size_t ahead) { group_[current_ + ahead].into = nullptr; }
 
   // Bytes of the answer stream that were taken so far.

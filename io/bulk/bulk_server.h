@@ -28,7 +28,8 @@ struct BulkServerOptions {
   std::string cluster{};  // both sides' names must be equal
   Token token{};          // all zero: no cluster key
   uint32_t threads = 1;
-  // Records of this size and more go by sendfile: where it costs less CPU, both ends counted, than to copy.
+  // Records of this size and more go by sendfile: where it costs less CPU, both ends counted, than
+  // to copy.
   uint64_t sendfile_bytes = 40 * kKiB;
 
   // Limits. A connection over max_connections is refused with kNoSpace.

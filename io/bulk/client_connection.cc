@@ -9,10 +9,11 @@
 namespace holdfast::bulk {
 namespace {
 
-// An acknowledgement of its own goes out when so much is owed, else with the next batch or the next tick.
+// An acknowledgement of its own goes out when so much is owed, else with the next batch or the next
+// tick.
 constexpr uint64_t kOwedBytes = 4 * kMiB;
-// The window is filled up again when this part of it is free: often enough that the node never waits, not so often that
-// the system calls count.
+// The window is filled up again when this part of it is free: often enough that the node never
+// waits, not so often that the system calls count.
 constexpr uint32_t kRefillPart = 6;
 
 }  // namespace

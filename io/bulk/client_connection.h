@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One connection to a node's bulk server, from the reader's side: what was asked for on it, and what came.
+// One connection to a node's bulk server, from the reader's side: what was asked for on it, and
+// what came.
 #pragma once
 
 #include <algorithm>
@@ -42,11 +43,12 @@ struct ClientCall {
   }
 };
 
-// Belongs to one thread. After any method returned an error the connection is to be destroyed, with Fail before.
+// Belongs to one thread. After any method returned an error the connection is to be destroyed, with
+// Fail before.
 class ClientConnection {
  public:
-  // `settled` is told of each call of which an answer came. `refill` runs after each answer: it may Ask, so that the
-  // node has work while the rest is received.
+  // `settled` is told of each call of which an answer came. `refill` runs after each answer: it may
+  // Ask, so that the node has work while the rest is received.
   ClientConnection(const BulkClientOptions& options, const Endpoint& endpoint, Fd fd,
                    uint64_t number, Time now, std::function<void(ClientCall*)> settled,
                    std::function<void(ClientConnection*)> refill);
@@ -54,7 +56,8 @@ class ClientConnection {
 
   // May (more of) this call be asked for now?
   bool HasRoom(const ClientCall& call) const;
-  // Asks for items of the call from call->next on: at most `most`, at least one, one batch. Flush sends it.
+  // Asks for items of the call from call->next on: at most `most`, at least one, one batch. Flush
+  // sends it.
   void Ask(ClientCall* call, size_t most, Time now);
   Status Flush(Time now);
   Status OnEvent(bool readable, bool writable, Time now);

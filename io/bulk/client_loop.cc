@@ -286,7 +286,8 @@ void ClientLoop::Expire() {
     for (auto& connection : node->connections) connection->LetGo(call);
     FinishRest(call, DeadlinePassed(node->endpoint.text));
     Settle(call);
-    // Where nobody waits any more, the node is stuck or slow: a new connection is cheaper than what is still to come.
+    // Where nobody waits any more, the node is stuck or slow: a new connection is cheaper than what
+    // is still to come.
     for (size_t i = node->connections.size(); i-- > 0;) {
       ClientConnection* connection = node->connections[i].get();
       if (!connection->idle() && !connection->AnyoneWaits()) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reader's side of the bulk protocol without a thread of its own: for a thread that has nothing else to do while it
-// reads, it saves the two wake-ups that a BulkClient costs.
+// The reader's side of the bulk protocol without a thread of its own: for a thread that has nothing
+// else to do while it reads, it saves the two wake-ups that a BulkClient costs.
 #pragma once
 
 #include <deque>
@@ -17,7 +17,8 @@
 
 namespace holdfast::bulk {
 
-// Belongs to one thread: all methods are called on it, and every `each` runs inside RunOnce, Submit or the destructor.
+// Belongs to one thread: all methods are called on it, and every `each` runs inside RunOnce, Submit
+// or the destructor.
 class ClientLoop {
  public:
   explicit ClientLoop(BulkClientOptions options);
@@ -71,7 +72,8 @@ class ClientLoop {
   void FinishRest(ClientCall* call, const Status& why);
   void FailQueue(Node* node, const Status& why);
   std::unique_ptr<ClientConnection> Drop(Node* node, ClientConnection* connection);
-  // Drops it; what was asked for there ends with `why`, and new Reads for a while if that is a failure.
+  // Drops it; what was asked for there ends with `why`, and new Reads for a while if that is a
+  // failure.
   void Break(Node* node, ClientConnection* connection, const Status& why);
   // Forgets the call when nobody needs it any more.
   void Settle(ClientCall* call);

@@ -57,8 +57,8 @@ bool Outbox::AddRecord(uint64_t request, uint16_t item, LocalView view, Time now
   return true;
 }
 
-// A group of large ones is pinned until the last of them is sent, so it is short; one that may not go by sendfile is a
-// group of its own, and its pin ends with the copy.
+// A group of large ones is pinned until the last of them is sent, so it is short; one that may not
+// go by sendfile is a group of its own, and its pin ends with the copy.
 bool Outbox::AddLarge(const Answer& answer, LocalView view, Time now) {
   if (!large_.empty() && (large_announced_ || large_.size() == kLarge ||
                           large_bytes_ >= kLargeBytes || !large_.front().by_sendfile)) {
@@ -145,7 +145,8 @@ Outbox::State Outbox::FlushSmall() {
   return State::kIdle;
 }
 
-// Copies what the socket did not take, so that no small record stays pinned for a reader that is slow.
+// Copies what the socket did not take, so that no small record stays pinned for a reader that is
+// slow.
 void Outbox::KeepRest(size_t sent) {
   for (size_t i = 0; i < iovs_; ++i) {
     size_t skip = std::min(sent, iov_[i].iov_len);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The answers of one connection on their way out, in groups: small records are gathered into one system call, large ones
-// go by sendfile behind their headers.
+// The answers of one connection on their way out, in groups: small records are gathered into one
+// system call, large ones go by sendfile behind their headers.
 //
 //   Add...  until one says false or nothing is left to add;  Flush;  and so on
 //
@@ -34,7 +34,8 @@ class Outbox {
 
   // Bytes outside the answer stream: the hello.
   void AddRaw(ByteView bytes);
-  // Each is false when there is no place for it now: Flush first. `text` is cut to its limit; text_bytes is set here.
+  // Each is false when there is no place for it now: Flush first. `text` is cut to its limit;
+  // text_bytes is set here.
   bool AddError(Answer answer, std::string_view text);
   // version, size and hash are taken from the record.
   bool AddRecord(uint64_t request, uint16_t item, LocalView view, Time now);
@@ -43,9 +44,11 @@ class Outbox {
   // Sends what was added. kBlocked: the socket takes no more now, call again when it is writable.
   State Flush();
 
-  // The reader has taken the first `received` bytes of the answer stream. False when that cannot be.
+  // The reader has taken the first `received` bytes of the answer stream. False when that cannot
+  // be.
   bool Acknowledge(uint64_t received);
-  // A record that has been pinned for longer than `timeout` and a second per MiB: the reader is too slow.
+  // A record that has been pinned for longer than `timeout` and a second per MiB: the reader is too
+  // slow.
   bool Overdue(Time now, Duration timeout) const;
   bool pinning() const { return !large_.empty() || !unacknowledged_.empty(); }
   // Of all bytes that the socket took, for seeing progress.

@@ -179,7 +179,8 @@ void ServerConnection::AnswerReady(Time now) {
   }
 }
 
-// The index and the records of what is answered next come from memory together instead of one after the other.
+// The index and the records of what is answered next come from memory together instead of one after
+// the other.
 void ServerConnection::PrefetchReady() {
   std::array<Oid, kPrefetchItems> oids;
   size_t n = std::min(ready_.size(), oids.size());

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A configuration: a TOML file, overridden by the environment, overridden by flags. toml++ is known in the .cc alone.
+// A configuration: a TOML file, overridden by the environment, overridden by flags. toml++ is known
+// in the .cc alone.
 //
-// Every key that a program knows is read once by a getter, which also learns that it is allowed; Finish() then
-// reports what nobody has asked for. The first error wins and names file, line, key and what is allowed.
+// Every key that a program knows is read once by a getter, which also learns that it is allowed;
+// Finish() then reports what nobody has asked for. The first error wins and names file, line, key
+// and what is allowed.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +22,16 @@ namespace holdfast::config {
 
 class ConfigFile {
  public:
-  // kNotFound, kDenied or kInvalid with the place of a syntax error. An empty path is an empty file.
+  // kNotFound, kDenied or kInvalid with the place of a syntax error. An empty path is an empty
+  // file.
   static Result<ConfigFile> Load(const std::string& path);
   static Result<ConfigFile> Parse(std::string_view text, std::string source);
   ConfigFile(ConfigFile&&) noexcept;
   ConfigFile& operator=(ConfigFile&&) noexcept;
   ~ConfigFile();
 
-  // From a flag: `--set memory.limit=4GiB`. Beats the environment, which beats the file. kInvalid without '='.
+  // From a flag: `--set memory.limit=4GiB`. Beats the environment, which beats the file. kInvalid
+  // without '='.
   Status Set(std::string_view assignment);
   // The environment variable of a key is PREFIX_ and the key in upper case with '.' as '_'.
   void UseEnvironment(std::string prefix);
@@ -41,8 +45,8 @@ class ConfigFile {
   void GetChoice(std::string_view key, std::string* out, const std::vector<std::string>& allowed);
   void Get(std::string_view key, std::vector<std::string>* out);  // flags: separated by commas
 
-  // An array of tables, [[name]]: one ConfigFile-like view an element, with the same getters; keys are relative.
-  // Overrides do not reach into it. Once: the elements are moved out.
+  // An array of tables, [[name]]: one ConfigFile-like view an element, with the same getters; keys
+  // are relative. Overrides do not reach into it. Once: the elements are moved out.
   std::vector<ConfigFile> Tables(std::string_view name);
   // Takes over the errors and the unknown keys of an element.
   void Join(const ConfigFile& element);

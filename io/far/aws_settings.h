@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The usual places where S3 settings lie: AWS_* environment variables, ~/.aws/credentials and ~/.aws/config. Not read:
-// instance metadata, SSO, and programs that make credentials; give such credentials by the environment.
+// The usual places where S3 settings lie: AWS_* environment variables, ~/.aws/credentials and
+// ~/.aws/config. Not read: instance metadata, SSO, and programs that make credentials; give such
+// credentials by the environment.
 #pragma once
 
 #include <functional>
@@ -23,9 +24,10 @@ Environment ProcessEnvironment();
 //                the profile in the credentials file, then in the config file
 //   region       AWS_REGION, AWS_DEFAULT_REGION, the profile's region
 //   ca_bundle    AWS_CA_BUNDLE
-// The profile is AWS_PROFILE or "default"; the files are AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE or those in ~/.aws.
-// Without credentials anywhere requests are anonymous. An endpoint by region is used where none is configured.
-// kNotFound for a profile that was named and does not exist, kInvalid for half a key pair or a file that cannot be read.
+// The profile is AWS_PROFILE or "default"; the files are AWS_SHARED_CREDENTIALS_FILE and
+// AWS_CONFIG_FILE or those in ~/.aws. Without credentials anywhere requests are anonymous. An
+// endpoint by region is used where none is configured. kNotFound for a profile that was named and
+// does not exist, kInvalid for half a key pair or a file that cannot be read.
 Status AddAwsSettings(const Environment& environment, FarOptions* options);
 
 }  // namespace holdfast::far

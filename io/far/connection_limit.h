@@ -17,8 +17,8 @@ class ConnectionLimit {
   ConnectionLimit(uint32_t min, uint32_t max);
 
   uint32_t limit() const { return limit_; }
-  // A transfer ended well. `busy`: more were waiting for the limit; only then does the throughput say
-  // anything about it.
+  // A transfer ended well. `busy`: more were waiting for the limit; only then does the throughput
+  // say anything about it.
   void OnDone(Time now, Duration latency, uint64_t bytes, bool busy);
   // The store answered 503 or 429. Counts once per period, because what is in flight hears the same
   // answer.

@@ -139,7 +139,8 @@ bool CurlMulti::Register(int fd, uint32_t events) {
   event.data.fd = fd;
   bool done = events == 0 && epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, &event) == 0;
   if (events != 0) {
-    // What is known of a descriptor that is not ours may be stale: the kernel forgets what is closed.
+    // What is known of a descriptor that is not ours may be stale: the kernel forgets what is
+    // closed.
     done = (watch.registered != 0 && epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event) == 0) ||
            epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0;
   }
@@ -153,7 +154,8 @@ int CurlMulti::OnSocket(CURL*, curl_socket_t fd, int what, void* self_pointer, v
   watch.wanted = 0;
   if (what == CURL_POLL_IN || what == CURL_POLL_INOUT) watch.wanted |= EPOLLIN;
   if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT) watch.wanted |= EPOLLOUT;
-  // curl closes its resolver's pipes without telling, so only our own connections may stay registered.
+  // curl closes its resolver's pipes without telling, so only our own connections may stay
+  // registered.
   if (watch.wanted == 0 && watch.owned) return 0;
   return self->Register(fd, watch.wanted) ? 0 : -1;
 }

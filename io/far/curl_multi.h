@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// libcurl's multi interface driven by epoll through curl_multi_socket_action, which costs less per transfer than
-// curl_multi_poll. One thread uses it; only Wake may be called from others.
+// libcurl's multi interface driven by epoll through curl_multi_socket_action, which costs less per
+// transfer than curl_multi_poll. One thread uses it; only Wake may be called from others.
 #pragma once
 
 #include <curl/curl.h>
@@ -21,12 +21,14 @@ class CurlMulti {
   CurlMulti(const CurlMulti&) = delete;
   CurlMulti& operator=(const CurlMulti&) = delete;
 
-  // Sets the options that tie a handle to this object; once per handle, which must be cleaned up before this object.
+  // Sets the options that tie a handle to this object; once per handle, which must be cleaned up
+  // before this object.
   void Attach(CURL* easy);
   void Add(CURL* easy);
   // Ends a transfer at any point; its connection is kept only if the transfer had ended by itself.
   void Remove(CURL* easy);
-  // Waits for sockets, a Wake or `at_most`, and moves the transfers on. Whether there was anything before the time was over.
+  // Waits for sockets, a Wake or `at_most`, and moves the transfers on. Whether there was anything
+  // before the time was over.
   bool Wait(Duration at_most);
   // A transfer that ended, or null; the caller removes it.
   CURL* NextDone(CURLcode* code);
@@ -34,8 +36,9 @@ class CurlMulti {
   void Wake();
 
  private:
-  // What epoll watches for a descriptor and what curl wants. They differ while a connection is idle: unregistering it
-  // after each transfer and registering it again for the next would be two system calls per object.
+  // What epoll watches for a descriptor and what curl wants. They differ while a connection is
+  // idle: unregistering it after each transfer and registering it again for the next would be two
+  // system calls per object.
   struct Watch {
     uint32_t registered = 0;
     uint32_t wanted = 0;

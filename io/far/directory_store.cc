@@ -161,8 +161,9 @@ Status DirectoryStore::CheckRoots(const std::string& real_path) const {
                         ": is not below a directory that may be read; see directory_roots");
 }
 
-// What is no file is not even opened: that rewinds a tape, arms a watchdog, lets the writer of a FIFO go on. It may still
-// become one meanwhile; then at least nothing blocks, and InfoOf refuses it.
+// What is no file is not even opened: that rewinds a tape, arms a watchdog, lets the writer of a
+// FIFO go on. It may still become one meanwhile; then at least nothing blocks, and InfoOf refuses
+// it.
 Result<int> DirectoryStore::OpenFile(const std::string& path) const {
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) return FileError(path, errno);

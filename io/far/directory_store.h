@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The far store that is a directory: files are objects, and "<mtime in ns>-<size>", both in hexadecimal, is their ETag.
-// A small pool of threads reads, because a file system may block.
+// The far store that is a directory: files are objects, and "<mtime in ns>-<size>", both in
+// hexadecimal, is their ETag. A small pool of threads reads, because a file system may block.
 #pragma once
 
 #include <atomic>
@@ -40,8 +40,8 @@ class DirectoryStore {
   uint64_t calls() const { return calls_.load(std::memory_order_relaxed); }
 
  private:
-  // A piece of work; what it returns runs on the deciding thread and has taken the callback with it, so that what that
-  // one captured ends there too.
+  // A piece of work; what it returns runs on the deciding thread and has taken the callback with
+  // it, so that what that one captured ends there too.
   using Work = std::function<std::function<void()>()>;
   struct KeptWalk {
     std::string key;

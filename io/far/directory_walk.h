@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The regular files below a directory, in the byte order of their whole paths, as an object store lists keys: "a-b" comes
-// before "a/b". Symbolic links to files count if they point inside the directory; links to directories are not followed,
-// because they can make rings. Nothing else is an object.
+// The regular files below a directory, in the byte order of their whole paths, as an object store
+// lists keys: "a-b" comes before "a/b". Symbolic links to files count if they point inside the
+// directory; links to directories are not followed, because they can make rings. Nothing else is an
+// object.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +27,9 @@ class DirectoryWalk {
   // Called with what could not be read: "path: reason".
   using Report = std::function<void(const std::string&)>;
 
-  // Walks what begins with the absolute path `prefix`; a directory's own name means what is in it. `after`: the path that
-  // the page before ended with; empty for the start. A delimited walk does not enter directories, it names them.
+  // Walks what begins with the absolute path `prefix`; a directory's own name means what is in it.
+  // `after`: the path that the page before ended with; empty for the start. A delimited walk does
+  // not enter directories, it names them.
   static Result<DirectoryWalk> Begin(std::string prefix, bool delimited, std::string after,
                                      Report report);
   // The next file; false at the end.

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The real far stores behind base/env.h's FarStore: directories (file:), web servers (http:, https:) and S3 (s3+http:,
-// s3+https:), chosen by the scheme of each name. Versions are ETags; what stands in for one where a store has none is in
-// docs/formats.md.
+// The real far stores behind base/env.h's FarStore: directories (file:), web servers (http:,
+// https:) and S3 (s3+http:, s3+https:), chosen by the scheme of each name. Versions are ETags; what
+// stands in for one where a store has none is in docs/formats.md.
 //
-// Threads: every method is called on the deciding thread and every callback comes through `post`. One thread of the client
-// or a few drive the HTTP transfers, a small pool reads directories; they write into the buffers of Get.
+// Threads: every method is called on the deciding thread and every callback comes through `post`.
+// One thread of the client or a few drive the HTTP transfers, a small pool reads directories; they
+// write into the buffers of Get.
 #pragma once
 
 #include <memory>
@@ -32,7 +33,8 @@ class FarClient : public FarStore {
  public:
   // What CheckOptions says; nothing is contacted.
   static Result<std::unique_ptr<FarClient>> Open(FarOptions options, Post post);
-  // After this no buffer is written and no callback runs any more, also those of calls not yet answered.
+  // After this no buffer is written and no callback runs any more, also those of calls not yet
+  // answered.
   ~FarClient() override;
 
   void Get(FarGet get, std::function<void(Status, FarInfo, uint64_t hash)> done) override;

@@ -42,7 +42,8 @@ struct ResponseHead {
   void Clear();
 };
 
-// An ETag as headers and listings write it, without its quotes: "x" is x, W/"x" is W/x. Empty for one over 1 KiB.
+// An ETag as headers and listings write it, without its quotes: "x" is x, W/"x" is W/x. Empty for
+// one over 1 KiB.
 std::string UnquotedETag(std::string_view text);
 // An ETag for the wire: quotes around it, those of a weak one after its W/.
 std::string QuotedETag(std::string_view etag);

@@ -69,7 +69,8 @@ void HttpStore::Submit(CallPtr call) {
     std::lock_guard lock(mutex_);
     inbox_.push_back(std::move(call));
   }
-  // A thread that is awake looks into the inbox before it sleeps, so a busy one costs no system call.
+  // A thread that is awake looks into the inbox before it sleeps, so a busy one costs no system
+  // call.
   if (sleeping_.exchange(false)) multi_->Wake();
 }
 
@@ -97,9 +98,9 @@ void HttpStore::Run() {
   }
 }
 
-// To deliver is to wake the deciding thread, so answers wait for those that come with what the sockets have already:
-// only a few, not for long (the sockets of long transfers have something at all times), and not when the deciding thread
-// is what everything waits for.
+// To deliver is to wake the deciding thread, so answers wait for those that come with what the
+// sockets have already: only a few, not for long (the sockets of long transfers have something at
+// all times), and not when the deciding thread is what everything waits for.
 bool HttpStore::MoreIsReady(Time now) {
   if (answers_.empty() || answers_.size() >= kAnswersTogether || queue_.empty()) return false;
   if (now - answers_since_ >= kHoldAnswers) return false;

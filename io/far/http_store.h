@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The far stores behind HTTP: an I/O thread that queues calls, keeps as many transfers going as pays, and tries again
-// what may succeed. Bodies go from curl's buffer straight to the caller's.
+// The far stores behind HTTP: an I/O thread that queues calls, keeps as many transfers going as
+// pays, and tries again what may succeed. Bodies go from curl's buffer straight to the caller's.
 //
-// A call:  Submit -> queue -> Transfer -> verdict -> done, or wait (backoff with full jitter) -> queue -> ...
+// A call:
+//   Submit -> queue -> Transfer -> verdict -> done, or wait (backoff with full jitter) -> queue -> ...
 // Its deadline ends it in every one of these states.
 #pragma once
 
@@ -24,8 +25,8 @@ namespace holdfast::far {
 
 class HttpStore {
  public:
-  // All of them outlive the store; `options.now` is set. One of options.limits.http_threads stores, each with its share of
-  // the connections; `number` counts from 0.
+  // All of them outlive the store; `options.now` is set. One of options.limits.http_threads stores,
+  // each with its share of the connections; `number` counts from 0.
   static Result<std::unique_ptr<HttpStore>> Open(const FarOptions& options, uint32_t number,
                                                  Outbox* outbox, Spending* spending);
   // Ends every transfer and joins the thread; what was not answered stays unanswered.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Completions on their way from the far store's threads to the deciding thread, in batches: one post wakes it for
-// everything that ended meanwhile. Once closed, nothing is delivered any more.
+// Completions on their way from the far store's threads to the deciding thread, in batches: one
+// post wakes it for everything that ended meanwhile. Once closed, nothing is delivered any more.
 #pragma once
 
 #include <functional>
@@ -49,7 +49,8 @@ class Outbox : public std::enable_shared_from_this<Outbox> {
       batch.swap(ready_);
     }
     for (auto& run : batch) {
-      if (closed_) return;  // by one of them: written on this thread only, so that no lock is needed
+      if (closed_)
+        return;  // by one of them: written on this thread only, so that no lock is needed
       run();
     }
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Exact counts of what was asked of far stores and what that costs. Written and read from any thread.
+// Exact counts of what was asked of far stores and what that costs. Written and read from any
+// thread.
 #pragma once
 
 #include <atomic>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Copies bytes to where they will lie for a while before anybody looks at them: past the caches, which would first have to
-// read what is overwritten. Into a segment that costs half of what memcpy does.
+// Copies bytes to where they will lie for a while before anybody looks at them: past the caches,
+// which would first have to read what is overwritten. Into a segment that costs half of what memcpy
+// does.
 #pragma once
 
 #include <cstddef>

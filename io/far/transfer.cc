@@ -13,8 +13,8 @@
 namespace holdfast::far {
 namespace {
 
-// curl allocates this for each transfer. From 128 KiB on malloc maps and unmaps it, and the page faults cost more than
-// a longer read saves.
+// curl allocates this for each transfer. From 128 KiB on malloc maps and unmaps it, and the page
+// faults cost more than a longer read saves.
 constexpr long kReceiveBuffer = 120 * 1024;
 constexpr size_t kMaxRefusalText = 16 * 1024;
 constexpr size_t kMaxRefusalBody = 256 * 1024;  // longer ones cost more than a new connection
@@ -76,8 +76,8 @@ void Transfer::SetFixedOptions(const FarOptions& options) {
   curl_easy_setopt(easy_, CURLOPT_ERRORBUFFER, error_.data());
   curl_easy_setopt(easy_, CURLOPT_BUFFERSIZE, kReceiveBuffer);
   curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
-  // To end a transfer whose name is still being resolved is to leave the resolver's thread to itself; else curl waits for
-  // it, and with it every other transfer.
+  // To end a transfer whose name is still being resolved is to leave the resolver's thread to
+  // itself; else curl waits for it, and with it every other transfer.
   curl_easy_setopt(easy_, CURLOPT_QUICK_EXIT, 1L);
   curl_easy_setopt(easy_, CURLOPT_PATH_AS_IS, 1L);
   // HTTP/2 would put all transfers on one connection, which is slower than many.
@@ -175,7 +175,8 @@ bool Transfer::TakeObject(std::string_view data) {
   data.remove_prefix(skipped);
   const uint64_t room = call_->get.length - filled_;
   const size_t n = std::min<uint64_t>(room, data.size());
-  // Hashed where they come from, which is still in the cache: where they go is memory that nobody looks at soon.
+  // Hashed where they come from, which is still in the cache: where they go is memory that nobody
+  // looks at soon.
   const ByteView bytes = AsBytes(data.substr(0, n));
   hasher_.Update(bytes);
   StreamCopy(call_->get.into.data() + filled_, bytes.data(), n);

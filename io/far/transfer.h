@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One HTTP exchange on a reusable curl handle: sends a call's request, takes the body straight to where the caller wants
-// it, and judges the end. Lives on the HTTP store's thread.
+// One HTTP exchange on a reusable curl handle: sends a call's request, takes the body straight to
+// where the caller wants it, and judges the end. Lives on the HTTP store's thread.
 #pragma once
 
 #include <curl/curl.h>

@@ -75,7 +75,8 @@ Verdict Redirected(const Ask& ask, const ResponseHead& head, const std::string& 
   return {Status::Invalid(Text(ask, text + "; configure that one"))};
 }
 
-// S3 answers so to a HEAD for another region and to one with a stale token; there is no body to tell them apart.
+// S3 answers so to a HEAD for another region and to one with a stale token; there is no body to
+// tell them apart.
 Verdict BadHead(const Ask& ask, const ResponseHead& head, const std::string& answer) {
   if (!head.bucket_region.empty() && head.bucket_region != ask.region) {
     return Redirected(ask, head, answer);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Brings the outcomes of bulk reads, which end on the bulk client's own thread, to the deciding thread: in batches, with
-// one wake-up for as many as have ended meanwhile.
+// Brings the outcomes of bulk reads, which end on the bulk client's own thread, to the deciding
+// thread: in batches, with one wake-up for as many as have ended meanwhile.
 #pragma once
 
 #include <cstdint>

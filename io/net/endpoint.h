@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Addresses of control sockets: "tcp://HOST:PORT", the host a name, an IPv4 address, or an IPv6 address in brackets.
+// Addresses of control sockets: "tcp://HOST:PORT", the host a name, an IPv4 address, or an IPv6
+// address in brackets.
 #pragma once
 
 #include <cstdint>

@@ -3,8 +3,8 @@
 //   1. wait for I/O (not at all when something is due), and run the callbacks of ready descriptors;
 //   2. run what other threads posted;
 //   3. run the timers that are due.
-// Steps 2 and 3 stop after kSliceBudget and go on in the next pass, so that work that is cut into slices, however much of
-// it there is, never keeps I/O waiting.
+// Steps 2 and 3 stop after kSliceBudget and go on in the next pass, so that work that is cut into
+// slices, however much of it there is, never keeps I/O waiting.
 #pragma once
 
 #include <atomic>
@@ -22,13 +22,14 @@
 
 namespace holdfast::net {
 
-// Every method belongs to the thread that runs the loop (before Run, to the thread that will), except Post and Stop,
-// which any thread may call.
+// Every method belongs to the thread that runs the loop (before Run, to the thread that will),
+// except Post and Stop, which any thread may call.
 class EventLoop : public Clock {
  public:
   static constexpr Duration kSliceBudget = 5ms;
 
-  // kNoSpace when there are not enough descriptors left for what a node or client opens at its start.
+  // kNoSpace when there are not enough descriptors left for what a node or client opens at its
+  // start.
   static Result<std::unique_ptr<EventLoop>> Create();
   ~EventLoop() override;
   EventLoop(const EventLoop&) = delete;
@@ -38,18 +39,21 @@ class EventLoop : public Clock {
   WallTime Wall() const override;
   void At(Time when, std::function<void()> run) override;
 
-  // Runs `run` on the loop's thread; in the order of the calls of one thread. What is posted after Run has returned waits
-  // for the next Run, or is dropped with the loop.
+  // Runs `run` on the loop's thread; in the order of the calls of one thread. What is posted after
+  // Run has returned waits for the next Run, or is dropped with the loop.
   void Post(std::function<void()> run);
 
-  // Calls `ready` with the epoll events that are there, level-triggered, until Unwatch; `events` as for epoll_ctl.
-  // One watch per descriptor. The descriptor stays the caller's, who unwatches it before closing it.
+  // Calls `ready` with the epoll events that are there, level-triggered, until Unwatch; `events` as
+  // for epoll_ctl. One watch per descriptor. The descriptor stays the caller's, who unwatches it
+  // before closing it.
   Status Watch(int fd, uint32_t events, std::function<void(uint32_t events)> ready);
-  // After it `ready` does not run again, also when it was called by `ready` itself or its events are in this pass.
+  // After it `ready` does not run again, also when it was called by `ready` itself or its events
+  // are in this pass.
   void Unwatch(int fd);
 
-  // Blocks the signals in this thread and hands them to `on_signal` as ordinary events. Call it once, and before other
-  // threads start: they inherit the mask, and a thread without it would still take the signal the usual way.
+  // Blocks the signals in this thread and hands them to `on_signal` as ordinary events. Call it
+  // once, and before other threads start: they inherit the mask, and a thread without it would
+  // still take the signal the usual way.
   Status OnSignals(const std::vector<int>& signals, std::function<void(int signal)> on_signal);
 
   // Returns after Stop. May be called again.

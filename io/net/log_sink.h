@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The log of a process: one line per event on standard error, with the time and the level. Any thread may write.
+// The log of a process: one line per event on standard error, with the time and the level. Any
+// thread may write.
 #pragma once
 
 #include <memory>
@@ -23,8 +24,8 @@ class LogSink : public Log {
   explicit LogSink(Options options);
   ~LogSink() override;
 
-  // Line breaks and other control characters inside `line` are shown as \n and \xNN: a line of the log is one event,
-  // whatever a peer has put into a name.
+  // Line breaks and other control characters inside `line` are shown as \n and \xNN: a line of the
+  // log is one event, whatever a peer has put into a name.
   void Write(LogLevel level, std::string_view line) override;
 
  private:

@@ -10,7 +10,8 @@
 namespace holdfast::net {
 namespace {
 
-// Frames of a request: version, request id, domain, address, identity, mechanism, and for CURVE the client's public key.
+// Frames of a request: version, request id, domain, address, identity, mechanism, and for CURVE the
+// client's public key.
 constexpr size_t kRequestId = 1, kMechanism = 5, kClientKey = 6, kRequestFrames = 7;
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Decides who may connect to a node's control socket: ZeroMQ asks over ZAP (RFC 27) for every handshake, and the one client
-// key of the cluster is let in. Internal to io/net.
+// Decides who may connect to a node's control socket: ZeroMQ asks over ZAP (RFC 27) for every
+// handshake, and the one client key of the cluster is let in. Internal to io/net.
 #pragma once
 
 #include <array>

@@ -84,8 +84,8 @@ void ZmqMonitor::OnClientEvent(uint16_t event) {
   }
 }
 
-// ZeroMQ's event is the same for a peer that hangs up and one that never speaks, such as a process that is stopped: only
-// the time tells. Half of it, because we may be late.
+// ZeroMQ's event is the same for a peer that hangs up and one that never speaks, such as a process
+// that is stopped: only the time tells. Half of it, because we may be late.
 void ZmqMonitor::OnFailedHandshake() {
   const bool silent = loop_->Now() - connected_ > handshake_ / 2;
   const State now = silent ? State::kSilent : State::kRefused;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tells people what becomes of a socket's connections: one line when something changes, not one per attempt. Internal to
-// io/net.
+// Tells people what becomes of a socket's connections: one line when something changes, not one per
+// attempt. Internal to io/net.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ class ZmqMonitor {
  public:
   enum class Side { kClient, kServer };
 
-  // Before `socket` connects or is bound; ends before it. `name` is for people: the endpoint of the other end (kClient) or
-  // our own (kServer); `handshake` is the socket's ZMQ_HANDSHAKE_IVL.
+  // Before `socket` connects or is bound; ends before it. `name` is for people: the endpoint of the
+  // other end (kClient) or our own (kServer); `handshake` is the socket's ZMQ_HANDSHAKE_IVL.
   static Result<std::unique_ptr<ZmqMonitor>> Start(EventLoop* loop, void* context,
                                                    ZmqSocket* socket, Side side, std::string name,
                                                    Duration handshake, Log* log);

@@ -26,7 +26,8 @@ std::string_view KeyText(const std::array<std::byte, 32>& key) { return AsText(k
 
 int Milliseconds(Duration d) { return static_cast<int>(d.count() / 1000); }
 
-// A DEALER's name towards the ROUTER at the other end. ZeroMQ keeps names that begin with 0 for itself.
+// A DEALER's name towards the ROUTER at the other end. ZeroMQ keeps names that begin with 0 for
+// itself.
 std::string RandomIdentity() {
   std::string name(16, '\0');
   HF_CHECK(getrandom(name.data(), name.size(), 0) == static_cast<ssize_t>(name.size()));
@@ -91,7 +92,7 @@ struct ZmqNetwork::Impl {
   void Count(ZmqSocket::Sent sent, PeerId peer);
 };
 
-// --- Life ---
+// --- Life ----------------------------------------------------------------------------------------
 
 Result<std::unique_ptr<ZmqNetwork>> ZmqNetwork::Open(EventLoop* loop, ZmqOptions options,
                                                      BulkReads::Reader bulk, Log* log) {
@@ -142,7 +143,7 @@ Result<ZmqSocket> ZmqNetwork::Impl::NewSocket(int type) {
   return socket;
 }
 
-// --- Those who connect to us ---
+// --- Those who connect to us ---------------------------------------------------------------------
 
 Status ZmqNetwork::Impl::OpenRouter(const std::string& endpoint) {
   if (router) return {};
@@ -219,7 +220,7 @@ void ZmqNetwork::Impl::Forget(PeerId peer) {
   inbound.erase(at);
 }
 
-// --- Those whom we connect to ---
+// --- Those whom we connect to --------------------------------------------------------------------
 
 PeerId ZmqNetwork::Connect(const std::string& endpoint) {
   Impl& impl = *impl_;
@@ -270,7 +271,7 @@ void ZmqNetwork::Disconnect(PeerId peer) {
   impl_->outbound.erase(at);
 }
 
-// --- Receiving ---
+// --- Receiving -----------------------------------------------------------------------------------
 
 void ZmqNetwork::OnMessage(std::function<void(PeerId from, Frames frames)> handler) {
   impl_->handler = std::move(handler);
@@ -324,7 +325,7 @@ bool ZmqNetwork::Impl::ReceiveOne(PeerId peer, Source* source) {
   return true;
 }
 
-// --- Sending ---
+// --- Sending -------------------------------------------------------------------------------------
 
 void ZmqNetwork::Send(const std::vector<PeerId>& peers, Frames frames) {
   SharedFrames shared(std::move(frames));
@@ -368,7 +369,7 @@ void ZmqNetwork::Impl::Count(ZmqSocket::Sent sent, PeerId peer) {
   }
 }
 
-// --- The rest ---
+// --- The rest ------------------------------------------------------------------------------------
 
 void ZmqNetwork::BulkRead(const std::string& bulk_endpoint, BulkMode mode,
                           std::vector<BulkItem> items, Time deadline,

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The control network on ZeroMQ: one ROUTER socket for everybody who connects to this process, and a DEALER socket for each
-// connection that it opens. A message is the envelope and its columns as the frames of one multi-part message.
+// The control network on ZeroMQ: one ROUTER socket for everybody who connects to this process, and
+// a DEALER socket for each connection that it opens. A message is the envelope and its columns as
+// the frames of one multi-part message.
 //
-// With a cluster key every connection is encrypted and both ends prove that they have the key (CURVE, cluster_key.h);
-// without one this process listens on loopback alone.
+// With a cluster key every connection is encrypted and both ends prove that they have the key
+// (CURVE, cluster_key.h); without one this process listens on loopback alone.
 //
-// A connection that breaks is made again in the background with the same identity, so that both ends keep their PeerIds;
-// what was on its way is lost.
+// A connection that breaks is made again in the background with the same identity, so that both
+// ends keep their PeerIds; what was on its way is lost.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,8 @@ namespace holdfast::net {
 struct ZmqOptions {
   std::optional<ClusterKey> key;
   int io_threads = 1;
-  // Limits per peer. A message that would go beyond one of them is dropped (a peer with an empty queue takes any message).
+  // Limits per peer. A message that would go beyond one of them is dropped (a peer with an empty
+  // queue takes any message).
   int max_queued_messages = 1024;
   uint64_t max_queued_bytes = 256 * kMiB;
   int max_received_messages = 256;  // waiting for this thread; beyond it TCP holds the peer back
@@ -59,9 +61,10 @@ class ZmqNetwork : public Network {
   ~ZmqNetwork() override;
   ZmqNetwork(const ZmqNetwork&) = delete;
 
-  // Takes connections at "tcp://HOST:PORT" (port 0: any) and returns the address with the real port. kDenied for
-  // anything but loopback when there is no cluster key, kUnavailable when the address is in use or not this machine's,
-  // kInvalid for what is no address. May be called more than once.
+  // Takes connections at "tcp://HOST:PORT" (port 0: any) and returns the address with the real
+  // port. kDenied for anything but loopback when there is no cluster key, kUnavailable when the
+  // address is in use or not this machine's, kInvalid for what is no address. May be called more
+  // than once.
   Result<std::string> Listen(const std::string& endpoint);
 
   PeerId Connect(const std::string& endpoint) override;

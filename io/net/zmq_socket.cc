@@ -10,16 +10,17 @@
 namespace holdfast::net {
 namespace {
 
-// Smaller frames are copied: on the way out it is cheaper than a reference, on the way in ZeroMQ's message may be a part of
-// a larger receive buffer that it would keep alive, and its bytes lie at odd addresses.
+// Smaller frames are copied: on the way out it is cheaper than a reference, on the way in ZeroMQ's
+// message may be a part of a larger receive buffer that it would keep alive, and its bytes lie at
+// odd addresses.
 constexpr size_t kCopyBelowBytes = 2048;
 
 // What one peer's copy of a frame holds on to.
 struct Lease {
   std::shared_ptr<const Buffer> frame;
   std::shared_ptr<ByteGauge> gauge;
-  // ZeroMQ's own queues already order a lease's making before its end; this says so to ThreadSanitizer, which cannot see
-  // into the library.
+  // ZeroMQ's own queues already order a lease's making before its end; this says so to
+  // ThreadSanitizer, which cannot see into the library.
   std::atomic<bool> made{false};
 };
 
@@ -177,8 +178,8 @@ ZmqSocket::Sent ZmqSocket::Send(const std::string* identity, const SharedFrames&
     InitPart(&part, frames.frames_[i], gauge);
     bool sent = SendPart(socket_, &part, i + 1 < frames.frames_.size());
     if (!sent && !begun) return Sent::kFull;
-    // A later part is refused only when the connection breaks just now: ZeroMQ has thrown the message away, and wants to
-    // see the rest of it before the next one begins.
+    // A later part is refused only when the connection breaks just now: ZeroMQ has thrown the
+    // message away, and wants to see the rest of it before the next one begins.
     begun = true;
   }
   return Sent::kSent;

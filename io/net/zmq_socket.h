@@ -15,11 +15,12 @@
 
 namespace holdfast::net {
 
-// Bytes of frames that ZeroMQ holds for one peer. Its threads count them down when they have handed them to the kernel.
+// Bytes of frames that ZeroMQ holds for one peer. Its threads count them down when they have handed
+// them to the kernel.
 using ByteGauge = std::atomic<uint64_t>;
 
-// The frames of one message, on their way to any number of peers. Each peer's ZeroMQ messages refer to the same bytes;
-// the last one to be done with a frame releases it, on a ZeroMQ thread.
+// The frames of one message, on their way to any number of peers. Each peer's ZeroMQ messages refer
+// to the same bytes; the last one to be done with a frame releases it, on a ZeroMQ thread.
 class SharedFrames {
  public:
   explicit SharedFrames(Frames frames);
@@ -49,8 +50,9 @@ class ZmqSocket {
   int Connect(const std::string& endpoint);
   std::string LastEndpoint() const;
 
-  // Readable when anything happened; what did, tells Readable. Edge-triggered in effect: at the beginning, after it became
-  // readable, and after every other use of the socket, receive until kNothing or ask Readable again.
+  // Readable when anything happened; what did, tells Readable. Edge-triggered in effect: at the
+  // beginning, after it became readable, and after every other use of the socket, receive until
+  // kNothing or ask Readable again.
   int Fd() const;
   bool Readable() const;
 

@@ -189,7 +189,8 @@ Status Attaching::Receive() {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof(control);
-  // A daemon that refuses before it has read what was sent resets the connection, which is told before its reason is.
+  // A daemon that refuses before it has read what was sent resets the connection, which is told
+  // before its reason is.
   ssize_t n = -1;
   for (int resets = 0; n < 0 && resets < 2; resets += errno == ECONNRESET ? 1 : 0) {
     n = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);

@@ -33,8 +33,9 @@ bool IsFree(uint16_t port) {
   return free;
 }
 
-// Ports that nobody listens on now, all different. Below those that the kernel gives to outgoing connections, which would
-// often take one before the daemon does; should another program do so, the daemon says it.
+// Ports that nobody listens on now, all different. Below those that the kernel gives to outgoing
+// connections, which would often take one before the daemon does; should another program do so, the
+// daemon says it.
 std::vector<uint16_t> FreePorts(size_t count) {
   constexpr uint16_t kFirst = 10'240, kRange = 20'000;
   constexpr int kTries = 10'000;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The directory of a local cluster: every node's configuration, log and process number, and the clients' configuration.
+// The directory of a local cluster: every node's configuration, log and process number, and the
+// clients' configuration.
 #pragma once
 
 #include <string>
@@ -15,7 +16,8 @@ std::string PathOf(const std::string& directory, uint16_t node, const char* suff
 // On /dev/shm: the memory lives there. Named after the directory, so that two clusters keep apart.
 std::string StateDirectory(const std::string& directory, uint16_t node);
 Status WriteFile(const std::string& path, const std::string& text);
-// Makes the directory if there is none. Until the result is gone every other `cluster up` and `down` is kept out of it.
+// Makes the directory if there is none. Until the result is gone every other `cluster up` and
+// `down` is kept out of it.
 Result<shm::Fd> LockDirectory(const std::string& directory);
 // Clears it of an earlier cluster's files. kInvalid when anything else is in it: then it is
 // somebody's own.

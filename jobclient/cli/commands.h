@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The commands of `holdfast`. Each adds itself to the command line; what it runs gives an exit code.
+// The commands of `holdfast`. Each adds itself to the command line; what it runs gives an exit
+// code.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -32,7 +32,8 @@ void AddCompletionCommand(CLI::App& app, Chosen* chosen) {
       app.add_subcommand("completion", "print a completion script: source <(holdfast completion)");
   command->callback([&app, chosen] {
     *chosen = [&app] {
-      // The commands among the words so far are the path; the last path that is known gives the words.
+      // The commands among the words so far are the path; the last path that is known gives the
+      // words.
       std::printf(
           "_holdfast() {\n  local words=\"\" path=\"holdfast\" i\n  _holdfast_words\n"
           "  for ((i = 1; i < COMP_CWORD; i++)); do\n"

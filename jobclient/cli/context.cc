@@ -102,7 +102,8 @@ Result<ClientOptions> ReadOptions(const Globals& globals) {
   Result<ClientOptions> options = ReadClientConfig(&*file);
   if (!options.ok()) return options;
   if (!globals.s3_endpoint.empty()) options->far.s3_endpoint = globals.s3_endpoint;
-  // What the cluster does not do is said where it is not an error: a node that is away, or refuses this client.
+  // What the cluster does not do is said where it is not an error: a node that is away, or refuses
+  // this client.
   static net::LogSink log({.program = "holdfast", .level = LogLevel::kWarn});
   options->log = &log;
   return options;
@@ -114,7 +115,7 @@ Result<std::unique_ptr<Client>> Connect(const Globals& globals) {
   return Client::Connect(*std::move(options));
 }
 
-// --- Progress -------------------------------------------------------------------------------------------------------
+// --- Progress ------------------------------------------------------------------------------------
 
 Progress::Progress(const Globals& globals, std::string what)
     : enabled_(!globals.quiet && !globals.json),
@@ -148,7 +149,7 @@ void Progress::Clear() {
   if (drawn_) std::fprintf(stderr, "\r\033[K");
 }
 
-// --- Lists ----------------------------------------------------------------------------------------------------------
+// --- Lists ---------------------------------------------------------------------------------------
 
 Result<std::string> ReadText(const std::string& path) {
   std::ostringstream text;

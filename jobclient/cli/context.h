@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every command is given: the options that all have in common, and how to speak to a person or a program.
+// What every command is given: the options that all have in common, and how to speak to a person or
+// a program.
 #pragma once
 
 #include <cstdint>
@@ -35,23 +36,24 @@ struct Globals {
   bool quiet = false;
 };
 
-// The client's options by flags, environment and file. Without any configuration and without a local cluster everything
-// is read far away.
+// The client's options by flags, environment and file. Without any configuration and without a
+// local cluster everything is read far away.
 Result<ClientOptions> ReadOptions(const Globals& globals);
 Result<std::unique_ptr<Client>> Connect(const Globals& globals);
 
-// Prints "holdfast: <text>" on standard error, in one line: what a terminal would act on, as in the name of an object, is
-// shown as \xNN.
+// Prints "holdfast: <text>" on standard error, in one line: what a terminal would act on, as in the
+// name of an object, is shown as \xNN.
 void Say(const std::string& text);
 // Says what failed and gives the exit code.
 int Fail(const Status& status);
-// "cannot write WHAT: " and what the system says of `error`. kDenied where it is a question of rights, else kNoSpace: no
-// node and no far store has failed.
+// "cannot write WHAT: " and what the system says of `error`. kDenied where it is a question of
+// rights, else kNoSpace: no node and no far store has failed.
 Status CannotWrite(const std::string& what, int error);
 // One JSON object on one line on standard output.
 void PrintJson(const Json& json);
 
-// A long step's progress: a bar on a terminal, a plain line every few seconds elsewhere, nothing when quiet.
+// A long step's progress: a bar on a terminal, a plain line every few seconds elsewhere, nothing
+// when quiet.
 class Progress {
  public:
   Progress(const Globals& globals, std::string what);
@@ -72,9 +74,9 @@ class Progress {
   Duration next_{};  // when to show again
 };
 
-// "-": standard input; a file: a list file; a directory or a URI that ends in '/': everything below it.
-// An argument as the name of an object or prefix: paths are those of this shell, so relative ones are completed. (In list
-// files names are absolute: they are read by others, elsewhere.)
+// "-": standard input; a file: a list file; a directory or a URI that ends in '/': everything below
+// it. An argument as the name of an object or prefix: paths are those of this shell, so relative
+// ones are completed. (In list files names are absolute: they are read by others, elsewhere.)
 std::string NameOf(const std::string& argument);
 // kNotFound for a prefix below which there is nothing, kInvalid for an empty list file.
 Result<ObjectList> ReadList(Client& client, const Globals& globals, const std::string& source);

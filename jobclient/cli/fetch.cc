@@ -15,8 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Where an object goes below `directory`: the path of its name, so that equal last parts do not meet. ".." cannot lead
-// out: names of files have none, and in keys it is refused.
+// Where an object goes below `directory`: the path of its name, so that equal last parts do not
+// meet. ".." cannot lead out: names of files have none, and in keys it is refused.
 Result<fs::path> PathFor(const std::string& directory, std::string_view name) {
   Result<FarName> parts = ParseCanonical(name);
   if (!parts.ok()) return parts.status();

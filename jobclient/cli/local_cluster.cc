@@ -47,8 +47,9 @@ std::string LastLine(const std::string& text) {
                      end - (begin == std::string::npos ? 0 : begin + 1) + 1);
 }
 
-// Is `pid` a process whose program is `cached`? Numbers are used again; a file may be old. One that has ended is none
-// though it stays in the table until it is waited for, which in a container may be never.
+// Is `pid` a process whose program is `cached`? Numbers are used again; a file may be old. One that
+// has ended is none though it stays in the table until it is waited for, which in a container may
+// be never.
 bool IsDaemon(int pid) {
   if (pid <= 0 || ::kill(pid, 0) != 0) return false;
   std::string line = ReadFile("/proc/" + std::to_string(pid) + "/stat");  // "123 (cached) S ..."

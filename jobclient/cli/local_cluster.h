@@ -31,15 +31,17 @@ struct LocalNode {
   std::string log;  // path
 };
 
-// "/run/user/UID/holdfast", or a directory of this user below the system's place for temporary files.
+// "/run/user/UID/holdfast", or a directory of this user below the system's place for temporary
+// files.
 std::string DefaultClusterDirectory();
 
-// Starts the daemons and waits until each is ready. kUnavailable when a cluster runs there already or a daemon ends: the
-// text has the last line that it said. kInvalid for a directory that has anything but a cluster's files, and for more
-// memory than there is.
+// Starts the daemons and waits until each is ready. kUnavailable when a cluster runs there already
+// or a daemon ends: the text has the last line that it said. kInvalid for a directory that has
+// anything but a cluster's files, and for more memory than there is.
 Status StartCluster(const LocalClusterOptions& options,
                     const std::function<void(const std::string&)>& say);
-// SIGTERM, then SIGKILL after ten seconds. kNotFound when no cluster is there, kDenied when it is somebody else's.
+// SIGTERM, then SIGKILL after ten seconds. kNotFound when no cluster is there, kDenied when it is
+// somebody else's.
 Status StopCluster(const std::string& directory);
 Result<std::vector<LocalNode>> ListCluster(const std::string& directory);
 

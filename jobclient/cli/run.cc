@@ -83,8 +83,8 @@ Result<EpochResult> ReadEpoch(const Globals& globals, Client& client, PlannedJob
   return result;
 }
 
-// Nodes say what they spend for the promises of a job. What they fetch as homes, for any reader, is in their own state only,
-// and a home may have had the object: so much more it may have been.
+// Nodes say what they spend for the promises of a job. What they fetch as homes, for any reader, is
+// in their own state only, and a home may have had the object: so much more it may have been.
 std::string ByHomes(uint64_t reads) {
   return reads == 0 ? "" : " and up to " + FormatCount(reads) + " by homes";
 }

@@ -59,8 +59,8 @@ class Comparison {
       ++differences_.compared;
       const std::string name(list_.item(position).uri);
       if (!status.ok()) {
-        differences_.lines.push_back(name + " cannot be compared with its source: " +
-                                     status.message());
+        differences_.lines.push_back(name +
+                                     " cannot be compared with its source: " + status.message());
       } else if (hash != hashes_[position]) {
         differences_.lines.push_back(name + " differs from its source");
       }

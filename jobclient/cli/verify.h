@@ -16,8 +16,8 @@ struct Differences {
   std::vector<std::string> lines;
 };
 
-// Reads every object of `list` from its source once more, many at a time, past the cluster, and compares the XXH3-64 of its
-// bytes with `hashes` (by position; 0: not read).
+// Reads every object of `list` from its source once more, many at a time, past the cluster, and
+// compares the XXH3-64 of its bytes with `hashes` (by position; 0: not read).
 Result<Differences> CompareWithSource(const ClientOptions& options, const ObjectList& list,
                                       const std::vector<uint64_t>& hashes, Progress* progress);
 

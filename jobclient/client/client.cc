@@ -47,7 +47,7 @@ T WaitWithProgress(client::Promised<T>* value, const std::function<void()>& prog
 
 }  // namespace
 
-// --- Opening and closing ---------------------------------------------------------------------------------------------
+// --- Opening and closing -------------------------------------------------------------------------
 
 Result<std::unique_ptr<Client>> Client::Connect(ClientOptions options) {
   auto parts = std::make_unique<Parts>();
@@ -140,7 +140,7 @@ void Client::Parts::Sweep() {
   if (!buried.empty()) loop->At(loop->Now() + kSweepEvery, [this] { Sweep(); });
 }
 
-// --- Names -----------------------------------------------------------------------------------------------------------
+// --- Names ---------------------------------------------------------------------------------------
 
 Result<std::string> Client::Canonical(std::string_view name) const {
   return CanonicalUri(name, parts_->far->options().s3.endpoint);
@@ -219,7 +219,7 @@ Result<ObjectList> Client::List(std::string_view prefix,
   return list;
 }
 
-// --- Single objects --------------------------------------------------------------------------------------------------
+// --- Single objects ------------------------------------------------------------------------------
 
 std::optional<Object> Client::Parts::ReadLocal(std::string_view name, uint64_t position,
                                                const Oid& oid, VersionHash version) {
@@ -267,7 +267,7 @@ Result<Object> Client::Get(const ObjectList::Item& item, Duration timeout) {
   return Object(Object(*uri, 0, std::move(read->bytes), read->source).WithOwnName());
 }
 
-// --- Administration --------------------------------------------------------------------------------------------------
+// --- Administration ------------------------------------------------------------------------------
 
 Result<std::string> Client::NodeStatus(NodeId node, Duration timeout) {
   client::Promised<Result<wire::Message>> answered;

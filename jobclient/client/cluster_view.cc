@@ -54,7 +54,7 @@ void ClusterView::OnMessage(PeerId from, Frames frames) {
   }
 }
 
-// --- Whom to ask for an object ---------------------------------------------------------------------------------------
+// --- Whom to ask for an object -------------------------------------------------------------------
 
 void ClusterView::WhomToAsk(const Oid& oid, std::function<void(std::vector<NodeId>)> done) {
   if (env_.clock->Now() - greeted_ >= kGreetAgain) Greet();
@@ -86,7 +86,7 @@ void ClusterView::Failed(NodeId id) {
   if (Node* node = nodes_.Find(id); node != nullptr) node->here = false;
 }
 
-// --- Questions -------------------------------------------------------------------------------------------------------
+// --- Questions -----------------------------------------------------------------------------------
 
 void ClusterView::Ask(NodeId id, std::function<wire::Message(uint64_t)> question, Time deadline,
                       std::function<void(Result<wire::Message>)> done) {

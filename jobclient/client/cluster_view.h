@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The cluster as a client sees it outside of any job: who is there, whom to ask for an object, and questions to nodes.
-// On the loop's thread.
+// The cluster as a client sees it outside of any job: who is there, whom to ask for an object, and
+// questions to nodes. On the loop's thread.
 #pragma once
 
 #include <functional>
@@ -22,16 +22,19 @@ class ClusterView {
   ClusterView(const Env& env, const jobclient::JobOptions& options);
 
   bool Knows(NodeId node) const { return nodes_.Find(node) != nullptr; }
-  // The nodes to ask for an unplanned object, best first: its home, its second pick; any other when neither is there.
-  // Greets again those who are away, and waits for first answers at most a second. `done` is called once.
+  // The nodes to ask for an unplanned object, best first: its home, its second pick; any other when
+  // neither is there. Greets again those who are away, and waits for first answers at most a
+  // second. `done` is called once.
   void WhomToAsk(const Oid& oid, std::function<void(std::vector<NodeId>)> done);
   const std::string* BulkEndpoint(NodeId node) const;
   void Failed(NodeId node);
 
-  // Sends a question that has an id, and calls `done` with its answer, or kTimeout. kNotFound for an unknown node.
+  // Sends a question that has an id, and calls `done` with its answer, or kTimeout. kNotFound for
+  // an unknown node.
   void Ask(NodeId node, std::function<wire::Message(uint64_t id)> question, Time deadline,
            std::function<void(Result<wire::Message>)> done);
-  // Ends a job on every node. `done` gets the number of nodes that confirmed it before the deadline, and of all.
+  // Ends a job on every node. `done` gets the number of nodes that confirmed it before the
+  // deadline, and of all.
   void EndJob(JobId job, Time deadline, std::function<void(size_t confirmed, size_t nodes)> done);
 
  private:

@@ -7,7 +7,8 @@
 
 namespace holdfast {
 
-// With the usual AWS settings where `settings` asks for them; the error is theirs. `log` may be null.
+// With the usual AWS settings where `settings` asks for them; the error is theirs. `log` may be
+// null.
 Result<far::FarOptions> FarOptionsOf(const FarSettings& settings, Log* log);
 
 }  // namespace holdfast

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The environment of one job among others in a process: its own connections on the shared network, and callbacks that no
-// longer run once it is closed. Everything here is on the loop's thread.
+// The environment of one job among others in a process: its own connections on the shared network,
+// and callbacks that no longer run once it is closed. Everything here is on the loop's thread.
 #pragma once
 
 #include <functional>

@@ -24,8 +24,8 @@ class ManyHeads : public std::enable_shared_from_this<ManyHeads> {
   static constexpr size_t kMaxFailures = 1'000;
   static constexpr Duration kDeadline = 300s;
 
-  // Fills in what `list` lacks; it is the looker's until `done`. `count` is how many were looked up so far. After
-  // kMaxFailures nothing more is asked.
+  // Fills in what `list` lacks; it is the looker's until `done`. `count` is how many were looked up
+  // so far. After kMaxFailures nothing more is asked.
   static void Start(const Env& env, ObjectList* list, std::atomic<uint64_t>* count,
                     std::function<void(Outcome)> done);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A client and each of its jobs have connections of their own to every node, and what is wrong with a node is wrong with
-// all of them: the user is told once.
+// A client and each of its jobs have connections of their own to every node, and what is wrong with
+// a node is wrong with all of them: the user is told once.
 #pragma once
 
 #include <chrono>

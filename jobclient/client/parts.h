@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is behind the public classes: one loop thread that decides, with its network, far store and own node, shared by all
-// jobs of a client; each job in an environment of its own.
+// What is behind the public classes: one loop thread that decides, with its network, far store and
+// own node, shared by all jobs of a client; each job in an environment of its own.
 #pragma once
 
 #include <atomic>
@@ -29,7 +29,8 @@ namespace holdfast {
 
 namespace client {
 
-// A job on the loop's thread. It stays there after its PlannedJob has gone until its last read has landed.
+// A job on the loop's thread. It stays there after its PlannedJob has gone until its last read has
+// landed.
 struct LoopJob {
   LoopJob(const Env& real, NetworkSwitch* lines) : env(real, lines) {}
   ObjectList list;
@@ -75,7 +76,8 @@ struct Client::Parts {
   void Sweep();
 
   Result<DropResult> DropEverywhere(const std::string& prefix, ByteView oids, Duration timeout);
-  // An object in the own node's memory: a view, or a copy when this process pins as much as it may. Any thread.
+  // An object in the own node's memory: a view, or a copy when this process pins as much as it may.
+  // Any thread.
   std::optional<Object> ReadLocal(std::string_view name, uint64_t position, const Oid& oid,
                                   VersionHash version);
 };
@@ -98,7 +100,7 @@ struct Reader::Parts {
   uint64_t told = 0;  // the loop knows that what is below was consumed
   uint64_t untold_bytes = 0;
   bool loads_come = true;  // the last one that the loop waited for came into the own node's memory
-  ReaderReport report;  // all but the detours
+  ReaderReport report;     // all but the detours
   // The loop's thread.
   std::unique_ptr<jobclient::OrderedReader> ordered;
   // Both.

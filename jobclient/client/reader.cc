@@ -29,7 +29,7 @@ bool Names(const Status& status, std::string_view uri) {
 
 }  // namespace
 
-// --- On the loop's thread --------------------------------------------------------------------------------------------
+// --- On the loop's thread ------------------------------------------------------------------------
 
 void Reader::Parts::Open() {
   jobclient::Job* core = job->loop_job->job.get();
@@ -55,7 +55,7 @@ void Reader::Parts::OnReady(uint64_t ordinal, jobclient::ReadResult result) {
   if (ordinal == waiting_for) arrived.notify_one();
 }
 
-// --- On the user's thread --------------------------------------------------------------------------------------------
+// --- On the user's thread ------------------------------------------------------------------------
 
 Reader::Reader(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
@@ -107,8 +107,9 @@ std::optional<Object> Reader::Parts::TryLocal(uint32_t index, uint32_t position)
   return object;
 }
 
-// The own node is loading it: to look again in a moment costs one wake-up, and to ask the node costs five, through its
-// threads and ours and back. Not for long, and not when the last one that was waited for did not come: it may be lost.
+// The own node is loading it: to look again in a moment costs one wake-up, and to ask the node
+// costs five, through its threads and ours and back. Not for long, and not when the last one that
+// was waited for did not come: it may be lost.
 std::optional<Object> Reader::Parts::Watch(uint32_t index, uint32_t position) {
   if (!loads_come || IsReady(next)) return std::nullopt;
   const auto since = std::chrono::steady_clock::now();
@@ -128,14 +129,15 @@ bool Reader::Parts::IsReady(uint64_t ordinal) {
   return ready.contains(ordinal);
 }
 
-// What the user was given. Not what was fetched: that may have come twice, ahead of the user and by his own node.
+// What the user was given. Not what was fetched: that may have come twice, ahead of the user and by
+// his own node.
 void Reader::Parts::Count(ObjectSource source, uint64_t bytes) {
   ++report.objects[static_cast<size_t>(source)];
   report.bytes[static_cast<size_t>(source)] += bytes;
 }
 
-// Takes the result for `next`, waiting for it. Whoever has to wait tells the loop what is wanted: the object may have been
-// left to the own node's memory, which does not have it.
+// Takes the result for `next`, waiting for it. Whoever has to wait tells the loop what is wanted:
+// the object may have been left to the own node's memory, which does not have it.
 jobclient::ReadResult Reader::Parts::Await() {
   std::unique_lock lock(mutex);
   auto it = ready.find(next);

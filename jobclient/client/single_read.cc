@@ -21,12 +21,13 @@ void SingleRead::Start(const Env& env, ClusterView* cluster, std::string uri,
   });
 }
 
-// --- 1. Ask ----------------------------------------------------------------------------------------------------------
+// --- 1. Ask --------------------------------------------------------------------------------------
 
 void SingleRead::AskNext() {
   while (next_ < nodes_.size() && cluster_->BulkEndpoint(nodes_[next_]) == nullptr) ++next_;
   if (next_ >= nodes_.size()) return wanted_ ? Get(*wanted_) : Head();
-  // If its size is not known: most objects fit into the first guess, and the answer for others says what they take.
+  // If its size is not known: most objects fit into the first guess, and the answer for others says
+  // what they take.
   if (buffer_.empty() && !MakeRoom(wanted_ ? wanted_->size : kFirstGuess)) return;
   BulkItem item{.oid = OidOf(uri_),
                 .version = wanted_ ? HashVersion(wanted_->etag, wanted_->size) : 0,
@@ -71,7 +72,7 @@ void SingleRead::Landed(NodeId node, BulkOutcome outcome) {
   AskNext();
 }
 
-// --- 2. and 3. The far store -----------------------------------------------------------------------------------------
+// --- 2. and 3. The far store ---------------------------------------------------------------------
 
 void SingleRead::Head() {
   env_.far->Head(uri_, deadline_, [read = shared_from_this()](Result<FarInfo> info) {

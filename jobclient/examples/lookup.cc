@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads one object that no job has planned: from this host's node, else from its home in the cluster, which fetches and
-// keeps it for everybody, else from far away. Its bytes go to standard output.
+// Reads one object that no job has planned: from this host's node, else from its home in the
+// cluster, which fetches and keeps it for everybody, else from far away. Its bytes go to standard
+// output.
 //
 //   lookup CLIENT.toml NAME      NAME: /path, s3://bucket/key, https://host/path
 #include <cstdio>

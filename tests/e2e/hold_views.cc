@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Holds objects until it is told to compare them: for the tests, which kill the node whose memory they are in.
+// Holds objects until it is told to compare them: for the tests, which kill the node whose memory
+// they are in.
 //
 //   hold_views CLIENT.toml NAME...    prints how many are views; at "check" on standard input compares each with its
 //                                     source, and ends at the end of input

@@ -45,7 +45,8 @@ struct FaultRule {
   std::optional<Duration> retry_after = {};
 };
 
-// "status,p=0.01,status=500,path=/o/,times=2,retry-after=1s": the kind first. kInvalid names what is allowed.
+// "status,p=0.01,status=500,path=/o/,times=2,retry-after=1s": the kind first. kInvalid names what
+// is allowed.
 Result<FaultRule> ParseFault(std::string_view text);
 
 // Picks the fault of each request; the first rule that fires wins.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One thread of the origin: its listener, its connections, and the queue of answers that wait for their delay.
+// One thread of the origin: its listener, its connections, and the queue of answers that wait for
+// their delay.
 #pragma once
 
 #include <sys/uio.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// An HTTP/1.1 origin that is fast, slow or faulty as it is told. Objects are /o/<size>/<id> (anything may stand before
-// /o/, such as a bucket), their bytes are Content(path, version). One epoll loop per thread; listens on 127.0.0.1.
+// An HTTP/1.1 origin that is fast, slow or faulty as it is told. Objects are /o/<size>/<id>
+// (anything may stand before /o/, such as a bucket), their bytes are Content(path, version). One
+// epoll loop per thread; listens on 127.0.0.1.
 #pragma once
 
 #include <atomic>

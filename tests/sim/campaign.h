@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Many seeds, each twice, each run in a process of its own, so that a crash is told apart and does not end the campaign.
+// Many seeds, each twice, each run in a process of its own, so that a crash is told apart and does
+// not end the campaign.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ struct CampaignOptions {
 // Seeds below which a kind of fault that never fired does not count as a failure.
 constexpr uint64_t kEnoughSeeds = 50;
 
-// Prints progress, failures with the command that replays each, and the table of what happened. Returns the worst verdict;
-// a kind of fault that never fired is kWrong.
+// Prints progress, failures with the command that replays each, and the table of what happened.
+// Returns the worst verdict; a kind of fault that never fired is kWrong.
 Verdict RunCampaign(const CampaignOptions& options);
 
 // One seed in this process; prints what happened, and every event when `trace`.

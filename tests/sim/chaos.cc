@@ -106,7 +106,8 @@ void Chaos::Sessions() {
   uint32_t segments = session->region()->plan.segments;
   for (size_t at = 0; at + 8 <= memory.size(); at += 8) {
     bool pins = at >= shm::PinsOffset() && at < shm::MarksOffset(segments);
-    // Every pin at once would only say that a client can pin everything; a few are the interesting case.
+    // Every pin at once would only say that a client can pin everything; a few are the interesting
+    // case.
     uint64_t word = pins && !random_.Chance(0.03) ? 0 : random_.Next();
     std::memcpy(memory.data() + at, &word, 8);
   }

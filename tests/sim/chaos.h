@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The faults that happen to processes, hosts and clocks, once a second by their rates. Those of messages, bulk
-// connections and the far store happen where the traffic is.
+// The faults that happen to processes, hosts and clocks, once a second by their rates. Those of
+// messages, bulk connections and the far store happen where the traffic is.
 #pragma once
 
 #include "tests/sim/world.h"

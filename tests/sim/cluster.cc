@@ -10,7 +10,8 @@ namespace holdfast::sim {
 namespace {
 
 constexpr Time kFaultsEnd{40'000'000};
-// After the faults every job has this long: leases, deadlines and rounds of calls have to run out one after the other.
+// After the faults every job has this long: leases, deadlines and rounds of calls have to run out
+// one after the other.
 constexpr Duration kJobsMustEnd = 400s;
 constexpr Time kShortest{60'000'000};
 // After the last job: leases, offers and grants run out.

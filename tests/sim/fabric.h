@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The cables between hosts: who listens where, what is cut, and what happens to a control message on its way. Hosts are
-// numbered; traffic inside a host is never cut or lost.
+// The cables between hosts: who listens where, what is cut, and what happens to a control message
+// on its way. Hosts are numbered; traffic inside a host is never cut or lost.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ struct Link {
   Time last_arrival{};  // later messages do not arrive before, unless they are reordered
 };
 
-// What checkers see: each control message when it is sent and when it is handled, just before. `message` is null for what
-// does not decode.
+// What checkers see: each control message when it is sent and when it is handled, just before.
+// `message` is null for what does not decode.
 struct Delivery {
   bool sent = false;  // leaves `from`; else it is handled by `to`
   ProcessId from = kWorld;
@@ -61,7 +61,8 @@ class Fabric {
   // Most messages that wait on one link.
   void set_queue_limit(uint32_t messages) { queue_limit_ = messages; }
 
-  // Carries `frames` over connection `connection` from `sender` (to its listener, or back to the client), or loses them.
+  // Carries `frames` over connection `connection` from `sender` (to its listener, or back to the
+  // client), or loses them.
   struct Route {
     uint64_t connection = 0;
     ProcessId sender = kWorld;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What exists far away: the one oracle of right bytes, bytes = f(uri, version, offset), and the count of who fetched what.
+// What exists far away: the one oracle of right bytes, bytes = f(uri, version, offset), and the
+// count of who fetched what.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What can go wrong in a simulated cluster: one name, one rate and one counter for each kind. A kind that never fired in
-// a campaign has not been tested, so the campaign counts as failed (campaign.h).
+// What can go wrong in a simulated cluster: one name, one rate and one counter for each kind. A
+// kind that never fired in a campaign has not been tested, so the campaign counts as failed
+// (campaign.h).
 #pragma once
 
 #include <array>
@@ -54,9 +55,9 @@ std::string_view NameOf(Fault fault);
 
 using FaultCounts = std::array<uint64_t, kFaultKinds>;
 
-// One seed's plan: which kinds happen and how often. About one seed in eight has none at all, so that what must hold
-// exactly (every object is fetched once) is checked, too; the others get a random half of the kinds, because faults
-// that always come together hide each other.
+// One seed's plan: which kinds happen and how often. About one seed in eight has none at all, so
+// that what must hold exactly (every object is fetched once) is checked, too; the others get a
+// random half of the kinds, because faults that always come together hide each other.
 class Faults {
  public:
   explicit Faults(uint64_t seed);

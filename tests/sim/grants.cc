@@ -19,8 +19,8 @@ std::vector<Grants::Key> Grants::KeysOf(const Buffer& oids, const Buffer& versio
 }
 
 void Grants::Observe(const Delivery& delivery) {
-  // A home that first hears of a node's start after it has given it leave forgets what it gave: late, lost and garbled
-  // messages cost a second fetch.
+  // A home that first hears of a node's start after it has given it leave forgets what it gave:
+  // late, lost and garbled messages cost a second fetch.
   if (delivery.message == nullptr || !world_->faults().none()) return;
   const wire::Message& message = *delivery.message;
   if (auto* answer = std::get_if<wire::Answer>(&message); answer != nullptr && delivery.sent) {

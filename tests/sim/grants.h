@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The oracle of homes: while one node has a home's leave to fetch an object, and for a while after it has said that it has
-// it, the home lets no other node go that has not tried that one in vain. Reads along on the wire; what the home has
-// fetched itself, having tried in vain, is seen at the far store.
+// The oracle of homes: while one node has a home's leave to fetch an object, and for a while after
+// it has said that it has it, the home lets no other node go that has not tried that one in vain.
+// Reads along on the wire; what the home has fetched itself, having tried in vain, is seen at the
+// far store.
 #pragma once
 
 #include <functional>

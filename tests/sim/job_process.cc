@@ -9,7 +9,8 @@
 namespace holdfast::sim {
 namespace {
 
-// Times that an object may leave the own node's memory between being announced there and being looked for.
+// Times that an object may leave the own node's memory between being announced there and being
+// looked for.
 constexpr uint32_t kMaxTries = 200;
 constexpr uint64_t kLocalCopy = 10;
 constexpr uint64_t kLocalView = 11;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A training job of the simulation: plans its list, reads it in order for some epochs as the real client library does
-// (own memory first, then what the ordered reader brings), holds views for a while, and looks at every byte.
+// A training job of the simulation: plans its list, reads it in order for some epochs as the real
+// client library does (own memory first, then what the ordered reader brings), holds views for a
+// while, and looks at every byte.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,8 @@ struct JobSetup {
   Duration hold_views{};  // longest
 };
 
-// An object as a job listed it before it started: an object that changes is in the cluster in two versions.
+// An object as a job listed it before it started: an object that changes is in the cluster in two
+// versions.
 struct ListedObject {
   const FarObject* object;
   uint64_t size;
@@ -58,7 +60,8 @@ class JobProcess {
   void Start();
   // All epochs are read and the job has said that it ends.
   bool done() const { return done_; }
-  // As kill -9: pins and session stay as they are until the daemon notices. Afterwards only the destructor may follow.
+  // As kill -9: pins and session stay as they are until the daemon notices. Afterwards only the
+  // destructor may follow.
   void Kill();
 
   ProcessId process() const { return process_; }

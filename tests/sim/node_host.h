@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A host with its region and session files, and the daemon that runs on it now, if one does. Every start of the daemon is a
-// new process with a new incarnation, over the same region (warm) or a new one (cold).
+// A host with its region and session files, and the daemon that runs on it now, if one does. Every
+// start of the daemon is a new process with a new incarnation, over the same region (warm) or a new
+// one (cold).
 #pragma once
 
 #include <cstdint>
@@ -75,7 +76,8 @@ class NodeHost {
   const SimBulkServer& bulk() const { return *daemon_->bulk; }
   uint64_t far_in_flight() const { return daemon_->env.far.in_flight(); }
 
-  // A client opens and leaves a session; null while no daemon runs. The daemon notices the end of a client a little later.
+  // A client opens and leaves a session; null while no daemon runs. The daemon notices the end of a
+  // client a little later.
   std::shared_ptr<SessionFile> OpenSession();
   void LeaveSession(const std::shared_ptr<SessionFile>& session);
   const std::shared_ptr<RegionFile>& region() const { return region_; }

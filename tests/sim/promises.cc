@@ -6,8 +6,8 @@
 namespace holdfast::sim {
 namespace {
 
-// A loss has to be told within this time of the node's clock and this many looks (a clock may jump, and a process that was
-// stopped needs a moment).
+// A loss has to be told within this time of the node's clock and this many looks (a clock may jump,
+// and a process that was stopped needs a moment).
 constexpr Duration kReportWithin = 1s;
 constexpr uint32_t kLooks = 5;
 
@@ -122,7 +122,8 @@ void Promises::OnProgress(const Delivery& delivery, const wire::Progress& progre
     }
   }
   NodeHost* host = host_of_(delivery.from);
-  // Every load has been done or has failed; what failed is in this message, unless there was no room for all.
+  // Every load has been done or has failed; what failed is in this message, unless there was no
+  // room for all.
   if (host != nullptr && progress.known && progress.loads_left == 0 &&
       progress.lost.size() < 1'000) {
     CheckTenancy(*host, progress.job, it->second, true);
@@ -173,7 +174,8 @@ void Promises::CheckObject(NodeHost& host, JobId job, Tenancy& tenancy, Chunk& c
            " are left to load),";
   };
   if (here) ++counts_.here;
-  // A load is held when its turn in the queue has come; until then another job's promise may hold the object, and end.
+  // A load is held when its turn in the queue has come; until then another job's promise may hold
+  // the object, and end.
   const PlannedObject& object = (*tenancy.list)[index];
   bool own = chunk.keeps.Get(bit) || all_loaded ||
              promised_to_[{host.process(), object.oid, object.version}].size() == 1;

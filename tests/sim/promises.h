@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The oracle of promises. It reads along on the wire who confirmed what and what was acknowledged, and looks into the
-// nodes' tiers at random times: what was promised and has once been there is still there, and held, until min(t2, the job's
-// end, the end of its lease), unless the node has told the job. It takes the careful side wherever the protocol leaves room.
+// The oracle of promises. It reads along on the wire who confirmed what and what was acknowledged,
+// and looks into the nodes' tiers at random times: what was promised and has once been there is
+// still there, and held, until min(t2, the job's end, the end of its lease), unless the node has
+// told the job. It takes the careful side wherever the protocol leaves room.
 #pragma once
 
 #include <functional>

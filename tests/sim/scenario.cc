@@ -18,7 +18,8 @@ std::string Uri(uint64_t n) {
          std::to_string(n);
 }
 
-// Sizes between kSmallest and kLargest, many small ones and few large ones, with about `mean` bytes.
+// Sizes between kSmallest and kLargest, many small ones and few large ones, with about `mean`
+// bytes.
 uint64_t DrawSize(Random* random, double mean) {
   double size = random->Exponential(mean);
   return std::clamp(static_cast<uint64_t>(size), kSmallest, kLargest);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a seed is about: how many nodes of what size, which objects exist, which jobs read what. Drawn once at the start,
-// apart from the faults.
+// What a seed is about: how many nodes of what size, which objects exist, which jobs read what.
+// Drawn once at the start, apart from the faults.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,11 @@ struct Scenario {
   std::vector<Duration> starts;   // of each job
   uint32_t queue_limit = 10'000;  // of control messages on one link
   double fill = 0;  // bytes of the distinct objects / bytes that the cluster can promise
-  // Objects that no job lists and that readers want at random, so that the nodes' memory is churned; 0: none.
+  // Objects that no job lists and that readers want at random, so that the nodes' memory is
+  // churned; 0: none.
   uint32_t background_objects = 0;  // the last of the far world
-  // With room for everything and no faults each object is fetched exactly once, and every job is covered.
+  // With room for everything and no faults each object is fetched exactly once, and every job is
+  // covered.
   bool ample = false;
 };
 

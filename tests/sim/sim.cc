@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Simulates whole clusters by seed. Exit codes: 0 ok, 1 something that must hold did not, 2 stuck, 3 crash, 64 usage.
+// Simulates whole clusters by seed. Exit codes: 0 ok, 1 something that must hold did not, 2 stuck,
+// 3 crash, 64 usage.
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>

@@ -94,7 +94,8 @@ void Connect(const TransferPtr& transfer) {
     BreakAfter(transfer, Duration(2'000 + 100 * static_cast<int64_t>(served)));
   }
   for (size_t i = 0; i < served; ++i) {
-    // The server may be another process by the time its turn comes; then the connection is gone, too.
+    // The server may be another process by the time its turn comes; then the connection is gone,
+    // too.
     world->After(Duration(100 + static_cast<int64_t>(i)), server->process(),
                  [server, transfer, i] { server->Serve(transfer, i); });
   }
@@ -137,7 +138,8 @@ SimBulkServer::~SimBulkServer() {
   for (const auto& weak : open_) {
     TransferPtr transfer = weak.lock();
     if (transfer == nullptr || transfer->left == 0) continue;
-    // The kernel of the dead process's host resets the connection; if the host is gone, too, only a timeout tells.
+    // The kernel of the dead process's host resets the connection; if the host is gone, too, only a
+    // timeout tells.
     if (random_.Chance(0.8)) BreakAfter(transfer, Duration(100 + random_.Below(20'000)));
   }
 }
@@ -208,7 +210,8 @@ void SimBulkServer::Send(const TransferPtr& transfer, size_t item, LocalView vie
                      static_cast<int64_t>(size / kBytesPerUs));
   if (faults.Fires(Fault::kBulkStall)) wire_time += Duration(random_.Below(8'000'000));
   auto pinned = std::make_shared<Pinned>(session_, std::move(view));
-  // Sendfile: the bytes are those of the moment at which they leave, so a pin that does not hold shows.
+  // Sendfile: the bytes are those of the moment at which they leave, so a pin that does not hold
+  // shows.
   world_->After(wire_time, process_, [this, transfer, item, pinned, &faults] {
     auto payload = std::make_shared<Buffer>(Buffer::CopyOf(pinned->view.payload()));
     uint64_t hash = pinned->view.payload_hash();

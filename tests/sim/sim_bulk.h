@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bulk reads: the server serves out of the node's segments by the rule of local reading, pins a record until its bytes
-// are on the other side, and hands misses to the node; the client verifies XXH3 before it says that it has an object.
+// Bulk reads: the server serves out of the node's segments by the rule of local reading, pins a
+// record until its bytes are on the other side, and hands misses to the node; the client verifies
+// XXH3 before it says that it has an object.
 #pragma once
 
 #include <cstdint>

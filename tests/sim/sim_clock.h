@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The clock of one simulated process: it drifts against the world's time and jumps forward, never back; its wall
-// time steps both ways. Looking at it can cost time, so that work that is cut into slices is really cut.
+// The clock of one simulated process: it drifts against the world's time and jumps forward, never
+// back; its wall time steps both ways. Looking at it can cost time, so that work that is cut into
+// slices is really cut.
 #pragma once
 
 #include <functional>
@@ -28,7 +29,8 @@ class SimClock : public Clock {
 
   // What it shows now, for checkers: costs nothing.
   Time Peek() const;
-  // The first instant of the world's time at which it shows `local`; Time::Max() for what is beyond a month.
+  // The first instant of the world's time at which it shows `local`; Time::Max() for what is beyond
+  // a month.
   Time WorldAt(Time local) const;
   void JumpForward(Duration by);
   void StepWall(int64_t seconds) { wall_offset_ += seconds; }

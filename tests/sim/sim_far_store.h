@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One process's view of the far store, with its latency and its faults. It keeps the contract of base/env.h and nothing
-// more: until `done` the caller's memory holds garbage, and on an error it stays so.
+// One process's view of the far store, with its latency and its faults. It keeps the contract of
+// base/env.h and nothing more: until `done` the caller's memory holds garbage, and on an error it
+// stays so.
 #pragma once
 
 #include <functional>
@@ -25,7 +26,8 @@ class SimFarStore : public FarStore {
             std::function<void(Result<FarPage>)> done) override;
   FarCounters Counters() const override { return counters_; }
 
-  // The last error that this process got for `uri`; kOk for none. Checkers ask whether a failed read may fail.
+  // The last error that this process got for `uri`; kOk for none. Checkers ask whether a failed
+  // read may fail.
   Code ErrorFor(const std::string& uri) const;
   uint64_t in_flight() const { return in_flight_; }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stands for the tmpfs files of a host: a region, and the sessions of the processes that read it. Files outlive the
-// daemon and the readers, so whoever maps one shares it.
+// Stands for the tmpfs files of a host: a region, and the sessions of the processes that read it.
+// Files outlive the daemon and the readers, so whoever maps one shares it.
 #pragma once
 
 #include <cstdint>
@@ -42,8 +42,8 @@ class SessionFile {
   LocalReader& reader() { return *reader_; }
   ByteSpan memory() const { return pages_.span(); }
   const std::shared_ptr<RegionFile>& region() const { return region_; }
-  // Runs `release`, which lets go of the process's views, and puts the session's memory back as it was: a killed process
-  // would have let go of nothing.
+  // Runs `release`, which lets go of the process's views, and puts the session's memory back as it
+  // was: a killed process would have let go of nothing.
   void EndAsKilled(const std::function<void()>& release);
 
  private:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The network of one simulated process: control messages over the fabric, bulk reads from the others' bulk servers.
+// The network of one simulated process: control messages over the fabric, bulk reads from the
+// others' bulk servers.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Local clients, one on each host, that look up random objects in their node's memory, copy some, keep views of others for
-// a while, check every byte, and are killed and started again: the rule of local reading under load.
+// Local clients, one on each host, that look up random objects in their node's memory, copy some,
+// keep views of others for a while, check every byte, and are killed and started again: the rule of
+// local reading under load.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,8 @@ struct VisitCounts {
 
 class Visitor {
  public:
-  // Some of the last `background` objects of the far world are asked for through the node, too, so that it fetches them.
+  // Some of the last `background` objects of the far world are asked for through the node, too, so
+  // that it fetches them.
   Visitor(World* world, FarWorld* far, NodeHost* host, uint32_t background, VisitCounts* counts);
 
   void Start();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The simulated world: events in the order (time, sequence), the processes that they belong to, the trace, and the first
-// thing that went wrong. One thread. Everything random comes from streams named by purpose and seeded by the seed.
+// The simulated world: events in the order (time, sequence), the processes that they belong to, the
+// trace, and the first thing that went wrong. One thread. Everything random comes from streams
+// named by purpose and seeded by the seed.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,8 @@ constexpr ProcessId kWorld = 0;
 // How a run ended: also the exit code of `sim --seed`.
 enum class Verdict : uint8_t { kOk = 0, kWrong = 1, kStuck = 2, kCrash = 3 };
 
-// XXH3-64 over everything that can be seen: deliveries, far requests, reads. Equal seeds have equal traces.
+// XXH3-64 over everything that can be seen: deliveries, far requests, reads. Equal seeds have equal
+// traces.
 class Trace {
  public:
   void Note(Time now, std::string_view what, std::initializer_list<uint64_t> numbers);
@@ -58,8 +60,8 @@ class World {
   }
 
   ProcessId Spawn(std::string name);
-  // From now on nothing that belongs to the process runs. Call it from the world's events only: a process does not end
-  // in the middle of its own step.
+  // From now on nothing that belongs to the process runs. Call it from the world's events only: a
+  // process does not end in the middle of its own step.
   void Kill(ProcessId process);
   bool alive(ProcessId process) const { return processes_[process].alive; }
   const std::string& NameOf(ProcessId process) const { return processes_[process].name; }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Real processes over a node's shared memory: one that loads and reclaims without rest, some that read, and this one, which
-// kills, stops and starts them at random. It ends when enough was looked up and viewed, and says so with exit code 0 if
-// no byte was wrong, every kind of mischief happened, and every segment became free when the readers had let go.
+// Real processes over a node's shared memory: one that loads and reclaims without rest, some that
+// read, and this one, which kills, stops and starts them at random. It ends when enough was looked
+// up and viewed, and says so with exit code 0 if no byte was wrong, every kind of mischief
+// happened, and every segment became free when the readers had let go.
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -71,7 +72,8 @@ class Torture {
   bool AllRun();
   bool WaitFor(const char* what, const std::function<bool()>& condition);
   bool End();
-  // Prints what happened; false when some kind of mischief never did, because then nothing was shown.
+  // Prints what happened; false when some kind of mischief never did, because then nothing was
+  // shown.
   bool Report() const;
   Process& Node() { return processes_[0]; }
 
@@ -218,7 +220,8 @@ bool Torture::Report() const {
   return all;
 }
 
-// The same without processes: threads over memory of this one, where the thread sanitizer sees both sides.
+// The same without processes: threads over memory of this one, where the thread sanitizer sees both
+// sides.
 int RunThreads(const Options& options, Shared* shared) {
   store::MemoryTierOptions tiny = TinyTier(options.seed);
   shm::RegionPlan plan = *store::PlanRegion(tiny);

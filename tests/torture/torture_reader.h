@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reading side of a torture: copies, batches and views at random, each checked byte by byte, views a second time when
-// they are released.
+// The reading side of a torture: copies, batches and views at random, each checked byte by byte,
+// views a second time when they are released.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ class ReadLoop {
   // About a hundred lookups and a dozen views.
   void Step();
   void ReleaseViews();
-  // In a forked child: nothing may be found, and letting go of the parent's views must take nothing from it.
+  // In a forked child: nothing may be found, and letting go of the parent's views must take nothing
+  // from it.
   void ActAsChild();
 
  private:
@@ -45,8 +46,8 @@ class ReadLoop {
   std::vector<LocalOutcome> outcomes_;
 };
 
-// Attaches to the daemon in `directory`, reads with one to three threads, attaches anew and forks now and then, until the
-// phase is kEnd. The exit code of its process.
+// Attaches to the daemon in `directory`, reads with one to three threads, attaches anew and forks
+// now and then, until the phase is kEnd. The exit code of its process.
 int RunReader(const std::string& directory, uint64_t seed, Shared* shared,
               ReaderCounters* counters);
 

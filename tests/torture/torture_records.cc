@@ -9,7 +9,8 @@ namespace holdfast::torture {
 namespace {
 
 uint64_t SeedOf(uint32_t key, VersionHash version) { return Mix64(version ^ Mix64(key + 1)); }
-// Cheap, so that checking does not hide the races that are looked for; different in every word of every record.
+// Cheap, so that checking does not hide the races that are looked for; different in every word of
+// every record.
 uint64_t Word(uint64_t seed, uint64_t at) { return (seed + at) * 0x9e3779b97f4a7c15u; }
 
 }  // namespace

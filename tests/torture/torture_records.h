@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Records that verify themselves: every byte follows from (key, version, offset), so a reader needs nobody to tell it
-// whether what it read is right.
+// Records that verify themselves: every byte follows from (key, version, offset), so a reader needs
+// nobody to tell it whether what it read is right.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The client library of Holdfast: a job plans its list of objects with a cluster, and reads them in order from its own
-// node's memory, from other nodes, and from far away only where nobody has them. Nothing else has to be included.
+// The client library of Holdfast: a job plans its list of objects with a cluster, and reads them in
+// order from its own node's memory, from other nodes, and from far away only where nobody has them.
+// Nothing else has to be included.
 //
 //   auto client = holdfast::Client::Connect(options);          // Result<std::unique_ptr<Client>>
 //   auto job = (*client)->Plan(std::move(list));                // sizes and ETags are looked up where missing
@@ -12,14 +13,16 @@
 //     Use((**object).name(), (**object).bytes());
 //   }
 //
-// Errors are Status and Result<T> (base/status.h): a code to branch on, a text for a person. Nothing throws.
-// Sizes are in bytes, times in microseconds unless a type says otherwise.
+// Errors are Status and Result<T> (base/status.h): a code to branch on, a text for a person.
+// Nothing throws. Sizes are in bytes, times in microseconds unless a type says otherwise.
 //
-// Threads: a Client may be used from any thread. A PlannedJob too. A Reader and its Objects belong to one thread at a time;
-// a job may have many readers, one for each rank or loader thread. The library runs threads of its own, so nothing here may
-// be used in a forked child: fork first, then connect.
+// Threads: a Client may be used from any thread. A PlannedJob too. A Reader and its Objects belong
+// to one thread at a time; a job may have many readers, one for each rank or loader thread. The
+// library runs threads of its own, so nothing here may be used in a forked child: fork first, then
+// connect.
 //
-// Lifetimes: Objects before their Reader's Client, Readers before their PlannedJob, PlannedJobs before their Client.
+// Lifetimes: Objects before their Reader's Client, Readers before their PlannedJob, PlannedJobs
+// before their Client.
 #pragma once
 
 #include <cstdint>
@@ -73,9 +76,9 @@ struct ClientOptions {
   Log* log = nullptr;  // gets warnings from any thread; nullptr: nobody does. Outlives the client
 };
 
-// From a TOML file (docs/operators.md has the keys), overridden by the environment: HOLDFAST_CLIENT_ and the key in
-// capitals with '.' as '_', as the command line does it. kInvalid names file, line, key and what is allowed. An empty
-// path is no file.
+// From a TOML file (docs/operators.md has the keys), overridden by the environment:
+// HOLDFAST_CLIENT_ and the key in capitals with '.' as '_', as the command line does it. kInvalid
+// names file, line, key and what is allowed. An empty path is no file.
 Result<ClientOptions> LoadClientOptions(const std::string& path);
 
 // What was spent far away by this process itself. What the nodes spent for a job is in JobProgress.
@@ -96,8 +99,9 @@ enum class ObjectSource : uint8_t {
   kFar = 3,          // the far store, by this process
 };
 
-// An object that was read: a view of mapped memory, or bytes of its own; the same type, and nobody needs to know. Move-only.
-// A view keeps its part of the node's memory from being reused, so let go of objects soon.
+// An object that was read: a view of mapped memory, or bytes of its own; the same type, and nobody
+// needs to know. Move-only. A view keeps its part of the node's memory from being reused, so let go
+// of objects soon.
 class Object {
  public:
   Object() = default;
@@ -132,8 +136,8 @@ class Object {
 };
 
 struct PlanOptions {
-  // How long the nodes shall keep the objects at most. The promise ends earlier with the job: when its PlannedJob is
-  // destroyed, or `lease` after its process died.
+  // How long the nodes shall keep the objects at most. The promise ends earlier with the job: when
+  // its PlannedJob is destroyed, or `lease` after its process died.
   Duration hold = std::chrono::hours(24);
   Duration lease = std::chrono::seconds(15);
   uint8_t priority = 100;    // higher goes first in the nodes' load queues
@@ -174,15 +178,16 @@ struct ReaderReport {
   Duration waited{};     // in Next()
 };
 
-// Reads objects of a planned job in order, with a bounded look-ahead. A read fails only when the far store says so too:
-// kNotFound, kDenied, kChanged (it is no longer the version that was planned), kCorrupt, kUnavailable, kTimeout.
+// Reads objects of a planned job in order, with a bounded look-ahead. A read fails only when the
+// far store says so too: kNotFound, kDenied, kChanged (it is no longer the version that was
+// planned), kCorrupt, kUnavailable, kTimeout.
 class Reader {
  public:
   ~Reader();
   Reader(const Reader&) = delete;
 
-  // The next object; nullopt at the end, again and again. An error is that of one object: the next call goes on with the
-  // next one. Blocks at most for the waits in ReaderOptions.
+  // The next object; nullopt at the end, again and again. An error is that of one object: the next
+  // call goes on with the next one. Blocks at most for the waits in ReaderOptions.
   Result<std::optional<Object>> Next();
   // How many objects Next() has come past, and how many there are.
   uint64_t done() const;
@@ -196,8 +201,8 @@ class Reader {
   std::unique_ptr<Parts> parts_;
 };
 
-// A job whose list the cluster knows. Its destruction ends the job: the objects lose their promise and stay until others
-// need the room.
+// A job whose list the cluster knows. Its destruction ends the job: the objects lose their promise
+// and stay until others need the room.
 class PlannedJob {
  public:
   ~PlannedJob();
@@ -212,15 +217,17 @@ class PlannedJob {
   PlanReport Report() const;
   JobProgress Progress() const;
 
-  // kInvalid for a position outside the list, and for a dry run. The reader must be destroyed before the job.
+  // kInvalid for a position outside the list, and for a dry run. The reader must be destroyed
+  // before the job.
   Result<std::unique_ptr<Reader>> Read(ReaderOptions options = {});
 
-  // Waits until no load is left or `timeout` has passed; true when none is. `progress` is called on this thread about ten
-  // times a second.
+  // Waits until no load is left or `timeout` has passed; true when none is. `progress` is called on
+  // this thread about ten times a second.
   bool WaitForLoads(Duration timeout, const std::function<void(const JobProgress&)>& progress = {});
 
-  // From now on the promises last for PlanOptions::hold whatever becomes of this process: neither the destruction of this
-  // object nor its end releases them. kTimeout when a node did not confirm it.
+  // From now on the promises last for PlanOptions::hold whatever becomes of this process: neither
+  // the destruction of this object nor its end releases them. kTimeout when a node did not confirm
+  // it.
   Status Hold();
   // Ends the promises now. What is being read goes on, from wherever the objects are.
   void Release();
@@ -242,36 +249,42 @@ struct DropResult {
 
 class Client {
  public:
-  // Never fails because nodes are away: they are found when they come. kInvalid for options that cannot be, kNotFound and
-  // kDenied for the key file, and whatever attaching to the own node says (a node that is not running: kUnavailable).
+  // Never fails because nodes are away: they are found when they come. kInvalid for options that
+  // cannot be, kNotFound and kDenied for the key file, and whatever attaching to the own node says
+  // (a node that is not running: kUnavailable).
   static Result<std::unique_ptr<Client>> Connect(ClientOptions options);
   ~Client();
   Client(const Client&) = delete;
 
-  // The one name of an object: "/data/a b", "file:///data/a%20b", "s3://bucket/key", "https://host/path".
+  // The one name of an object: "/data/a b", "file:///data/a%20b", "s3://bucket/key",
+  // "https://host/path".
   Result<std::string> Canonical(std::string_view name) const;
 
-  // Makes every name canonical and looks up sizes and ETags where they are missing, many at a time. The error is that of
-  // the first object in the list that cannot be had, with the number of all those. `progress` runs on this thread.
+  // Makes every name canonical and looks up sizes and ETags where they are missing, many at a time.
+  // The error is that of the first object in the list that cannot be had, with the number of all
+  // those. `progress` runs on this thread.
   Status Resolve(ObjectList* list,
                  const std::function<void(uint64_t done, uint64_t total)>& progress = {});
 
-  // Everything below a directory, bucket or key prefix, sorted by name, with sizes and ETags: a list that can be planned.
-  // Sub-prefixes are listed in parallel. `progress` gets the number of objects so far, on this thread.
+  // Everything below a directory, bucket or key prefix, sorted by name, with sizes and ETags: a
+  // list that can be planned. Sub-prefixes are listed in parallel. `progress` gets the number of
+  // objects so far, on this thread.
   Result<ObjectList> List(std::string_view prefix,
                           const std::function<void(uint64_t objects)>& progress = {});
 
-  // Resolves what is missing in the list and plans it. kInvalid for an empty list or two versions of one object, and what
-  // Resolve says. That no node answers is no error: then the report says that everything is far.
+  // Resolves what is missing in the list and plans it. kInvalid for an empty list or two versions
+  // of one object, and what Resolve says. That no node answers is no error: then the report says
+  // that everything is far.
   Result<std::unique_ptr<PlannedJob>> Plan(ObjectList list, PlanOptions options = {});
 
-  // One object that was not planned: from this host's node, else its home in the cluster, which fetches and keeps it,
-  // else from far away.
+  // One object that was not planned: from this host's node, else its home in the cluster, which
+  // fetches and keeps it, else from far away.
   Result<Object> Get(std::string_view name, Duration timeout = std::chrono::seconds(300));
   // The same; where the item has size and ETag, that version or kChanged.
   Result<Object> Get(const ObjectList::Item& item, Duration timeout = std::chrono::seconds(300));
 
-  // State of a node as JSON (docs/operators.md). kNotFound for an unknown node, kTimeout when it does not answer.
+  // State of a node as JSON (docs/operators.md). kNotFound for an unknown node, kTimeout when it
+  // does not answer.
   Result<std::string> NodeStatus(NodeId node, Duration timeout = std::chrono::seconds(5));
   // Drops objects that nobody holds, by name or by prefix, in all nodes that answer.
   Result<DropResult> DropObjects(const std::vector<std::string>& names,

@@ -11,7 +11,8 @@
 
 namespace holdfast {
 
-// Compact: 10^6 names of 60 bytes take 100 MB. Positions count from 0 in reading order. The same name may occur again.
+// Compact: 10^6 names of 60 bytes take 100 MB. Positions count from 0 in reading order. The same
+// name may occur again.
 class ObjectList {
  public:
   struct Item {
@@ -22,8 +23,8 @@ class ObjectList {
     bool has_size = false;
   };
 
-  // kInvalid for names over 4096 bytes, ETags over 256, either with a NUL, a newline or a tab (list files use them),
-  // and beyond 4,000,000 items.
+  // kInvalid for names over 4096 bytes, ETags over 256, either with a NUL, a newline or a tab (list
+  // files use them), and beyond 4,000,000 items.
   Status Add(std::string_view uri);
   Status Add(std::string_view uri, uint64_t size, std::string_view etag);
   size_t size() const { return rows_.size(); }
@@ -31,7 +32,8 @@ class ObjectList {
   Item item(size_t position) const;
   void SetVersion(size_t position, uint64_t size,
                   std::string_view etag);  // the ETag has at most 256 bytes
-  // Where the texts of an item lie, for whoever goes through a long list in another order than its own.
+  // Where the texts of an item lie, for whoever goes through a long list in another order than its
+  // own.
   struct Place {
     uint64_t uri_begin = 0;
     uint64_t etag_begin = 0;
@@ -46,8 +48,8 @@ class ObjectList {
     return {etags_.data() + at.etag_begin, at.etag_bytes};
   }
 
-  // A list file: one object per line, "URI" or "URI<TAB>SIZE<TAB>ETAG"; empty lines and lines that begin with # are
-  // skipped. kInvalid names the line.
+  // A list file: one object per line, "URI" or "URI<TAB>SIZE<TAB>ETAG"; empty lines and lines that
+  // begin with # are skipped. kInvalid names the line.
   static Result<ObjectList> Parse(std::string_view text);
   std::string Format() const;
 

@@ -23,8 +23,8 @@ struct PlanReport {
   uint64_t far_bytes = 0;
   uint64_t too_large_objects = 0;  // of those, larger than any node's segment
   Duration ready{};                // when the last load is due
-  // The least for which a node promised its objects, from the plan on: PlanOptions::hold or the node's
-  // limits.max_hold. 0: nobody promised anything, as in a dry run.
+  // The least for which a node promised its objects, from the plan on: PlanOptions::hold or the
+  // node's limits.max_hold. 0: nobody promised anything, as in a dry run.
   Duration held_for{};
   uint32_t calls = 0;
   uint64_t bids = 0;  // bids received, all rounds

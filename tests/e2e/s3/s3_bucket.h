@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What tests need beside reading: to make buckets and put objects into the S3 that scripts/s3-up started.
+// What tests need beside reading: to make buckets and put objects into the S3 that scripts/s3-up
+// started.
 #pragma once
 
 #include <map>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What docs/decisions/0001-home-reserves.md and 0002-home-weights-are-capacities.md conclude, held by the model.
+// What docs/decisions/0001-home-reserves.md and 0002-home-weights-are-capacities.md conclude, held
+// by the model.
 #include <gtest/gtest.h>
 
 #include "tests/sim/bidding_model/model.h"

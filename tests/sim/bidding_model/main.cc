@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prints the tables of docs/decisions/0001-home-reserves.md and 0002-home-weights-are-capacities.md.
+// Prints the tables of docs/decisions/0001-home-reserves.md and
+// 0002-home-weights-are-capacities.md.
 #include <algorithm>
 #include <cstdio>
 #include <string>

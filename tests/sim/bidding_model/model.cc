@@ -141,7 +141,8 @@ class ModelNode {
     RateModel rate;
     Time received;
   };
-  // `reserved` is the part of keep and load that the bids reserved: it is served first. After the expiry all is refused.
+  // `reserved` is the part of keep and load that the bids reserved: it is served first. After the
+  // expiry all is refused.
   Confirmed OnConfirm(uint64_t call, const std::vector<uint32_t>& position, const Bitmap& chosen,
                       const Bitmap& reserved) {
     Confirmed out{Bitmap(chosen.size()), rate(), timeline_->now()};
@@ -165,7 +166,8 @@ class ModelNode {
  private:
   bool Here(uint32_t object) const { return present_at_[object] != kNever || queued_.Get(object); }
 
-  // Loads what was confirmed and is not here, in order, one after the other at the far store's rate.
+  // Loads what was confirmed and is not here, in order, one after the other at the far store's
+  // rate.
   void Enqueue(uint32_t object) {
     if (present_at_[object] != kNever || queued_.Get(object)) return;
     queued_.Set(object);
@@ -403,7 +405,8 @@ class ModelJobRun {
     full_.clear();
     confirmed_after_.push_back(manifest_.size() - left_.Count());
     if (left_.None() || round_ == options_.max_calls) return;
-    // Another job's settle may be all that is missing: wait when nothing was gained, longer each time.
+    // Another job's settle may be all that is missing: wait when nothing was gained, longer each
+    // time.
     const bool gained = round_ == 1 || confirmed_after_[round_ - 1] > confirmed_after_[round_ - 2];
     idle_calls_ = gained ? 0 : idle_calls_ + 1;
     timeline_.After(options_.first_wait * (1 << idle_calls_) + Delay(), [this] { Call(); });
@@ -474,7 +477,8 @@ Placement View(const std::vector<uint64_t>& capacities, double error, Random& ra
   return Placement(std::move(weights));
 }
 
-// The job's part of the universe: a pseudo-random order, so that parts overlap as the options say but not in OID ranges.
+// The job's part of the universe: a pseudo-random order, so that parts overlap as the options say
+// but not in OID ranges.
 std::pair<Manifest, std::vector<uint32_t>> PartOf(const Manifest& all, const ModelJob& job) {
   std::vector<planner::ManifestEntry> entries;
   std::vector<uint32_t> position;

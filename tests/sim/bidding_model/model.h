@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bidding in a nearly full cluster, as a small deterministic model: the planner's own code for placement, offers, bids,
-// settling and the calendar, and around it only what decides the figures: messages with delays, reservations that
-// expire, settles that are lost, nodes that are dead, a queue of loads at each node, and the question to the home.
+// Bidding in a nearly full cluster, as a small deterministic model: the planner's own code for
+// placement, offers, bids, settling and the calendar, and around it only what decides the figures:
+// messages with delays, reservations that expire, settles that are lost, nodes that are dead, a
+// queue of loads at each node, and the question to the home.
 //
-// One run:  call → bids → settle → confirm → acknowledge → [call again] … → load (ask the home, far or peer)
+// One run:  call → bids → settle → confirm → acknowledge → [call again] … → load (ask the home, far
+// or peer)
 #pragma once
 
 #include <cstdint>

@@ -164,7 +164,8 @@ TEST(BufferTest, ColumnsAtAnyAlignment) {
   EXPECT_EQ(column[2], 2'000'000'014u);
 }
 
-// XXH3's own vectors (xxHash, the test suite's empty input) and the forms that docs/formats.md gives.
+// XXH3's own vectors (xxHash, the test suite's empty input) and the forms that docs/formats.md
+// gives.
 TEST(HashTest, Vectors) {
   EXPECT_EQ(Hash64({}), 0x2d06800538d394c2u);
   EXPECT_EQ(ToHex(Hash128(ByteView{})), "99aa06d3014798d86001c324468d497f");

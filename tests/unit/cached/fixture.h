@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A node's world for unit tests: a real tier over heap memory, a clock that runs by hand, a network that remembers.
+// A node's world for unit tests: a real tier over heap memory, a clock that runs by hand, a network
+// that remembers.
 #pragma once
 
 #include <cstring>

@@ -57,8 +57,8 @@ TEST_F(HomeTest, OneIsSentAndTheOthersTakeItFromThere) {
   EXPECT_EQ(home_.under_way(), 1u);
 }
 
-// Two jobs had planned it for different nodes, and the second one's turn came after the first one had
-// loaded it: it was fetched twice.
+// Two jobs had planned it for different nodes, and the second one's turn came after the first one
+// had loaded it: it was fetched twice.
 TEST_F(HomeTest, WhatANodeHasFetchedIsTakenFromThereForAWhile) {
   EXPECT_EQ(Ask(1), Verdict::kGo);
   home_.OnFetched(membership_.NodeOf(Inbound(1)), Fetched(true));

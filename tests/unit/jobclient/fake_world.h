@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A world for the job's core in one process: a clock that jumps to the next event, nodes that follow a simple script
-// and speak through the real codec, and a far store of one formula.
+// A world for the job's core in one process: a clock that jumps to the next event, nodes that
+// follow a simple script and speak through the real codec, and a far store of one formula.
 #pragma once
 
 #include <map>
@@ -69,7 +69,8 @@ inline std::string EtagOf(std::string_view uri) {
   return "e" + std::to_string(Hash64(AsBytes(uri)) % 10'000);
 }
 
-// A node by script. It keeps what it holds, bids as the protocol says, and does what the switches tell.
+// A node by script. It keeps what it holds, bids as the protocol says, and does what the switches
+// tell.
 struct FakeNode {
   NodeId id = 0;
   Incarnation incarnation = 0;

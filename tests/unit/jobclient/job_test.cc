@@ -12,7 +12,8 @@
 namespace holdfast::jobclient {
 namespace {
 
-// The nodes' books and the job's must say the same: every object at one node at most, and that one has promised it.
+// The nodes' books and the job's must say the same: every object at one node at most, and that one
+// has promised it.
 void ExpectBooksAgree(FakeWorld& world, const Job& job) {
   for (uint32_t i = 0; i < job.manifest().size(); ++i) {
     NodeId node = job.NodeOf(i);

@@ -180,7 +180,8 @@ TEST_F(OrderedReading, EveryStepThatFailsLeadsToTheNext) {
   }
 }
 
-// What the far store does not give, the home says so: it used to count as away itself, with all that it had promised.
+// What the far store does not give, the home says so: it used to count as away itself, with all
+// that it had promised.
 TEST_F(OrderedReading, AnErrorThatANodeAnswersIsAboutTheObject) {
   for (Code code : {Code::kUnavailable, Code::kDenied}) {
     world.nodes.clear();

@@ -77,7 +77,8 @@ TEST(Offers, TheFirstCallGoesToThePicks) {
     EXPECT_EQ(after[n].spare_room_bytes, (1u << 30) - offers[n].home_bytes);
 }
 
-// A home that is known to be full passes the reservation on: to the second pick, else to where room is.
+// A home that is known to be full passes the reservation on: to the second pick, else to where room
+// is.
 TEST(Offers, AFullHomePassesTheReservationOn) {
   Random random(32);
   Manifest m = RandomManifest(3000, random);
@@ -131,7 +132,8 @@ TEST(Offers, ADeadHomeIsReplacedByTheSecondPick) {
   }
 }
 
-// Later calls fill the room that is left, wherever it is. What fits nowhere is offered by its home in the hope of room.
+// Later calls fill the room that is left, wherever it is. What fits nowhere is offered by its home
+// in the hope of room.
 TEST(Offers, ALaterCallGoesWhereRoomIsLeft) {
   Random random(34);
   Manifest m = RandomManifest(4000, random);

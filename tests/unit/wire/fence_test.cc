@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The fence of local reading on the machine itself. local_reading_model_test.cc shows that the daemon
-// needs it; Sessions::Pinned cannot be called without it; here it is seen to work.
+// The fence of local reading on the machine itself. local_reading_model_test.cc shows that the
+// daemon needs it; Sessions::Pinned cannot be called without it; here it is seen to work.
 #include <gtest/gtest.h>
 #include <sched.h>
 
@@ -27,9 +27,10 @@ void RunOn(int n) {
   }
 }
 
-// The litmus test "store buffering": each side writes its own word and then reads the other's. With a
-// full fence between, at least one side sees the other's write. Without one both miss it now and then
-// when they run at the same time on two cores: they meet once a batch, so that most tries overlap.
+// The litmus test "store buffering": each side writes its own word and then reads the other's. With
+// a full fence between, at least one side sees the other's write. Without one both miss it now and
+// then when they run at the same time on two cores: they meet once a batch, so that most tries
+// overlap.
 class StoreBuffering {
  public:
   // How often both missed.

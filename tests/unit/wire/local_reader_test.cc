@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reader over a region that was put together by hand. The store's tests have it beside a real daemon's tier.
+// The reader over a region that was put together by hand. The store's tests have it beside a real
+// daemon's tier.
 #include "wire/local_reader.h"
 
 #include <gtest/gtest.h>
@@ -121,7 +122,8 @@ class LocalReaderTest : public testing::Test {
   std::unique_ptr<LocalReader> reader_;
 };
 
-// The daemon's own session lies on the heap: what was there before kept every segment from being taken back.
+// The daemon's own session lies on the heap: what was there before kept every segment from being
+// taken back.
 TEST_F(LocalReaderTest, ASessionOutOfUsedMemoryPinsNothing) {
   std::memset(session().data(), 0x5a, session().size());
   FormatSession(session(), 9, kSegments, 42, 1);
@@ -269,8 +271,8 @@ TEST_F(LocalReaderTest, RefusesWhatIsNotTheLayout) {
   EXPECT_EQ(LocalReader::Open(region(), session()).status().code(), Code::kInvalid);
 }
 
-// What happens just before the reader's pin becomes visible: its first access to the session faults, and the fault's
-// handler is the daemon, in the one place where the second load is needed.
+// What happens just before the reader's pin becomes visible: its first access to the session
+// faults, and the fault's handler is the daemon, in the one place where the second load is needed.
 std::function<void()>* at_pin = nullptr;
 void OnFault(int) { (*at_pin)(); }
 

@@ -92,7 +92,8 @@ TEST_F(IndexTest, ReservedSlotsStayWhileOthersMove) {
   }
 }
 
-// Sixteen slots are all there is for objects that share a tag; the seventeenth is refused, and nothing is lost.
+// Sixteen slots are all there is for objects that share a tag; the seventeenth is refused, and
+// nothing is lost.
 TEST_F(IndexTest, RefusesWhatHasNoSlot) {
   uint64_t added = 0;
   while (added < 40 && Add({added, 0x123456789abcdef0}, added)) ++added;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A promise finds its room: in a tier whose promises go up to PromisableBytes, with records of every size up to the
-// largest that may be promised, promises that end at random, unpromised loads in between, and readers that pin all of
-// their quarter.
+// A promise finds its room: in a tier whose promises go up to PromisableBytes, with records of
+// every size up to the largest that may be promised, promises that end at random, unpromised loads
+// in between, and readers that pin all of their quarter.
 #include <gtest/gtest.h>
 
 #include <deque>
@@ -72,7 +72,8 @@ class FullTier {
     }
   }
 
-  // As a job does: room is taken in the calendar, the object is loaded, or found in the ring and held.
+  // As a job does: room is taken in the calendar, the object is loaded, or found in the ring and
+  // held.
   void Promise() {
     const uint64_t size = RandomSize();
     const uint64_t bytes = shm::RecordBytes(size, ("mem:" + std::to_string(next_)).size(), 2);

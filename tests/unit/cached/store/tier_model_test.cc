@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tier against a std::map, by random operations on tiny segments. The tier may lose what nobody holds; everything
-// else it has to know exactly as the map does.
+// The tier against a std::map, by random operations on tiny segments. The tier may lose what nobody
+// holds; everything else it has to know exactly as the map does.
 #include <gtest/gtest.h>
 
 #include <map>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Readers against a daemon that loads and reclaims tiny segments without a pause, in one process: also for the thread
-// sanitizer. Records say what they must contain, so a reader that is given bytes of another record notices.
+// Readers against a daemon that loads and reclaims tiny segments without a pause, in one process:
+// also for the thread sanitizer. Records say what they must contain, so a reader that is given
+// bytes of another record notices.
 #include <gtest/gtest.h>
 
 #include <deque>
@@ -92,7 +93,8 @@ Counts Read(LocalReader* reader, uint64_t seed) {
   return counts;
 }
 
-// Loads, holds, drops and reclaims until `stop`; returns how many segments' worth of bytes it has dropped.
+// Loads, holds, drops and reclaims until `stop`; returns how many segments' worth of bytes it has
+// dropped.
 uint64_t Serve(Node* node, const std::atomic<bool>* stop) {
   Random random(99);
   Time now{1};

@@ -198,7 +198,8 @@ TEST(BulkClient, ASecondAnswerToTheSameItemBreaksTheProtocol) {
   EXPECT_EQ(read.outcomes[1].status.code(), Code::kCorrupt);
 }
 
-// Headers of a group, then its bodies: large and small ones, errors and an empty one between them, in any pieces.
+// Headers of a group, then its bodies: large and small ones, errors and an empty one between them,
+// in any pieces.
 TEST(BulkClient, GroupsOfAnswersArriveWhole) {
   const std::vector<size_t> sizes = {100'000, 60'000, 0, 10, 200'000, 17'000, 300'000, 5};
   Server server([&](int fd, int) {
@@ -257,7 +258,8 @@ TEST(BulkClient, GroupsAreLimitedAndNameNoItemTwice) {
   }
 }
 
-// The first body of a group is half there when the reader of the second gives up; the third one is still wanted.
+// The first body of a group is half there when the reader of the second gives up; the third one is
+// still wanted.
 TEST(BulkClient, ADeadlineInMidGroupGivesOneBufferBack) {
   auto body = BytesOf(1, 1, 100'000);
   std::binary_semaphore timed_out{0};
@@ -330,8 +332,8 @@ TEST(BulkClient, RandomAnswersYieldErrors) {
   }
 }
 
-// The deadline passes while a payload is half there: its buffer is the caller's again, and what still comes is not
-// written to it; the others on the connection are served.
+// The deadline passes while a payload is half there: its buffer is the caller's again, and what
+// still comes is not written to it; the others on the connection are served.
 TEST(BulkClient, ADeadlineInMidPayloadGivesTheBufferBack) {
   auto body = BytesOf(1, 1, 500'000);
   std::binary_semaphore timed_out{0};
@@ -361,8 +363,8 @@ TEST(BulkClient, ADeadlineInMidPayloadGivesTheBufferBack) {
   for (std::byte b : hasty.buffers[0]) ASSERT_EQ(b, std::byte{0x77});
 }
 
-// Nobody waits on the connection any more: it is dropped, so that a stalled node does not keep it, and the next Read
-// takes another.
+// Nobody waits on the connection any more: it is dropped, so that a stalled node does not keep it,
+// and the next Read takes another.
 TEST(BulkClient, AStalledConnectionIsLeftAtTheDeadline) {
   auto body = BytesOf(1, 1, 1000);
   std::atomic<bool> first_closed{false};

@@ -126,7 +126,8 @@ TEST_P(BulkRead, TheVersionThatWasAskedForComes) {
   EXPECT_EQ(read.outcomes[2].status.code(), Code::kNotFound);
 }
 
-// Everything that the reader took is acknowledged within a moment, also when it asks for nothing more.
+// Everything that the reader took is acknowledged within a moment, also when it asks for nothing
+// more.
 TEST_P(BulkRead, NoSegmentStaysPinnedAfterwards) {
   for (uint64_t n = 0; n < 40; ++n) node_.Put(n, 150'000);
   Serve();

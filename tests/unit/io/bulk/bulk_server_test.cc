@@ -119,7 +119,8 @@ TEST(BulkServer, GarbageInsteadOfAHelloIsRefused) {
   EXPECT_TRUE(StatusOfOneRead(&node, {}).ok());
 }
 
-// After a good hello: random bytes, and good batches with random changes. The server lives on and forgets them all.
+// After a good hello: random bytes, and good batches with random changes. The server lives on and
+// forgets them all.
 TEST(BulkServer, GarbageAfterTheHelloEndsThatConnectionAlone) {
   TestNode node;
   for (uint64_t n = 0; n < 20; ++n) node.Put(n, 50'000);
@@ -160,7 +161,8 @@ TEST(BulkServer, AnAcknowledgementOfBytesNeverSentEndsTheConnection) {
   EXPECT_TRUE(Closes(fd.get()));
 }
 
-// TCP says early that the bytes are there, but they are still the segment's own pages: only the reader's word counts.
+// TCP says early that the bytes are there, but they are still the segment's own pages: only the
+// reader's word counts.
 TEST(BulkServer, ARecordStaysPinnedUntilItsReaderHasTakenIt) {
   TestNode node;
   node.Put(1, 60'000);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A node as bulk reads see it: a memory tier over a memfd, filled by the test, and a server on a session of its own. And a
-// reader's side that waits.
+// A node as bulk reads see it: a memory tier over a memfd, filled by the test, and a server on a
+// session of its own. And a reader's side that waits.
 #pragma once
 
 #include <gtest/gtest.h>

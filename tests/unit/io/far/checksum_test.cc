@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The check values of "123456789": the CRC catalogue (reveng.sourceforge.io), sha1sum, sha256sum and md5sum.
+// The check values of "123456789": the CRC catalogue (reveng.sourceforge.io), sha1sum, sha256sum
+// and md5sum.
 #include "io/far/checksum.h"
 
 #include <gtest/gtest.h>

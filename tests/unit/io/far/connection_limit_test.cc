@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The limit against a model of a far store: c connections give min(c / latency, most) objects per second.
+// The limit against a model of a far store: c connections give min(c / latency, most) objects per
+// second.
 #include "io/far/connection_limit.h"
 
 #include <gtest/gtest.h>
@@ -59,7 +60,8 @@ TEST(ConnectionLimitTest, ReachesWhatTheLatencyNeeds) {
   EXPECT_EQ(run.limit.limit(), 256u) << "nothing but latency: all that is allowed";
 }
 
-// A busy machine makes some periods look slow; a climb that one of them ended did not go on for a minute.
+// A busy machine makes some periods look slow; a climb that one of them ended did not go on for a
+// minute.
 TEST(ConnectionLimitTest, SlowPeriodsDoNotEndTheClimb) {
   for (uint64_t seed = 1; seed <= 10; ++seed) {
     Model run(8, 256);

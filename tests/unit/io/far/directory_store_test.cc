@@ -132,7 +132,8 @@ TEST_F(DirectoryStoreTest, WhatIsNoObjectIsAnError) {
   EXPECT_EQ(Head(Uri("d/f"), client_->options().now() - 1ms).status().code(), Code::kTimeout);
 }
 
-// To open a device can do something (rewind a tape, arm a watchdog), to open a FIFO lets its writer go on.
+// To open a device can do something (rewind a tape, arm a watchdog), to open a FIFO lets its writer
+// go on.
 TEST_F(DirectoryStoreTest, WhatIsNoObjectIsNotEvenOpened) {
   ASSERT_EQ(mkfifo((root_ + "/fifo").c_str(), 0600), 0);
   const int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -154,7 +155,8 @@ TEST_F(DirectoryStoreTest, ASocketIsNoObjectHoweverOftenItIsTried) {
   close(fd);
 }
 
-// A callback owns what it captured; the thread that read had a copy, and was often the last to have one.
+// A callback owns what it captured; the thread that read had a copy, and was often the last to have
+// one.
 TEST_F(DirectoryStoreTest, CallbacksEndOnTheDecidingThread) {
   Put("f", "x");
   const std::thread::id deciding = std::this_thread::get_id();
@@ -243,7 +245,8 @@ TEST_F(DirectoryStoreTest, UnreadableDirectoriesAreReportedAndTheRestListed) {
   Put("shut/g", "x");
   fs::permissions(root_ + "/shut", fs::perms::none);
   if (access((root_ + "/shut").c_str(), R_OK) == 0) {
-    // Root reads everything, so a directory that vanishes while it is walked stands in for it: a page ends before it.
+    // Root reads everything, so a directory that vanishes while it is walked stands in for it: a
+    // page ends before it.
     fs::permissions(root_ + "/shut", fs::perms::owner_all);
     for (int i = 0; i < 1000; ++i) Put("open/x" + std::to_string(i), "x");
     const auto page = List(Prefix());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A deciding thread for tests: the test's own. Calls are made and waited for one after the other, or many at once.
+// A deciding thread for tests: the test's own. Calls are made and waited for one after the other,
+// or many at once.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Answers that no decent server gives and no test origin makes, byte by byte; names that do not resolve; proxies.
+// Answers that no decent server gives and no test origin makes, byte by byte; names that do not
+// resolve; proxies.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <netdb.h>
@@ -113,8 +114,9 @@ TEST_F(HttpOddAnswersTest, GarbageInsteadOfHttpIsUnavailable) {
       << status.message();
 }
 
-// Trailers come through the same callback as the head: one that names another length or version made the right bytes
-// look like another object's, and one that looks like a status line made an error of them.
+// Trailers come through the same callback as the head: one that names another length or version
+// made the right bytes look like another object's, and one that looks like a status line made an
+// error of them.
 TEST_F(HttpOddAnswersTest, TrailersChangeNothing) {
   Open(QuickOptions());
   RawServer server(
@@ -126,7 +128,8 @@ TEST_F(HttpOddAnswersTest, TrailersChangeNothing) {
   EXPECT_EQ(outcome.info.etag, "e");
 }
 
-// Content-Range means something with a 206 only (RFC 9110, 14.4); its total was taken for the object's size.
+// Content-Range means something with a 206 only (RFC 9110, 14.4); its total was taken for the
+// object's size.
 TEST_F(HttpOddAnswersTest, AContentRangeInAWholeAnswerSaysNothing) {
   Open(QuickOptions());
   RawServer server(
@@ -137,8 +140,8 @@ TEST_F(HttpOddAnswersTest, AContentRangeInAWholeAnswerSaysNothing) {
   EXPECT_EQ(outcome.info.size, 3u);
 }
 
-// To take a handle back from curl was to wait for its name: a silent name server held up every other transfer, the
-// deadlines and the end of the client.
+// To take a handle back from curl was to wait for its name: a silent name server held up every
+// other transfer, the deadlines and the end of the client.
 TEST_F(HttpOddAnswersTest, ANameThatDoesNotResolveHoldsNothingUp) {
   stuck.Hold(true);
   Open(QuickOptions());
@@ -177,8 +180,8 @@ TEST_F(HttpOddAnswersTest, AProxyIsUsedForAllButLoopback) {
   EXPECT_EQ(etag("http://127.invalid/k"), "proxy");
 }
 
-// Answers wait for those that come with what the sockets have already. While those of long transfers always had some, a
-// short answer waited until fifteen long ones had ended.
+// Answers wait for those that come with what the sockets have already. While those of long
+// transfers always had some, a short answer waited until fifteen long ones had ended.
 TEST_F(HttpOddAnswersTest, ShortAnswersDoNotWaitForLongOnes) {
   // Each long answer is a gigabyte of which the last byte is wanted.
   origin::OriginOptions long_answers;

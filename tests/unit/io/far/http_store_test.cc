@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every fault of the test origin, and what the client makes of it: the right bytes or an error, never anything else.
+// Every fault of the test origin, and what the client makes of it: the right bytes or an error,
+// never anything else.
 #include <gtest/gtest.h>
 
 #include <future>
@@ -404,8 +405,8 @@ TEST_F(HttpStoreTest, QueriesAreSentAsTheyAre) {
   EXPECT_EQ(seen.get_future().get(), "/a%20b/..////c?x=%41&y=a+b&&z");
 }
 
-// Completions arrive in bunches, and each but the first of a bunch used to count as idle, so that the
-// limit never grew.
+// Completions arrive in bunches, and each but the first of a bunch used to count as idle, so that
+// the limit never grew.
 TEST_F(HttpStoreTest, ConnectionsGrowWhileThatPays) {
   Start({.delay = 30ms});
   constexpr size_t kObjects = 3000;
@@ -425,7 +426,8 @@ TEST_F(HttpStoreTest, ConnectionsGrowWhileThatPays) {
   EXPECT_GT(origin_->Counters().connections, 32u);
 }
 
-// A storm of every fault at once, over many connections: each answer is the right bytes or an error.
+// A storm of every fault at once, over many connections: each answer is the right bytes or an
+// error.
 TEST_F(HttpStoreTest, NeverWrongBytesInAStormOfFaults) {
   OriginOptions options;
   options.responses.checksums = true;
@@ -460,7 +462,8 @@ TEST_F(HttpStoreTest, NeverWrongBytesInAStormOfFaults) {
                    if (!status.ok()) return;
                    ++good;
                    EXPECT_EQ(hash, Hash64(bytes[i]));
-                   // A flipped byte in a range comes without any checksum: nobody can see it (see the operators' page).
+                   // A flipped byte in a range comes without any checksum: nobody can see it (see
+                   // the operators' page).
                    std::vector<std::byte> right = Bytes(offset, bytes[i].size(), 0, path);
                    if (whole) {
                      EXPECT_EQ(bytes[i], right) << path;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// S3 as the client speaks it, against an origin with answers made by hand. The real one is in tests/e2e.
+// S3 as the client speaks it, against an origin with answers made by hand. The real one is in
+// tests/e2e.
 #include <gtest/gtest.h>
 
 #include <map>

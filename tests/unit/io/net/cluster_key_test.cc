@@ -44,7 +44,8 @@ TEST(ClusterKey, OtherTextsAreRefusedAndNotShown) {
   }
 }
 
-// Computed with `printf LABEL | openssl dgst -sha256 -mac HMAC -macopt hexkey:KEY`: a change locks old peers out.
+// Computed with `printf LABEL | openssl dgst -sha256 -mac HMAC -macopt hexkey:KEY`: a change locks
+// old peers out.
 TEST(ClusterKey, DerivedSecretsAreTheDocumentedOnes) {
   ClusterKey key = *ParseClusterKey(kHex);
   EXPECT_EQ(Hex(BulkToken(key)),

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/net/event_loop.h"
 
-#include <atomic>
 #include <gtest/gtest.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <atomic>
 
 #include <csignal>
 #include <thread>
@@ -112,7 +112,8 @@ TEST(EventLoop, PostsOfManyThreadsAllRunInTheOrderOfEach) {
   }
 }
 
-// Was: posts made while a long batch ran lost their wake-up, because the batch was cut and the event already read.
+// Was: posts made while a long batch ran lost their wake-up, because the batch was cut and the
+// event already read.
 TEST(EventLoop, PostsMadeDuringALongBatchAreNotForgotten) {
   auto loop = NewLoop();
   bool last = false;

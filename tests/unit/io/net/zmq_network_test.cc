@@ -241,7 +241,8 @@ TEST_F(ZmqNetworkTest, AKeyOnOneSideOnlyIsNamedOnBoth) {
   }));
 }
 
-// A process that is stopped: the kernel takes its connections. It was said to have another cluster key.
+// A process that is stopped: the kernel takes its connections. It was said to have another cluster
+// key.
 TEST_F(ZmqNetworkTest, ANodeThatTakesConnectionsAndIsSilentDoesNotRefuse) {
   int listener = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
@@ -268,7 +269,8 @@ TEST_F(ZmqNetworkTest, ANodeThatTakesConnectionsAndIsSilentDoesNotRefuse) {
   close(listener);
 }
 
-// A client that knows the server's public key, as everybody could who saw it, but not the client's secret.
+// A client that knows the server's public key, as everybody could who saw it, but not the client's
+// secret.
 TEST_F(ZmqNetworkTest, TheServersPublicKeyAloneLetsNobodyIn) {
   ZmqOptions ours;
   ours.key = Key(1);
@@ -398,7 +400,8 @@ TEST_F(ZmqNetworkTest, AHandlerMayDisconnectThePeerWhileItsMessagesWait) {
   EXPECT_EQ(heard, 1);
 }
 
-// Answers wait in the socket while a message is sent, whose bookkeeping swallows the wake-up for them.
+// Answers wait in the socket while a message is sent, whose bookkeeping swallows the wake-up for
+// them.
 TEST_F(ZmqNetworkTest, SendingDoesNotLoseTheWakeUpForWhatArrives) {
   auto node = NewEnd(), job = NewEnd();
   PeerId to = job->net->Connect(Listen(*node));

@@ -67,7 +67,8 @@ class AttachTest : public ::testing::Test {
       if (fds[1].revents != 0) return child.Hear();
     }
   }
-  // A process that attaches, says whether it could ('a', or the digit of its status's code), and waits.
+  // A process that attaches, says whether it could ('a', or the digit of its status's code), and
+  // waits.
   std::unique_ptr<Child> Client() {
     return std::make_unique<Child>([path = directory_.node() + "/attach.sock"](Child& parent) {
       auto attachment = AttachLocal({.path = path, .timeout = 20s, .populate = true});
