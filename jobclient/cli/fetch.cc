@@ -72,8 +72,9 @@ Status FetchOne(const Globals& globals, Client& client, const ObjectList::Item& 
   if (!object.ok()) return object.status();
   if (directory.empty()) {
     ByteView bytes = object->bytes();
-    if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size() ||
-        std::fflush(stdout) != 0) {
+    const bool written =
+        bytes.empty() || std::fwrite(bytes.data(), 1, bytes.size(), stdout) == bytes.size();
+    if (!written || std::fflush(stdout) != 0) {
       return CannotWrite("to standard output", errno);
     }
     return {};
