@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// How long objects stay in the cluster, learned from what nodes say of the ages at which they
+// evicted.
+//
+// Ages are cut into cells, narrow ones first and ever wider ones after. An object that was there at
+// the start of a cell is a Bernoulli trial: it is still there at the end, or it is not. The chance
+// p of a cell is unknown; after k of n trials it is distributed as Beta(a + k, b + n - k), with
+// Beta(a, b) for what was believed before. Then
+//
+//   P(there at age x | seen there at age y) = product of p over the cells from y to x,
+//
+// which cannot increase with x. Of objects that were first seen late, or are there still, the cells
+// count through which they were watched, and the parts of cells as parts of a trial: this is the
+// estimate of Kaplan and Meier (Nonparametric Estimation from Incomplete Observations, 1958) with a
+// prior, by cells as actuaries do it. Neighbouring cells in which too little happened share one p:
+// a group.
+//
+// Objects that leave in one piece, because they lay in one segment, are not independent trials: c
+// objects together count as one. A group's counts are divided by the design effect of its
+// evictions, sum of c^2 over sum of c (Kish, Survey Sampling, 1965).
+//
+// Pure, and for one thread.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "base/units.h"
+
+namespace holdfast::snapshot {
+
+// Cells of ages: [0, 1 s), and then 16 per doubling up to 97 days, where all else is.
+class AgeCells {
+ public:
+  static constexpr uint32_t kPerDoubling = 16;
+  static constexpr uint32_t kDoublings = 23;
+  static constexpr uint32_t kCells = 1 + kPerDoubling * kDoublings;
+  static uint32_t CellOf(Duration age);  // negative ages are 0
+  static Duration StartOf(uint32_t cell);
+  // The cell, and how much of it is over: 3.25 is a quarter into cell 3.
+  static double PositionOf(Duration age);
+};
+
+// A probability that is itself uncertain, by its first two moments.
+struct Chance {
+  double mean = 0;
+  double variance = 0;
+
+  // Of the Beta distribution with these moments. `share` in (0, 1): 0.95 is the central 95 %.
+  struct Range {
+    double low = 0;
+    double high = 0;
+  };
+  Range Credible(double share) const;
+  // P(p > threshold).
+  double Above(double threshold) const;
+};
+
+struct SurvivalOptions {
+  // The belief before there is evidence, as trials of every cell.
+  double prior_kept = 0.97;
+  double prior_lost = 0.03;
+  // A group ends once so many (effective) evictions are in it, or where what follows is another
+  // kind of life.
+  double least_evictions = 8;
+};
+
+// The evidence, as counts that can be added, forgotten, and turned into a curve.
+class SurvivalEvidence {
+ public:
+  SurvivalEvidence();
+
+  // `count` objects that were under observation since their age `since` were evicted together at
+  // `age`. Ages below `since` say nothing.
+  void Evicted(Duration since, Duration age, uint64_t count);
+  // The same, and they are there still at `age`.
+  void StillThere(Duration since, Duration age, uint64_t count);
+  // What came before weighs `keep` of what it did, 0 <= keep <= 1: the curve follows the cluster.
+  void Forget(double keep);
+
+  // Of a cell, or of cells together: by weight, what was said of them.
+  struct Cell {
+    double kept = 0;
+    double lost = 0;
+    double lost_squares = 0;  // sum of c^2 over evictions of c objects together
+
+    double trials() const { return kept + lost; }
+    double design_effect() const { return lost > 0 ? std::max(lost_squares / lost, 1.0) : 1; }
+    Cell& operator+=(const Cell& o);
+  };
+  std::vector<Cell> Cells() const;  // AgeCells::kCells of them
+
+ private:
+  // Where `kept` holds how much it differs from the cell before, so that a life costs two additions.
+  std::vector<Cell> cells_;
+  void Keep(double from, double to, double count);
+};
+
+// The posterior at one time.
+class SurvivalCurve {
+ public:
+  SurvivalCurve(const SurvivalEvidence& evidence, const SurvivalOptions& options);
+
+  // P(there at `age` | seen there at `seen`); 1 for age <= seen.
+  Chance At(Duration age, Duration seen) const;
+
+  // The youngest age at which no more than `share` of the objects are there still, on average; 0 <
+  // share < 1. T_alive is AgeOf(0.99), t_dead AgeOf(0.01). The longest age of all when so few are
+  // never reached.
+  Duration AgeOf(double share) const;
+  // The mean time from the load to the eviction, of what is evicted before the longest age.
+  Duration MeanLife() const;
+
+  struct Group {
+    uint32_t first = 0;  // cells [first, end) have one p
+    uint32_t end = 0;
+    double alpha = 0;  // of its Beta distribution
+    double beta = 0;
+  };
+  const std::vector<Group>& groups() const { return groups_; }
+
+ private:
+  void Close(uint32_t first, uint32_t end, const SurvivalEvidence::Cell& sum,
+             const SurvivalOptions& options);
+
+  std::vector<Group> groups_;
+};
+
+}  // namespace holdfast::snapshot
