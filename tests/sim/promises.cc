@@ -33,7 +33,9 @@ void Promises::AtNode(NodeHost& host, const Delivery& delivery) {
     // A job that was given up comes back with nothing.
     if (tenancy.ended || tenancy.lease_until < host.clock().Peek()) tenancy = {};
     tenancy.list = &list->second;
-    tenancy.lease_until = host.clock().Peek() + call->lease;
+    // To the node a call that comes again is no sign of life.
+    if (!tenancy.calls.insert(call->call).second) return;
+    tenancy.lease_until = std::max(tenancy.lease_until, host.clock().Peek() + call->lease);
     return;
   }
   if (auto* confirm = std::get_if<wire::Confirm>(&message))

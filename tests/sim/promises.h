@@ -63,6 +63,7 @@ class Promises {
     const PlannedList* list = nullptr;
     Time lease_until{};
     bool ended = false;
+    std::set<uint32_t> calls;                               // by number
     std::map<std::pair<uint32_t, uint32_t>, Chunk> chunks;  // by call and first
     std::map<uint32_t, Time> lost;                          // reported, by index
     std::map<uint32_t, Absence> missing;                    // by index
