@@ -64,8 +64,8 @@ struct BulkOutcome {
   VersionHash version = 0;
   uint64_t size = 0;  // on kNoSpace with size > 0: `into` was too small, this is what it takes
   uint64_t hash = 0;  // XXH3-64 of the bytes
-  bool answered =
-      false;  // the node said so itself: its error is about the object, not about the node
+  // The node said so itself: its error is about the object, not about the node.
+  bool answered = false;
 };
 
 enum class BulkMode : uint8_t {

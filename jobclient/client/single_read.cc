@@ -29,12 +29,15 @@ void SingleRead::AskNext() {
   // If its size is not known: most objects fit into the first guess, and the answer for others says
   // what they take.
   if (buffer_.empty() && !MakeRoom(wanted_ ? wanted_->size : kFirstGuess)) return;
-  BulkItem item{.oid = OidOf(uri_),
-                .version = wanted_ ? HashVersion(wanted_->etag, wanted_->size) : 0,
-                .size = wanted_ ? wanted_->size : 0,
-                .name = uri_,
-                .etag = wanted_ ? wanted_->etag : std::string(),
-                .into = buffer_.span()};
+  BulkItem item;
+  item.oid = OidOf(uri_);
+  item.name = uri_;
+  item.into = buffer_.span();
+  if (wanted_) {
+    item.version = HashVersion(wanted_->etag, wanted_->size);
+    item.size = wanted_->size;
+    item.etag = wanted_->etag;
+  }
   std::vector<BulkItem> items;
   items.push_back(std::move(item));
   const NodeId node = nodes_[next_];

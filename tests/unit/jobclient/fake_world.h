@@ -3,6 +3,8 @@
 // follow a simple script and speak through the real codec, and a far store of one formula.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <map>
 #include <memory>
 #include <set>
@@ -208,6 +210,16 @@ inline Result<PlanReport> PlanNow(FakeWorld& world, Job& job, const ObjectList& 
   HF_CHECK(!report.has_value());
   HF_CHECK(world.clock.RunUntil([&] { return report.has_value(); }));
   return *report;
+}
+
+// The nodes' books and the job's must say the same: every object at one node at most, and that one
+// has promised it.
+inline void ExpectBooksAgree(FakeWorld& world, const Job& job) {
+  for (uint32_t i = 0; i < job.manifest().size(); ++i) {
+    NodeId node = job.NodeOf(i);
+    if (node == kNoNode) continue;
+    EXPECT_TRUE(world.node(node).promised.contains(i)) << "object " << i << " at node " << node;
+  }
 }
 
 }  // namespace holdfast::jobclient
