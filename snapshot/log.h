@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// The log of virtual snapshots: what each node holds, and since when, as a collector saw it on its
+// visits. docs/formats.md is the page for these bytes.
+//
+// A log is a sequence of frames, one a snapshot. A full frame says all; a difference says what has
+// changed since the frame before it. Every frame carries the evidence that was gathered until then
+// (survival.h), so whoever reads from any full frame on knows all that the log's owner knows.
+//
+// Frames are checked: magic, version, lengths, XXH3 of header and body. What comes from outside
+// never reaches an assertion. Pure, and for one thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/ids.h"
+#include "base/status.h"
+#include "base/units.h"
+#include "snapshot/known.h"
+#include "snapshot/survival.h"
+
+namespace holdfast::snapshot {
+
+constexpr uint16_t kLogVersion = 1;
+constexpr size_t kFrameHeaderBytes = 64;
+constexpr size_t kMaxFrameBytes = 256 * kMiB;  // compressed; 2 GiB at most when it is not
+constexpr size_t kMaxNodes = 4096;
+
+struct FrameHeader {
+  bool full = false;
+  uint64_t cluster = 0;   // XXH3-64 of the cluster's name
+  uint64_t sequence = 0;  // 1, 2, ...: each frame's is one more than that of the one before it
+  Stamp stamp{};          // when the snapshot was begun
+  uint64_t body_bytes = 0;
+
+  size_t frame_bytes() const { return kFrameHeaderBytes + body_bytes; }
+};
+uint64_t ClusterHash(std::string_view cluster);
+
+// The header at the start of `bytes`. kCorrupt when it is no frame's, kUnavailable when there are
+// not enough bytes for the whole frame yet (a torn tail), kInvalid for another version.
+Result<FrameHeader> ReadFrameHeader(ByteView bytes);
+
+struct HeldObject {
+  Print print = 0;
+  Duration age{};  // >= 0
+  bool held = false;
+};
+
+// What one node answered.
+struct NodeListing {
+  NodeId node = kNoNode;
+  Incarnation incarnation = 0;
+  bool answered = true;               // false: nothing else is known
+  std::vector<HeldObject> objects{};  // sorted by print, none twice
+};
+
+// What the frames say together, and the making of the next one.
+class SnapshotLog {
+ public:
+  explicit SnapshotLog(uint64_t cluster) : cluster_(cluster) {}
+
+  // Takes over one frame, of exactly the bytes that its header says. A difference must follow the
+  // frame before it, or there is a gap: kNotFound. kDenied for a frame of another cluster, kCorrupt
+  // for garbage; then everything stays as it was. A frame that is known already is kOk and changes
+  // nothing. A stamp before the last frame's counts as that one's (clocks go backwards).
+  Status Apply(ByteView frame);
+
+  // The next frame, for a snapshot at `stamp`, applied too. `nodes` are sorted by number; a node
+  // that is not among them is not of the cluster any more. The first frame is full, others if
+  // `full` is set. Ages are kept to within 4.5 % (AgeCells), those of objects that were known
+  // before as they were.
+  std::vector<std::byte> Append(Stamp stamp, const std::vector<NodeListing>& nodes,
+                                const SurvivalEvidence& evidence, bool full);
+
+  struct Node {
+    NodeId node = kNoNode;
+    Incarnation incarnation = 0;
+    bool answered = false;  // the last time
+    Stamp seen{};           // when it answered last; 0: never
+    uint64_t objects = 0;
+  };
+  const std::vector<Node>& nodes() const { return nodes_; }  // sorted by number
+  const Known& known() const { return known_; }
+  const SurvivalEvidence& evidence() const { return evidence_; }
+  uint64_t sequence() const { return sequence_; }  // of the last frame; 0: none
+  Stamp stamp() const { return stamp_; }
+  // What the last frame changed.
+  uint64_t added() const { return added_; }
+  uint64_t removed() const { return removed_; }
+
+ private:
+  uint64_t cluster_;
+  uint64_t sequence_ = 0;
+  Stamp stamp_{};
+  uint64_t added_ = 0;
+  uint64_t removed_ = 0;
+  std::vector<Node> nodes_;
+  Known known_;
+  SurvivalEvidence evidence_;
+};
+
+}  // namespace holdfast::snapshot
