@@ -56,8 +56,16 @@ class Beliefs {
   const SurvivalCurve& curve() const { return curve_; }
 
  private:
+  struct Looks {
+    double looks = 0;
+    double found = 0;
+  };
+  static constexpr uint32_t kRanges = 20;
+  static uint32_t RangeOf(double chance);
+
   BeliefOptions options_;
   SurvivalCurve curve_;
+  std::array<Looks, kRanges> looks_{};
 };
 
 }  // namespace holdfast::snapshot

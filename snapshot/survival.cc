@@ -2,8 +2,8 @@
 #include "snapshot/survival.h"
 
 #include <algorithm>
+#include <array>
 #include <boost/math/special_functions/beta.hpp>
-#include <boost/math/special_functions/gamma.hpp>
 #include <cmath>
 
 #include "base/status.h"
@@ -24,15 +24,6 @@ constexpr double kLeastVariance = 1e-12;
 
 double InSeconds(Duration d) { return static_cast<double>(d.count()) / 1e6; }
 
-// E[p^power] for p ~ Beta(alpha, beta): B(alpha + power, beta) / B(alpha, beta).
-double MomentOf(double alpha, double beta, double power) {
-  if (power == 0) return 1;
-  auto rising = [power](double x) {
-    return boost::math::lgamma(x + power, Policy()) - boost::math::lgamma(x, Policy());
-  };
-  return std::exp(std::min(rising(alpha) - rising(alpha + beta), 0.0));
-}
-
 struct Beta {
   double alpha = 1;
   double beta = 1;
@@ -43,6 +34,22 @@ Beta WithMoments(double mean, double variance) {
   const double most = inside * (1 - inside);
   const double size = most / std::clamp(variance, kLeastVariance, most * 0.999'999) - 1;
   return {inside * size, (1 - inside) * size};
+}
+
+using StartTable = std::array<int64_t, AgeCells::kCells>;
+
+const StartTable& Starts() {
+  static const StartTable starts = [] {
+    StartTable table{};
+    for (uint32_t cell = 1; cell < AgeCells::kCells; ++cell) {
+      const double doublings = static_cast<double>(cell - 1) / AgeCells::kPerDoubling;
+      // Rounded up, so that an age that begins a cell lies in it.
+      table[cell] = static_cast<int64_t>(
+          std::ceil(static_cast<double>(kFirstCell.count()) * std::exp2(doublings) - 1e-6));
+    }
+    return table;
+  }();
+  return starts;
 }
 
 // Were so many lost in this cell as the cells before it do not explain? (Else a quiet youth, in
@@ -59,13 +66,7 @@ bool Differs(const SurvivalEvidence::Cell& before, const SurvivalEvidence::Cell&
 
 uint32_t AgeCells::CellOf(Duration age) { return static_cast<uint32_t>(PositionOf(age)); }
 
-Duration AgeCells::StartOf(uint32_t cell) {
-  if (cell == 0) return Duration(0);
-  const double doublings = static_cast<double>(cell - 1) / kPerDoubling;
-  // Rounded up, so that an age that begins a cell lies in it.
-  return Duration(static_cast<int64_t>(
-      std::ceil(static_cast<double>(kFirstCell.count()) * std::exp2(doublings) - 1e-6)));
-}
+Duration AgeCells::StartOf(uint32_t cell) { return Duration(Starts()[cell]); }
 
 double AgeCells::PositionOf(Duration age) {
   if (age <= Duration(0)) return 0;
@@ -104,6 +105,13 @@ SurvivalEvidence::Cell& SurvivalEvidence::Cell::operator+=(const Cell& o) {
   return *this;
 }
 
+SurvivalEvidence::Cell& SurvivalEvidence::Cell::operator-=(const Cell& o) {
+  kept -= o.kept;
+  lost -= o.lost;
+  lost_squares -= o.lost_squares;
+  return *this;
+}
+
 SurvivalEvidence::SurvivalEvidence() : cells_(AgeCells::kCells + 1) {}
 
 // Kept between two positions: whole cells as steps, and what is left at both ends.
@@ -137,8 +145,32 @@ void SurvivalEvidence::Forget(double keep) {
   for (Cell& cell : cells_) {
     cell.kept *= keep;
     cell.lost *= keep;
-    cell.lost_squares *= keep;
+    cell.lost_squares *= keep * keep;  // of weights, as they are of counts
   }
+}
+
+SurvivalEvidence& SurvivalEvidence::operator+=(const SurvivalEvidence& o) {
+  for (size_t cell = 0; cell < cells_.size(); ++cell) cells_[cell] += o.cells_[cell];
+  return *this;
+}
+
+SurvivalEvidence& SurvivalEvidence::operator-=(const SurvivalEvidence& o) {
+  for (size_t cell = 0; cell < cells_.size(); ++cell) cells_[cell] -= o.cells_[cell];
+  return *this;
+}
+
+double SurvivalEvidence::effective_evictions() const {
+  double sum = 0;
+  for (const Cell& cell : cells_) sum += cell.lost / cell.design_effect();
+  return sum;
+}
+
+double KeepFor(const SurvivalEvidence& recent, Duration passed, Duration mean_life) {
+  constexpr double kEvictions = 2'000;
+  constexpr double kLives = 2;
+  const double lives = InSeconds(passed) / std::max(InSeconds(mean_life), 1e-6);
+  const double faded = std::max(recent.effective_evictions() / kEvictions, lives / kLives);
+  return std::exp(-std::max(faded, 0.0));
 }
 
 std::vector<SurvivalEvidence::Cell> SurvivalEvidence::Cells() const {
@@ -170,28 +202,76 @@ SurvivalCurve::SurvivalCurve(const SurvivalEvidence& evidence, const SurvivalOpt
     sum = {};
   }
   if (first < cells.size()) Close(first, AgeCells::kCells, sum, options);
+  Tabulate();
 }
 
 void SurvivalCurve::Close(uint32_t first, uint32_t end, const SurvivalEvidence::Cell& sum,
                           const SurvivalOptions& options) {
   const double effect = sum.design_effect();
-  groups_.push_back(
-      {first, end, options.prior_kept + sum.kept / effect, options.prior_lost + sum.lost / effect});
+  groups_.push_back({first, end, options.prior_kept + sum.kept / effect,
+                     options.prior_lost + sum.lost / effect, 0});
+}
+
+// Of p ~ Beta(alpha, beta): E[p^n] = product of 1 - beta / (alpha + beta + j) over j < n. Summed as
+// logarithms of 1 plus little, it is exact where gamma functions would cancel each other.
+void SurvivalCurve::Tabulate() {
+  group_of_.resize(AgeCells::kCells);
+  before_.resize(groups_.size());
+  Logs sum;
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    Group& group = groups_[g];
+    std::fill(group_of_.begin() + group.first, group_of_.begin() + group.end,
+              static_cast<uint16_t>(g));
+    group.moments = static_cast<uint32_t>(moments_.size());
+    const uint32_t cells = group.end - group.first;
+    double moment = 0;
+    for (uint32_t n = 0; n < 2 * cells + 3; ++n) {  // squares, and two more to interpolate
+      moments_.push_back(moment);
+      moment += std::log1p(-group.beta / (group.alpha + group.beta + n));
+    }
+    before_[g] = sum;
+    const Logs whole = Part(group, cells);
+    sum = {sum.mean + whole.mean, sum.excess + whole.excess};
+  }
+}
+
+// log E[p^cells], interpolated by a parabola: the excess of a part of a cell lies in its curvature.
+double SurvivalCurve::MomentOf(const Group& group, double cells) const {
+  const auto whole = static_cast<uint32_t>(cells);
+  const double part = cells - whole;
+  const double* m = &moments_[group.moments + whole];
+  const double step = m[1] - m[0];
+  return m[0] + part * (step + (part - 1) / 2 * (m[2] - m[1] - step));
+}
+
+SurvivalCurve::Logs SurvivalCurve::Part(const Group& group, double cells) const {
+  const double mean = MomentOf(group, cells);
+  return {mean, std::max(MomentOf(group, 2 * cells) - 2 * mean, 0.0)};
+}
+
+SurvivalCurve::Logs SurvivalCurve::Between(double from, double to) const {
+  const size_t a = group_of_[static_cast<uint32_t>(from)];
+  const size_t b = group_of_[static_cast<uint32_t>(to)];
+  if (a == b) return Part(groups_[a], to - from);
+  const Logs head = Part(groups_[a], groups_[a].end - from);
+  const Logs tail = Part(groups_[b], to - groups_[b].first);
+  return {head.mean + before_[b].mean - before_[a + 1].mean + tail.mean,
+          head.excess + before_[b].excess - before_[a + 1].excess + tail.excess};
 }
 
 Chance SurvivalCurve::At(Duration age, Duration seen) const {
-  const double from = AgeCells::PositionOf(std::max(seen, Duration(0)));
+  const double from = AgeCells::PositionOf(seen);
   const double to = AgeCells::PositionOf(age);
   if (to <= from) return {1, 0};
-  double mean = 1, square = 1;
-  for (const Group& group : groups_) {
-    const double begin = std::max<double>(group.first, from);
-    const double end = std::min<double>(group.end, to);
-    if (begin >= end) continue;
-    mean *= MomentOf(group.alpha, group.beta, end - begin);
-    square *= MomentOf(group.alpha, group.beta, 2 * (end - begin));
-  }
-  return {mean, std::max(square - mean * mean, 0.0)};
+  const Logs logs = Between(from, to);
+  const double mean = std::exp(std::min(logs.mean, 0.0));
+  return {mean, std::min(mean * mean * std::expm1(std::max(logs.excess, 0.0)), mean * (1 - mean))};
+}
+
+double SurvivalCurve::Mean(Duration age, Duration seen) const {
+  const double from = AgeCells::PositionOf(seen);
+  const double to = AgeCells::PositionOf(age);
+  return to <= from ? 1 : std::exp(std::min(Between(from, to).mean, 0.0));
 }
 
 Duration SurvivalCurve::AgeOf(double share) const {

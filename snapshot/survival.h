@@ -79,6 +79,13 @@ class SurvivalEvidence {
   // What came before weighs `keep` of what it did, 0 <= keep <= 1: the curve follows the cluster.
   void Forget(double keep);
 
+  // Evidence of other objects, or of a later time.
+  SurvivalEvidence& operator+=(const SurvivalEvidence& o);
+  // What came after `o`: of two cumulative sums the difference is what happened between them.
+  SurvivalEvidence& operator-=(const SurvivalEvidence& o);
+  // How many independent evictions tell as much as all of these.
+  double effective_evictions() const;
+
   // Of a cell, or of cells together: by weight, what was said of them.
   struct Cell {
     double kept = 0;
@@ -86,8 +93,10 @@ class SurvivalEvidence {
     double lost_squares = 0;  // sum of c^2 over evictions of c objects together
 
     double trials() const { return kept + lost; }
-    double design_effect() const { return lost > 0 ? std::max(lost_squares / lost, 1.0) : 1; }
+    // Below 1 where older evictions weigh less than newer ones: their weights are not counts.
+    double design_effect() const { return lost > 0 && lost_squares > 0 ? lost_squares / lost : 1; }
     Cell& operator+=(const Cell& o);
+    Cell& operator-=(const Cell& o);
   };
   std::vector<Cell> Cells() const;  // AgeCells::kCells of them
 
@@ -97,6 +106,12 @@ class SurvivalEvidence {
   void Keep(double from, double to, double count);
 };
 
+// How much of the evidence to keep (for Forget) when `recent` is added, which came in the time
+// `passed`, and objects live for `mean_life` by the curve as it is. What is older than two mean
+// lives, or than 2,000 effective evictions, fades: the first follows a churn that slows down, of
+// which evictions would tell late, the second one that speeds up.
+double KeepFor(const SurvivalEvidence& recent, Duration passed, Duration mean_life);
+
 // The posterior at one time.
 class SurvivalCurve {
  public:
@@ -104,6 +119,8 @@ class SurvivalCurve {
 
   // P(there at `age` | seen there at `seen`); 1 for age <= seen.
   Chance At(Duration age, Duration seen) const;
+  // Its mean alone: some ten nanoseconds.
+  double Mean(Duration age, Duration seen) const;
 
   // The youngest age at which no more than `share` of the objects are there still, on average; 0 <
   // share < 1. T_alive is AgeOf(0.99), t_dead AgeOf(0.01). The longest age of all when so few are
@@ -117,14 +134,28 @@ class SurvivalCurve {
     uint32_t end = 0;
     double alpha = 0;  // of its Beta distribution
     double beta = 0;
+    uint32_t moments = 0;  // where its table begins
   };
   const std::vector<Group>& groups() const { return groups_; }
 
  private:
   void Close(uint32_t first, uint32_t end, const SurvivalEvidence::Cell& sum,
              const SurvivalOptions& options);
+  void Tabulate();
+
+  // Logarithms of products: of the mean, and of what the mean square is above the squared mean.
+  struct Logs {
+    double mean = 0;
+    double excess = 0;
+  };
+  Logs Between(double from, double to) const;
+  double MomentOf(const Group& group, double cells) const;
+  Logs Part(const Group& group, double cells) const;
 
   std::vector<Group> groups_;
+  std::vector<uint16_t> group_of_;  // a cell
+  std::vector<double> moments_;     // log E[p^n] of each group, n = 0, 1, 2...
+  std::vector<Logs> before_;        // the groups before this one, whole
 };
 
 }  // namespace holdfast::snapshot
