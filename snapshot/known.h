@@ -6,7 +6,15 @@
 //
 // A node that answered a snapshot and no longer lists an object does not have it: its sighting is
 // erased. One that did not answer keeps its sightings, which grow older. When each node answered
-// last is in `SeenAt`. Times are those of the log (log.h). Pure, and for one thread.
+// last is in `SeenAt`. Times are those of the log (log.h).
+//
+// The table is a sorted array with gaps: linear probing in which whoever comes first in the order of
+// (hash, node) stands first (Amble and Knuth, Ordered hash tables, 1974), so that a search ends at
+// the first greater one although the table is three quarters full and more. It is made anew when
+// more than 0.88 or less than 0.69 of its slots are taken, at 0.75; then both tables are there for a
+// moment. Objects that are crafted to have like hashes make it slow, not wrong.
+//
+// Pure, and for one thread.
 #pragma once
 
 #include <cstdint>
@@ -41,8 +49,12 @@ class Known {
   void Add(Print print, const Sighting& sighting);
   // False when it was not known.
   bool Erase(Print print, NodeId node);
+  // The node's sightings, and when it was seen.
   void EraseNode(NodeId node);
   void Clear();
+  // Room for so many sightings in all. Whoever adds in the order of ForEach asks for it first: in a
+  // table that is too small neighbours of that order crowd.
+  void Reserve(uint64_t sightings);
 
   // The sightings of an object, at most four, those of lower nodes first.
   static constexpr size_t kMost = 4;
@@ -50,14 +62,37 @@ class Known {
   // Asks the processor for what Find(print) will look at: for many at once.
   void Prefetch(Print print) const;
 
-  // When the node answered a snapshot last; nothing is known of a node that never did.
+  // When the node answered a snapshot last; null for a node that never did. Valid until the next
+  // SetSeen, EraseNode or Clear.
   void SetSeen(NodeId node, Stamp seen);
   const Stamp* SeenAt(NodeId node) const;
 
   // In no order that means anything, but always the same for the same history.
   void ForEach(const std::function<void(Print, const Sighting&)>& visit) const;
-  uint64_t size() const;
+  uint64_t size() const { return size_; }
   uint64_t memory_bytes() const;
+
+ private:
+  // hash << 24 | node << 8 | 2 | held, or 0: empty. The hash is a bijection of the print.
+  struct Slot {
+    uint64_t word = 0;
+    int64_t written_us = 0;
+  };
+
+  size_t HomeOf(uint64_t word) const;
+  // The first slot of the print's run whose key is not less: where the key is, or belongs.
+  size_t LowerBound(uint64_t word) const;
+  // Closes the gap at `at`.
+  void CloseGap(size_t at);
+  void Rebuild(uint64_t sightings);
+  void ShrinkIfSparse();
+
+  // `homes_` slots that are homes, and after them some for what does not fit before the end. The
+  // last one is always empty.
+  std::vector<Slot> slots_;
+  uint64_t homes_ = 0;
+  uint64_t size_ = 0;
+  std::vector<Stamp> seen_;  // by node; kNever for one that never was
 };
 
 }  // namespace holdfast::snapshot

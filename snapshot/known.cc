@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "snapshot/known.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/status.h"
+
+namespace holdfast::snapshot {
+namespace {
+
+constexpr uint32_t kPrintBits = 40;
+constexpr uint64_t kPrintMask = (uint64_t{1} << kPrintBits) - 1;
+// Multiplication by an odd number is a bijection of 40 bits, and its high bits depend on all of the
+// print's: prints that follow one another are spread. (2^40 / golden ratio; Knuth, TAOCP 6.4.)
+constexpr uint64_t kSpread = 0x9e3779b97f;
+constexpr uint64_t InverseOf(uint64_t odd) {
+  uint64_t inverse = odd;  // right in 3 bits; each step of Newton doubles them
+  for (int i = 0; i < 5; ++i) inverse *= 2 - odd * inverse;
+  return inverse & kPrintMask;
+}
+constexpr uint64_t kGather = InverseOf(kSpread);
+static_assert(((kSpread * kGather) & kPrintMask) == 1);
+
+constexpr uint32_t kHashShift = 64 - kPrintBits;
+constexpr uint32_t kNodeShift = 8;
+constexpr uint64_t kHashMask = ~uint64_t{0} << kHashShift;
+// Part of the key, so that no key is that of an empty slot.
+constexpr uint64_t kUsed = 2;
+constexpr uint64_t kHeld = 1;
+
+constexpr double kRebuiltLoad = 0.75, kMostLoad = 0.88, kLeastLoad = 0.69;
+constexpr uint64_t kLeastHomes = 64;
+constexpr uint64_t kShrinkFrom = 1024;
+
+constexpr Stamp kNever{std::numeric_limits<int64_t>::min()};
+
+uint64_t WordOf(Print print) { return ((print * kSpread) & kPrintMask) << kHashShift; }
+uint64_t KeyOf(uint64_t word) { return word >> 1; }
+Print PrintIn(uint64_t word) { return ((word >> kHashShift) * kGather) & kPrintMask; }
+NodeId NodeIn(uint64_t word) { return static_cast<NodeId>(word >> kNodeShift); }
+
+uint64_t WordOf(Print print, NodeId node, bool held) {
+  HF_CHECK(print <= kPrintMask && node != kNoNode);
+  return WordOf(print) | uint64_t{node} << kNodeShift | (held ? kHeld : 0) | kUsed;
+}
+
+Sighting SightingOf(uint64_t word, int64_t written_us) {
+  return {.node = NodeIn(word), .held = (word & kHeld) != 0, .written = {written_us}};
+}
+
+uint64_t Share(uint64_t n, double share) {
+  return static_cast<uint64_t>(static_cast<double>(n) * share);
+}
+
+}  // namespace
+
+size_t Known::HomeOf(uint64_t word) const {
+  __extension__ using Wide = unsigned __int128;
+  return static_cast<size_t>(Wide{word & kHashMask} * homes_ >> 64);
+}
+
+size_t Known::LowerBound(uint64_t word) const {
+  size_t at = HomeOf(word);
+  while (slots_[at].word != 0 && KeyOf(slots_[at].word) < KeyOf(word)) ++at;
+  return at;
+}
+
+void Known::Add(Print print, const Sighting& sighting) {
+  const uint64_t word = WordOf(print, sighting.node, sighting.held);
+  if (size_ >= Share(homes_, kMostLoad)) Rebuild(size_ + 1);
+  size_t at = LowerBound(word);
+  if (KeyOf(slots_[at].word) != KeyOf(word)) {
+    size_t end = at;  // of the run, which moves up by one
+    while (slots_[end].word != 0) ++end;
+    if (end + 1 == slots_.size()) {  // there must be an empty one after it
+      Rebuild(size_ + 1);
+      return Add(print, sighting);
+    }
+    std::copy_backward(slots_.begin() + static_cast<ptrdiff_t>(at),
+                       slots_.begin() + static_cast<ptrdiff_t>(end),
+                       slots_.begin() + static_cast<ptrdiff_t>(end) + 1);
+    ++size_;
+  }
+  slots_[at] = {word, sighting.written.us};
+}
+
+bool Known::Erase(Print print, NodeId node) {
+  if (size_ == 0) return false;
+  const uint64_t word = WordOf(print, node, false);
+  const size_t at = LowerBound(word);
+  if (KeyOf(slots_[at].word) != KeyOf(word)) return false;
+  CloseGap(at);
+  --size_;
+  ShrinkIfSparse();
+  return true;
+}
+
+// What follows moves down, up to one that is at its home.
+void Known::CloseGap(size_t at) {
+  size_t next = at + 1;
+  for (; slots_[next].word != 0 && HomeOf(slots_[next].word) < next; ++next) {
+    slots_[next - 1] = slots_[next];
+  }
+  slots_[next - 1] = {};
+}
+
+void Known::EraseNode(NodeId node) {
+  if (node < seen_.size()) seen_[node] = kNever;
+  // In the order of the table each of the others finds a place no later than its own.
+  size_t free = 0;
+  for (Slot& slot : slots_) {
+    if (slot.word == 0) continue;
+    const Slot moved = std::exchange(slot, Slot{});
+    if (NodeIn(moved.word) == node) {
+      --size_;
+      continue;
+    }
+    const size_t to = std::max(free, HomeOf(moved.word));
+    slots_[to] = moved;
+    free = to + 1;
+  }
+  ShrinkIfSparse();
+}
+
+void Known::Clear() { *this = Known(); }
+
+void Known::Reserve(uint64_t sightings) {
+  if (sightings > Share(homes_, kMostLoad)) Rebuild(sightings);
+}
+
+void Known::ShrinkIfSparse() {
+  if (homes_ >= kShrinkFrom && size_ < Share(homes_, kLeastLoad)) Rebuild(size_);
+}
+
+void Known::Rebuild(uint64_t sightings) {
+  homes_ = std::max(Share(sightings, 1 / kRebuiltLoad) + 1, kLeastHomes);
+  // Where the last one comes to stand, before there is a table.
+  size_t end = 0;
+  for (const Slot& slot : slots_) {
+    if (slot.word != 0) end = std::max(end, HomeOf(slot.word)) + 1;
+  }
+  std::vector<Slot> slots(std::max<size_t>(end, homes_) + homes_ / 256 + 64);
+  size_t free = 0;
+  for (const Slot& slot : slots_) {
+    if (slot.word == 0) continue;
+    const size_t to = std::max(free, HomeOf(slot.word));
+    slots[to] = slot;
+    free = to + 1;
+  }
+  slots_ = std::move(slots);
+}
+
+size_t Known::Find(Print print, std::span<Sighting, kMost> into) const {
+  if (size_ == 0) return 0;
+  const uint64_t word = WordOf(print);
+  size_t found = 0;
+  // Less than the key of any node, so the print's first one is here, if it has any.
+  for (size_t at = LowerBound(word); found < kMost; ++at, ++found) {
+    const Slot& slot = slots_[at];
+    if (slot.word == 0 || (slot.word & kHashMask) != word) break;
+    into[found] = SightingOf(slot.word, slot.written_us);
+  }
+  return found;
+}
+
+void Known::Prefetch(Print print) const {
+  if (size_ == 0) return;
+  const Slot* slot = &slots_[HomeOf(WordOf(print))];
+  __builtin_prefetch(slot);
+  __builtin_prefetch(slot + 4);  // a run goes on in the next cache line
+}
+
+void Known::SetSeen(NodeId node, Stamp seen) {
+  HF_CHECK(node != kNoNode);
+  if (node >= seen_.size()) seen_.resize(size_t{node} + 1, kNever);
+  seen_[node] = seen;
+}
+
+const Stamp* Known::SeenAt(NodeId node) const {
+  return node < seen_.size() && seen_[node] != kNever ? &seen_[node] : nullptr;
+}
+
+void Known::ForEach(const std::function<void(Print, const Sighting&)>& visit) const {
+  for (const Slot& slot : slots_) {
+    if (slot.word != 0) visit(PrintIn(slot.word), SightingOf(slot.word, slot.written_us));
+  }
+}
+
+uint64_t Known::memory_bytes() const {
+  return slots_.capacity() * sizeof(Slot) + seen_.capacity() * sizeof(Stamp);
+}
+
+}  // namespace holdfast::snapshot
