@@ -16,6 +16,14 @@ Buffer::Buffer(size_t size) : size_(size) {
   context_ = data_;
 }
 
+bool Buffer::TryResize(uint64_t size) {
+  void* data = size == 0 ? nullptr : ::operator new(size, kAlign, std::nothrow);
+  if (size > 0 && data == nullptr) return false;
+  *this =
+      data == nullptr ? Buffer() : Adopt(static_cast<std::byte*>(data), size, FreeAligned, data);
+  return true;
+}
+
 Buffer Buffer::CopyOf(ByteView bytes) {
   Buffer b(bytes.size());
   if (!bytes.empty()) std::memcpy(b.data_, bytes.data(), bytes.size());

@@ -44,6 +44,8 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(size_t size);  // 64-byte aligned
+  // For sizes that others name: false when there is not so much memory.
+  [[nodiscard]] bool TryResize(uint64_t size);
   static Buffer CopyOf(ByteView bytes);
   static Buffer Adopt(std::byte* data, size_t size, void (*release)(void*), void* context);
   Buffer(Buffer&& o) noexcept { *this = std::move(o); }

@@ -196,7 +196,14 @@ void OrderedReader::Parts::Go(uint64_t ordinal, Item& item) {
   if (item.step != Step::kAwaitLocal && item.reserved == 0) {
     item.reserved = job->manifest().object_bytes(item.index);
     reserved_bytes += item.reserved;
-    item.bytes = Buffer(item.reserved);
+    if (!item.bytes.TryResize(item.reserved)) {
+      return Deliver(ordinal, item,
+                     {.status = Status::NoSpace("its " + FormatBytes(item.reserved) +
+                                                " do not fit into this process's memory"),
+                      .bytes = {},
+                      .local = false,
+                      .source = Source::kFar});
+    }
   }
   if (item.step == Step::kFar) return GoFar(ordinal, item);
   batches[{item.node, item.step}].push_back(ordinal);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobclient/client/single_read.h"
 
-#include <cstring>
-#include <new>
 #include <utility>
 
 #include "base/hash.h"
@@ -49,21 +47,18 @@ void SingleRead::AskNext() {
 
 // False when that was the end of it: sizes come from others, and may be anything.
 bool SingleRead::MakeRoom(uint64_t size) {
-  try {
-    buffer_ = Buffer(size);
-    return true;
-  } catch (const std::bad_alloc&) {
-    done_(Status::NoSpace(uri_ + ": its " + FormatBytes(size) +
-                          " do not fit into this process's memory"));
-    return false;
-  }
+  if (buffer_.TryResize(size)) return true;
+  done_(Status::NoSpace(uri_ + ": its " + FormatBytes(size) +
+                        " do not fit into this process's memory"));
+  return false;
 }
 
 void SingleRead::Landed(NodeId node, BulkOutcome outcome) {
   if (outcome.status.ok()) {
-    Buffer exact(outcome.size);
-    if (outcome.size > 0) std::memcpy(exact.data(), buffer_.data(), outcome.size);
-    return done_(Found{std::move(exact), ObjectSource::kThroughHome});
+    if (outcome.size < buffer_.size()) {
+      buffer_ = Buffer::CopyOf(buffer_.view().first(static_cast<size_t>(outcome.size)));
+    }
+    return done_(Found{std::move(buffer_), ObjectSource::kThroughHome});
   }
   const Code code = outcome.status.code();
   if (code == Code::kNoSpace && outcome.size > buffer_.size()) {

@@ -25,6 +25,14 @@ class OrderedReading : public ::testing::Test {
     for (uint32_t i = 0; i < objects; ++i) order.push_back(i);
   }
 
+  void StartAgain() {
+    world.nodes.clear();
+    order.clear();
+    reader.reset();
+    job.reset();
+    world.clock.DropAll();
+  }
+
   void Open(OrderedReaderOptions options = {}) {
     results.clear();
     results.resize(order.size());
@@ -167,11 +175,7 @@ TEST_F(OrderedReading, ABrokenPromiseIsReadThroughTheHome) {
 TEST_F(OrderedReading, EveryStepThatFailsLeadsToTheNext) {
   for (Code code : {Code::kUnavailable, Code::kTimeout, Code::kNotFound, Code::kNoSpace,
                     Code::kCorrupt, Code::kDenied, Code::kInvalid}) {
-    world.nodes.clear();
-    order.clear();
-    reader.reset();
-    job.reset();
-    world.clock.DropAll();
+    StartAgain();
     Plan(2, 100);
     for (auto& [id, node] : world.nodes) node->bulk_fails = code;
     Open();
@@ -180,15 +184,29 @@ TEST_F(OrderedReading, EveryStepThatFailsLeadsToTheNext) {
   }
 }
 
+// The size is what a list or a far store says. It ended the program.
+TEST_F(OrderedReading, AnObjectOfMoreThanAllMemoryIsAnErrorOfItsOwn) {
+  world.AddNodes(1);
+  list = FakeWorld::List(3, 1000);
+  ASSERT_TRUE(list.Add("file:///o/huge", uint64_t{1} << 50, "e").ok());
+  world.KnowNames(list);
+  job.emplace(world.env(), world.options());
+  ASSERT_TRUE(PlanNow(world, *job, list).ok());
+  order = {0, 3, 1};
+  Open();
+  for (; taken < order.size(); Take()) {
+    ASSERT_TRUE(world.clock.RunUntil([&] { return results[taken].has_value(); })) << taken;
+  }
+  EXPECT_TRUE(results[0]->status.ok());
+  EXPECT_EQ(results[1]->status.code(), Code::kNoSpace);
+  EXPECT_TRUE(results[2]->status.ok());
+}
+
 // What the far store does not give, the home says so: it used to count as away itself, with all
 // that it had promised.
 TEST_F(OrderedReading, AnErrorThatANodeAnswersIsAboutTheObject) {
   for (Code code : {Code::kUnavailable, Code::kDenied}) {
-    world.nodes.clear();
-    order.clear();
-    reader.reset();
-    job.reset();
-    world.clock.DropAll();
+    StartAgain();
     Plan(1, 2000);
     world.node(0).holds.erase(Hash128(AsBytes("file:///o/1")));
     world.far_fails = {{"file:///o/1", code}};
