@@ -326,6 +326,8 @@ Flights& Job::flights() { return parts_->flights; }
 const planner::Manifest& Job::manifest() const { return parts_->list->manifest(); }
 uint32_t Job::IndexOf(size_t position) const { return parts_->list->IndexOf(position); }
 NodeId Job::NodeOf(uint32_t index) const { return parts_->promises->NodeOf(index); }
+bool Job::Searching() const { return parts_->search != nullptr && parts_->search->busy(); }
+
 wire::Progress Job::ClusterProgress() const { return parts_->nodes.SumOfProgress(); }
 PlanReport Job::Report() const { return parts_->Report(); }
 

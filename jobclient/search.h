@@ -46,6 +46,8 @@ class Search {
   void Out(NodeId node);
 
   bool calling() const { return round_ != nullptr; }
+  // A search is under way, or will be soon.
+  bool busy() const { return calling() || scheduled_ || again_; }
   const planner::Placement& placement() const { return placement_; }
   // Calls, bids, manifest bytes, planned_in, held_for, too_large_objects.
   void CountInto(PlanReport* report) const;

@@ -72,13 +72,14 @@ Result<std::optional<Object>> Reader::Parts::Next() {
   const uint32_t position = options.order[next];
   jobclient::Job& core = *job->loop_job->job;
   const uint32_t index = core.IndexOf(position);
-  if (client->own != nullptr && core.NodeOf(index) == client->own_node()) {
+  const bool own = client->own != nullptr && core.NodeOf(index) == client->own_node();
+  if (own) {
     if (std::optional<Object> object = TryLocal(index, position)) return object;
     if (std::optional<Object> object = Watch(index, position)) return object;
   }
   while (true) {
     jobclient::ReadResult result = Await();
-    loads_come = result.local;
+    if (own) loads_come = result.local;
     if (result.local) {
       if (std::optional<Object> object = TryLocal(index, position)) return object;
       continue;  // it went again, or came in another version: its bytes are asked for now
@@ -107,8 +108,8 @@ std::optional<Object> Reader::Parts::TryLocal(uint32_t index, uint32_t position)
   return object;
 }
 
-// The own node is loading it: to look again in a moment costs one wake-up, and to ask the node
-// costs five, through its threads and ours and back. Not for long, and not when the last one that
+// The own node is loading it: to look again now and then costs a few wake-ups, and to ask the
+// node five at least, through its threads and ours and back. Not for long, and not when the last one that
 // was waited for did not come: it may be lost.
 std::optional<Object> Reader::Parts::Watch(uint32_t index, uint32_t position) {
   if (!loads_come || IsReady(next)) return std::nullopt;
