@@ -49,11 +49,13 @@ bool ClientConnection::HasRoom(const ClientCall& call) const {
     return false;
   }
   // Small refills would cost a system call each: wait until a part of the window is free.
-  size_t free_items = options_.window_items - items_in_flight_;
-  uint64_t free_bytes = options_.window_bytes - bytes_in_flight_;
-  return free_items >=
-             std::min<size_t>(options_.window_items / kRefillPart, call.items.size() - call.next) &&
-         free_bytes >= std::min(options_.window_bytes / kRefillPart, call.Weight(call.next));
+  const size_t free_items = options_.window_items - items_in_flight_;
+  const uint64_t free_bytes = options_.window_bytes - bytes_in_flight_;
+  const size_t left = call.items.size() - call.next;
+  // As if all that is left was like the next one.
+  const uint64_t bytes_left = call.Weight(call.next) * left;
+  return free_items >= std::min<size_t>(options_.window_items / kRefillPart, left) &&
+         free_bytes >= std::min(options_.window_bytes / kRefillPart, bytes_left);
 }
 
 void ClientConnection::Ask(ClientCall* call, size_t most, Time now) {
