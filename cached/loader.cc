@@ -394,9 +394,9 @@ void Loader::Deliver(Load& load, uint64_t hash) {
   if (load.want.need_by < context_->Now()) ++counters_.late;
   // The index may have had no place for it; then nobody can find it.
   bool visible = context_->tier->Find(key.oid, key.version).has_value();
-  Finish(key, visible
-                  ? Status()
-                  : Status::NoSpace("the index of the memory tier is full; raise index_objects"));
+  Finish(key, visible ? Status()
+                      : Status::NoSpace(
+                            "the index of the memory tier is full; raise memory.index_objects"));
 }
 
 void Loader::Finish(ObjectKey key, const Status& status) {

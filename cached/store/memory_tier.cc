@@ -185,14 +185,14 @@ Result<MemoryTier::Slot> MemoryTier::Allocate(const RecordSpec& spec, Time now,
       shm::RecordBytes(spec.size, spec.name.size(), spec.etag.size()) > most) {
     return Status::Invalid("an object of " + FormatBytes(spec.size) +
                            " does not fit a segment of " +
-                           FormatBytes(core_->region.segment_bytes()) + "; raise segment_bytes");
+                           FormatBytes(core_->region.segment_bytes()) + "; raise memory.segment");
   }
   const uint64_t bytes = shm::RecordBytes(spec.size, spec.name.size(), spec.etag.size());
   const std::optional<uint32_t> entry = core_->ReserveEntry(spec.oid, now);
   if (!entry) {
     return Status::NoSpace("no room in the index, which has " + FormatCount(core_->index.used()) +
                            " of at most " + FormatCount(core_->index.capacity()) +
-                           " objects, for one more; raise index_objects");
+                           " objects, for one more; raise memory.index_objects");
   }
   const uint32_t owner = hold_until ? HoldClassFor(std::max(*hold_until - now, Duration(0)),
                                                    core_->segments.hold_classes())

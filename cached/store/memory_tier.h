@@ -121,7 +121,7 @@ class MemoryTier {
   void Abort(uint64_t slot);
 
   // One promise more or less for a record (version 0: of any version); false when it is not there,
-  // when it has 32,766 already, or none to take away. The first and the last one move its bytes
+  // when it has Index::kMaxHolds (16,382) already, or none to take away. The first and the last one move its bytes
   // between held and not held. `after` tells how it stands then.
   struct Held {
     uint64_t bytes = 0;  // RecordBytes

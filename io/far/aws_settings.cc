@@ -120,8 +120,8 @@ Status AddCredentials(const Environment& environment, const Profile& profile, Cr
     return Status::Invalid(source + " gives only half of an S3 key pair");
   }
   if (profile_named && !profile.found && !in_environment) {
-    return Status::NotFound("AWS_PROFILE names profile \"" + profile.name +
-                            "\", which is in no AWS file");
+    return Status::Invalid("AWS_PROFILE names profile \"" + profile.name +
+                           "\", which is in no AWS file");
   }
   *keys = std::move(found);
   return Status();

@@ -38,8 +38,9 @@ Status CheckS3Endpoint(const std::string& endpoint) {
 
 Status CheckCaBundle(const std::string& path) {
   if (path.empty() || access(path.c_str(), R_OK) == 0) return Status();
-  return Status::NotFound("the CA bundle \"" + path +
-                          "\" cannot be read: give a PEM file that exists");
+  return Status::Invalid("the CA bundle \"" + path +
+                         "\" cannot be read: give far.ca_bundle or AWS_CA_BUNDLE a PEM file that "
+                         "exists");
 }
 
 Status CheckOptions(const FarOptions& options) {

@@ -56,10 +56,6 @@ bool IsOfCluster(const fs::path& file) {
          (name.starts_with("node-") && (kind == ".toml" || kind == ".log" || kind == ".pid"));
 }
 
-struct Addresses {
-  std::vector<uint16_t> control;
-};
-
 // As a text of a TOML file.
 std::string Quoted(const std::string& text) {
   std::string quoted = "\"";
@@ -70,11 +66,11 @@ std::string Quoted(const std::string& text) {
   return quoted + '"';
 }
 
-std::string Members(const Addresses& addresses) {
+std::string Members(const std::vector<uint16_t>& control_ports) {
   std::string text;
-  for (size_t i = 0; i < addresses.control.size(); ++i) {
+  for (size_t i = 0; i < control_ports.size(); ++i) {
     text += "[[node]]\nid = " + std::to_string(i + 1) +
-            "\ncontrol = \"tcp://127.0.0.1:" + std::to_string(addresses.control[i]) + "\"\n";
+            "\ncontrol = \"tcp://127.0.0.1:" + std::to_string(control_ports[i]) + "\"\n";
   }
   return text;
 }
@@ -132,25 +128,24 @@ Status PrepareDirectory(const std::string& directory) {
 }
 
 Status WriteConfigs(const LocalClusterOptions& options) {
-  Addresses addresses;
-  addresses.control = FreePorts(options.nodes);
-  if (addresses.control.size() < options.nodes)
+  const std::vector<uint16_t> control_ports = FreePorts(options.nodes);
+  if (control_ports.size() < options.nodes)
     return Status::Unavailable("too few free ports on 127.0.0.1 for the nodes to listen on");
   std::string far = options.s3_endpoint.empty()
                         ? ""
                         : "[far]\ns3_endpoint = " + Quoted(options.s3_endpoint) + "\n";
   for (uint16_t id = 1; id <= options.nodes; ++id) {
-    std::string text =
-        "id = " + std::to_string(id) +
-        "\ncontrol = \"tcp://127.0.0.1:" + std::to_string(addresses.control[id - 1u]) +
-        "\"\nbulk = \"tcp://127.0.0.1:0\"\n" +
-        "state_directory = " + Quoted(StateDirectory(options.directory, id)) +
-        "\n[memory]\nlimit = " + Quoted(options.memory) + "\n" + far + Members(addresses);
+    std::string text = "id = " + std::to_string(id) +
+                       "\ncontrol = \"tcp://127.0.0.1:" + std::to_string(control_ports[id - 1u]) +
+                       "\"\nbulk = \"tcp://127.0.0.1:0\"\n" +
+                       "state_directory = " + Quoted(StateDirectory(options.directory, id)) +
+                       "\n[memory]\nlimit = " + Quoted(options.memory) + "\n" + far +
+                       Members(control_ports);
     HF_RETURN_IF_ERROR(WriteFile(PathOf(options.directory, id, ".toml"), text));
   }
   return WriteFile(options.directory + "/client.toml",
                    "attach = " + Quoted(StateDirectory(options.directory, 1) + "/attach.sock") +
-                       "\n" + far + Members(addresses));
+                       "\n" + far + Members(control_ports));
 }
 
 }  // namespace holdfast::cli

@@ -96,6 +96,10 @@ Result<ClientOptions> ReadOptions(const Globals& globals) {
   std::error_code error;  // of a runtime directory that is another user's
   if (path.empty() && std::filesystem::exists(local, error)) path = local;
   Result<config::ConfigFile> file = config::ConfigFile::Load(path);
+  if (!file.ok() && file.status().code() == Code::kNotFound) {
+    return Status::Invalid(
+        file.status().message());  // a wrong argument, not an object that is gone
+  }
   if (!file.ok()) return file.status();
   file->UseEnvironment("HOLDFAST_CLIENT");
   for (const std::string& setting : globals.settings) HF_RETURN_IF_ERROR(file->Set(setting));

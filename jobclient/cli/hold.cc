@@ -48,7 +48,12 @@ int Hold(const Globals& globals, const std::string& source, const std::string& d
   Result<std::unique_ptr<PlannedJob>> job = (*client)->Plan(*std::move(list), plan);
   if (!job.ok()) return Fail(job.status());
   Status held = (*job)->Hold();
-  if (!held.ok()) return Fail(held);
+  if (!held.ok()) {
+    const std::string name = JobName((*job)->id());
+    return Fail(held.Annotate("job " + name +
+                              " may be held by some nodes all the same (`holdfast release " + name +
+                              "` ends that)"));
+  }
   if (wait) {
     Progress progress(globals, "loading");
     (*job)->WaitForLoads(*hold, [&](const JobProgress& p) {

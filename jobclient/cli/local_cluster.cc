@@ -122,8 +122,8 @@ Status AwaitReady(const LocalClusterOptions& options, uint16_t id, int pid) {
                                    (WTERMSIG(how) == SIGKILL ? ", as for want of memory" : "") +
                                    "; its log is " + log);
       }
-      bool configured = !WIFEXITED(how) || WEXITSTATUS(how) != kDaemonUsage;
-      return Status(configured ? Code::kUnavailable : Code::kInvalid,
+      const bool misconfigured = WIFEXITED(how) && WEXITSTATUS(how) == kDaemonUsage;
+      return Status(misconfigured ? Code::kInvalid : Code::kUnavailable,
                     node + " has ended (its log is " + log + "): " + LastLine(ReadFile(log)));
     }
     std::this_thread::sleep_for(10ms);

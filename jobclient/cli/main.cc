@@ -53,8 +53,9 @@ int main(int argc, char** argv) {
   }
   int code = chosen ? chosen() : kUsage;
   // A full disk behind standard output must not pass for a short list.
+  errno = 0;
   if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && code == kOk) {
-    return Fail(CannotWrite("to standard output", errno));
+    return Fail(CannotWrite("to standard output", errno != 0 ? errno : EIO));
   }
   return code;
 }

@@ -173,7 +173,7 @@ TEST_F(AwsSettingsTest, HalvesAndMissingProfilesAreErrors) {
   variables_["AWS_PROFILE"] = "half";
   EXPECT_EQ(Add(&options).code(), Code::kInvalid);
   variables_["AWS_PROFILE"] = "nobody";
-  EXPECT_EQ(Add(&options).code(), Code::kNotFound);
+  EXPECT_EQ(Add(&options).code(), Code::kInvalid);
   variables_.erase("AWS_PROFILE");
   variables_["AWS_SECRET_ACCESS_KEY"] = "alone";
   const Status status = Add(&options);

@@ -301,7 +301,7 @@ TEST(FarClientOptions, BadOnesAreNamed) {
   EXPECT_EQ(FarClient::Open(options, post).status().code(), Code::kInvalid);
   options = {};
   options.ca_bundle = "/nonexistent.pem";
-  EXPECT_EQ(FarClient::Open(options, post).status().code(), Code::kNotFound);
+  EXPECT_EQ(FarClient::Open(options, post).status().code(), Code::kInvalid);
   options = {};
   options.limits.min_connections = 9;
   options.limits.max_connections = 8;
