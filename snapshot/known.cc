@@ -165,6 +165,14 @@ size_t Known::Find(Print print, std::span<Sighting, kMost> into) const {
   return found;
 }
 
+std::optional<Sighting> Known::At(Print print, NodeId node) const {
+  if (size_ == 0) return std::nullopt;
+  const uint64_t word = WordOf(print, node, false);
+  const Slot& slot = slots_[LowerBound(word)];
+  if (KeyOf(slot.word) != KeyOf(word)) return std::nullopt;
+  return SightingOf(slot.word, slot.written_us);
+}
+
 void Known::Prefetch(Print print) const {
   if (size_ == 0) return;
   const Slot* slot = &slots_[HomeOf(WordOf(print))];

@@ -19,6 +19,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -59,6 +60,7 @@ class Known {
   // The sightings of an object, at most four, those of lower nodes first.
   static constexpr size_t kMost = 4;
   size_t Find(Print print, std::span<Sighting, kMost> into) const;
+  std::optional<Sighting> At(Print print, NodeId node) const;
   // Asks the processor for what Find(print) will look at: for many at once.
   void Prefetch(Print print) const;
 

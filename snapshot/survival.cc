@@ -173,6 +173,12 @@ double KeepFor(const SurvivalEvidence& recent, Duration passed, Duration mean_li
   return std::exp(-std::max(faded, 0.0));
 }
 
+void SurvivalEvidence::Add(uint32_t cell, const Cell& said) {
+  HF_CHECK(cell < AgeCells::kCells);
+  cells_[cell] += said;
+  cells_[cell + 1].kept -= said.kept;
+}
+
 std::vector<SurvivalEvidence::Cell> SurvivalEvidence::Cells() const {
   std::vector<Cell> cells(cells_.begin(), cells_.end() - 1);
   double kept = 0;

@@ -99,6 +99,8 @@ class SurvivalEvidence {
     Cell& operator-=(const Cell& o);
   };
   std::vector<Cell> Cells() const;  // AgeCells::kCells of them
+  // What Cells() says of a cell, said again: evidence survives being written down.
+  void Add(uint32_t cell, const Cell& said);
 
  private:
   // Where `kept` holds how much it differs from the cell before, so that a life costs two additions.

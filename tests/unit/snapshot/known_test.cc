@@ -34,6 +34,14 @@ void ExpectFinds(const Known& known, const Model& model, Print print) {
     ++expected;
   }
   EXPECT_EQ(found, expected) << print;
+  for (NodeId node = 0; node < 10; ++node) {
+    const auto one = known.At(print, node);
+    const auto there = model.find({print, node});
+    ASSERT_EQ(one.has_value(), there != model.end()) << print;
+    if (!one) continue;
+    EXPECT_EQ(one->node, node);
+    EXPECT_EQ((Seen{one->held, one->written.us}), there->second);
+  }
 }
 
 void ExpectSame(const Known& known, const Model& model) {
