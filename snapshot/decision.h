@@ -91,6 +91,7 @@ class Costs {
   void WentFar(Duration took, NanoUsd money);
 
   NanoUsd look() const;  // what asking costs: waiting and work
+  NanoUsd look_work() const { return static_cast<NanoUsd>(look_work_); }
   // What a find costs on top of it. Below zero where looks that fail take longer than those that find
   // (nodes that do not answer).
   NanoUsd hit() const;

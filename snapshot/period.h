@@ -2,12 +2,24 @@
 // How often to take a snapshot: the cost of snapshots falls with the period, that of wrong decisions
 // grows with it. The controller chooses the period of the least sum, by the curve as it is now:
 //
-//   cost(period) = snapshot / period + reads per time x E over ages of the log in [0, period] of the
-//                  cost of deciding by the chance instead of by the truth,
+//   cost(period) = snapshot / period + mean of wrong(u) over u in [0, period],
 //
-// between max(T / 10000, 1 min) and min(T / 2, t_alive), T being the mean life of a snapshot: the
-// time after which none of its objects are left (t_dead). Where the lower bound is above the upper
-// one, the lower one holds: nothing is gained by snapshots of the same minute. Pure.
+// where u is how old the log is, and wrong(u) what not knowing costs per time. It has two parts.
+//
+// Reads of what the log knows: an object of age y at the snapshot is there still with the chance
+// p = P(there at y + u | seen at y). Who decides by p instead of by the truth pays for a look in vain
+// (1 - p) look, for a far read in vain p (far - hit - look), for a race (1 - p) work + p (far money),
+// whichever is least (decision.h). In a cluster whose churn is steady, ages y are distributed as the
+// curve falls: density proportional to P(there at y), the stationary age of a renewal process (Cox,
+// Renewal Theory, 1962).
+//
+// Reads of what came since the snapshot, and is not at its home, which is asked anyway: far - hit -
+// look. Each is asked for as often as one that is known.
+//
+// The period lies between max(T / 10000, 1 min) and min(T / 2, t_alive), T being how long a snapshot
+// lives: the time after which (nearly) none of its objects are left, t_dead. Where the lower bound is
+// above the upper one, the lower one is the period: objects live so shortly that a snapshot every
+// minute knows little, and more of them would know little more. Pure.
 #pragma once
 
 #include <string>
@@ -18,24 +30,26 @@
 
 namespace holdfast::snapshot {
 
+// What is below zero counts as zero.
 struct PeriodInput {
   NanoUsd snapshot_cost = 0;  // of one, measured: the time of nodes and network, as money
-  double reads_per_s = 0;     // decisions a second, of all jobs
-  double loads_per_s = 0;     // objects a second that come into the cluster
+  double reads_per_s = 0;     // of objects that the log knows, by all jobs
+  double loads_per_s = 0;     // objects a second that come to be elsewhere than at their homes
   double known_objects = 0;
+  bool race = true;  // decisions may be races (DecisionOptions)
   Duration shortest = std::chrono::minutes(1);
 };
 
 struct PeriodChoice {
   Duration period{};
-  Duration least{};  // the bounds
-  Duration most{};
+  Duration least{};                   // the bounds
+  Duration most{};                    // may be below `least`
   double snapshots_usd_per_hour = 0;  // at this period
-  double decisions_usd_per_hour = 0;
-  std::string why;  // in a sentence
+  double decisions_usd_per_hour = 0;  // more than with a log that is never old
+  std::string why;                    // in a sentence
 };
 
-// `fixed` > 0: that period, and what it costs.
+// `fixed` > 0: that period, and what it costs. A millisecond.
 PeriodChoice ChoosePeriod(const SurvivalCurve& curve, const Costs& costs, const PeriodInput& input,
                           Duration fixed = Duration(0));
 
