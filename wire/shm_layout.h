@@ -38,7 +38,7 @@ namespace holdfast::shm {
 
 constexpr uint64_t kRegionMagic = 0x31524d5344464c48;   // "HLFDSMR1"
 constexpr uint64_t kSessionMagic = 0x3153534c44464c48;  // "HLFDLSS1"
-constexpr uint32_t kLayoutVersion = 1;
+constexpr uint32_t kLayoutVersion = 2;
 constexpr uint32_t kRecordMagic = 0x44524648;  // "HFRD"
 
 constexpr uint32_t kRecordAlign = 64;  // records and payloads start at multiples of this
@@ -133,9 +133,10 @@ struct RecordHeader {
   uint16_t etag_bytes;
   Oid oid;
   VersionHash version;
-  uint64_t size;          // of the payload
-  uint64_t payload_hash;  // XXH3-64
-  uint64_t header_hash;   // XXH3-64 of this header with that of name and ETag in this field
+  uint64_t size;           // of the payload
+  uint64_t payload_hash;   // XXH3-64
+  int64_t written_us = 0;  // the daemon's own clock when it was loaded or, read often, kept on
+  uint64_t header_hash;    // XXH3-64 of this header with that of name and ETag in this field
 };
 
 constexpr uint64_t AlignUp(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }

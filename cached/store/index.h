@@ -74,6 +74,7 @@ class Index {
   void AddRead(uint32_t slot) { SetReads(slot, (side_[slot] & kReadsMask) == 0 ? kRead : kReread); }
   void ForgetReread(uint32_t slot) { SetReads(slot, kRead); }
 
+  uint32_t slot_count() const { return buckets_count_ * shm::kBucketEntries; }
   // Linked and reserved slots, and how many there can be.
   uint64_t used() const { return used_; }
   uint64_t capacity() const { return capacity_; }

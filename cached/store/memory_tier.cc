@@ -75,7 +75,7 @@ struct MemoryTier::Core {
   Result<Place> PlaceFor(uint32_t owner, uint64_t bytes, Time now);
   Status NoSpace(uint64_t bytes) const;
   void SetHolds(uint32_t slot, uint32_t holds, Held* after);
-  void WriteHeader(Place place, const RecordSpec& spec) const;
+  void WriteHeader(Place place, const RecordSpec& spec, Time now) const;
   void DrainMarks();
 
   Region region;
@@ -133,7 +133,7 @@ Status MemoryTier::Core::NoSpace(uint64_t bytes) const {
   return Status::NoSpace("no room in memory for " + FormatBytes(bytes) + ": " + why);
 }
 
-void MemoryTier::Core::WriteHeader(Place place, const RecordSpec& spec) const {
+void MemoryTier::Core::WriteHeader(Place place, const RecordSpec& spec, Time now) const {
   shm::RecordHeader* record = region.record(place);
   *record = {.magic = shm::kRecordMagic,
              .name_bytes = static_cast<uint16_t>(spec.name.size()),
@@ -142,6 +142,7 @@ void MemoryTier::Core::WriteHeader(Place place, const RecordSpec& spec) const {
              .version = spec.version,
              .size = spec.size,
              .payload_hash = 0,
+             .written_us = now.us,
              .header_hash = 0};
   std::byte* text = PayloadOf(record) + spec.size;
   std::copy_n(spec.name.data(), spec.name.size(), reinterpret_cast<char*>(text));
@@ -202,7 +203,7 @@ Result<MemoryTier::Slot> MemoryTier::Allocate(const RecordSpec& spec, Time now,
     core_->index.ReleaseReserved(*entry);
     return place.status();
   }
-  core_->WriteHeader(*place, spec);
+  core_->WriteHeader(*place, spec, now);
   const uint64_t id = core_->next_id++;
   core_->allocated.emplace(id, Core::Allocated{*entry, *place});
   return Slot{id, {PayloadOf(core_->region.record(*place)), spec.size}};
@@ -279,6 +280,29 @@ void MemoryTier::ForEachIn(uint32_t segment, const Visit& visit) const {
   }
 }
 
+uint32_t MemoryTier::slots() const { return core_->index.slot_count(); }
+
+void MemoryTier::ListSlots(
+    uint32_t first, uint32_t last,
+    const std::function<void(const Oid& oid, Time since, bool held)>& visit) const {
+  constexpr uint32_t kGroup = 64;
+  for (uint32_t base = first; base < last; base += kGroup) {
+    const uint32_t end = std::min(last, base + kGroup);
+    for (uint32_t slot = base; slot < end; ++slot) {
+      if (const shm::Entry e = core_->index.entry(slot))
+        __builtin_prefetch(core_->region.record(e));
+    }
+    for (uint32_t slot = base; slot < end; ++slot) {
+      const shm::Entry e = core_->index.entry(slot);
+      if (e == 0) continue;
+      visit(core_->region.record(e)->oid, core_->records.Since(slot),
+            core_->index.holds(slot) != 0);
+    }
+  }
+}
+
+const EvictionCounts& MemoryTier::evictions() const { return core_->reclaim.evictions(); }
+
 void MemoryTier::ForEachVersion(const Oid& oid, const Visit& visit) const {
   core_->index.ForEachVersion(oid, [&](uint32_t slot) {
     visit(ViewOf(core_->region.record(core_->index.entry(slot))), core_->index.holds(slot) != 0);
@@ -286,6 +310,7 @@ void MemoryTier::ForEachVersion(const Oid& oid, const Visit& visit) const {
 }
 
 void MemoryTier::Maintain(Time now, uint64_t budget_bytes) {
+  core_->segments.SetNow(now);
   core_->DrainMarks();
   core_->segments.FreeUnpinned();
   RebalanceGrants(core_->region, *core_->sessions);

@@ -32,6 +32,7 @@
 #include "base/ids.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "cached/store/evictions.h"
 #include "cached/store/sessions.h"
 #include "wire/shm_layout.h"
 
@@ -140,6 +141,15 @@ class MemoryTier {
   void ForEach(const Visit& visit) const;
   void ForEachIn(uint32_t segment, const Visit& visit) const;
   void ForEachVersion(const Oid& oid, const Visit& visit) const;
+
+  // Visits what the slots [first, last) of the index lead to, some 20 ns each: since when it has
+  // been in the ring, or held. A record that reclaim moves keeps its slot; one that makes room for
+  // another may be visited twice or not at all by a walk in several parts.
+  uint32_t slots() const;
+  void ListSlots(uint32_t first, uint32_t last,
+                 const std::function<void(const Oid& oid, Time since, bool held)>& visit) const;
+  // The ages at which reclaim dropped records.
+  const EvictionCounts& evictions() const;
 
   // Drains read marks, rebalances the sessions' view grants (all together at most a quarter of the
   // segments), frees segments whose readers have left, and reclaims up to `budget_bytes` towards

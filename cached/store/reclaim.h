@@ -10,6 +10,7 @@
 
 #include "base/ids.h"
 #include "base/units.h"
+#include "cached/store/evictions.h"
 #include "cached/store/records.h"
 
 namespace holdfast::store {
@@ -48,12 +49,13 @@ class Reclaim {
   // Goes on with the victim at hand, or chooses one; at most one is emptied.
   Outcome Run(Time now, const Wish& wish);
   const ReclaimCounters& counters() const { return counters_; }
+  const EvictionCounts& evictions() const { return evictions_; }
 
  private:
   void PrefetchAhead(uint64_t offset) const;
   bool Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_reread);
   bool MoveHeld(uint32_t slot, uint64_t bytes, Time now);
-  bool KeepReread(uint32_t slot, uint64_t bytes);
+  bool KeepReread(uint32_t slot, uint64_t bytes, Time now);
 
   Region region_;
   Index* index_;
@@ -61,6 +63,7 @@ class Reclaim {
   Records* records_;
   std::function<Time(const Oid&, VersionHash)> hold_until_;
   ReclaimCounters counters_;
+  EvictionCounts evictions_;
   uint32_t victim_ = Segments::kNone;
   uint64_t cursor_ = 0;      // where the victim's next record begins
   uint64_t kept_bytes_ = 0;  // of the victim, because they were read

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cached/store/records.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/status.h"
@@ -27,11 +28,16 @@ void Records::Unlink(uint32_t slot) {
   --counters_.live_objects;
 }
 
-void Records::Move(uint32_t slot, Place to) {
+void Records::Move(uint32_t slot, Place to, std::optional<Time> written) {
   const Place from = PlaceOf(slot);
   const shm::RecordHeader* record = region_.record(from);
   const uint64_t bytes = RecordBytesOf(*record);
   std::memcpy(region_.at(to), region_.at(from), bytes);
+  if (written) {
+    shm::RecordHeader* copy = region_.record(to);
+    copy->written_us = written->us;
+    copy->header_hash = HeaderHash(copy);
+  }
   index_->Relink(slot, shm::MakeEntry(shm::TagFor(record->oid), to.segment, to.offset));
   segments_->AddLive(to.segment, bytes);
   segments_->RemoveLive(from.segment, bytes);
@@ -43,6 +49,11 @@ void Records::Move(uint32_t slot, Place to) {
 
 uint64_t Records::BytesOf(uint32_t slot) const {
   return RecordBytesOf(*region_.record(PlaceOf(slot)));
+}
+
+Time Records::Since(uint32_t slot) const {
+  const Place place = PlaceOf(slot);
+  return std::max(Time{region_.record(place)->written_us}, (*segments_)[place.segment].joined);
 }
 
 void Records::SetHolds(uint32_t slot, uint16_t holds) {

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
+#include "base/units.h"
 #include "cached/store/index.h"
 #include "cached/store/region.h"
 #include "cached/store/segments.h"
@@ -27,14 +29,17 @@ class Records {
   void Link(uint32_t reserved, Place place, uint16_t holds);
   // Not held.
   void Unlink(uint32_t slot);
-  // Copies the record to `to`, where there is room for it, and has readers find it there.
-  void Move(uint32_t slot, Place to);
+  // Copies the record to `to`, where there is room for it, and has readers find it there; as one
+  // that was written now, if `written` says when that is.
+  void Move(uint32_t slot, Place to, std::optional<Time> written = std::nullopt);
   void SetHolds(uint32_t slot, uint16_t holds);
 
   Place PlaceOf(uint32_t slot) const {
     return {shm::SegmentOf(index_->entry(slot)), shm::OffsetOf(index_->entry(slot))};
   }
   uint64_t BytesOf(uint32_t slot) const;
+  // Since when it has been in the ring, or will have been when its promises end.
+  Time Since(uint32_t slot) const;
   const RecordCounters& counters() const { return counters_; }
 
  private:

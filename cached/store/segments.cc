@@ -96,6 +96,7 @@ void Segments::JoinRingIfDone(uint32_t segment) {
   Segment& s = segments_[segment];
   if (s.use != SegmentUse::kSealed || s.ring_age != 0 || s.held_bytes != 0 || s.writers != 0)
     return;
+  s.joined = now_;
   s.ring_age = next_age_++;
   ring_.emplace(s.ring_age, segment);
 }

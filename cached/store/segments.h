@@ -39,6 +39,7 @@ struct Segment {
   uint64_t live_bytes = 0;
   uint64_t held_bytes = 0;
   uint64_t ring_age = 0;  // position in the ring, 0 when not in it
+  Time joined{};          // when it joined the ring, were its records held before
 };
 
 class Segments {
@@ -47,6 +48,9 @@ class Segments {
 
   // `hold_classes` is from 1 to kMaxHoldClasses. Every segment waits for its readers first.
   Segments(const Region& region, Sessions* sessions, uint32_t hold_classes);
+
+  // What joins the ring from now on joins it at this time.
+  void SetNow(Time now) { now_ = now; }
 
   const Segment& operator[](uint32_t segment) const { return segments_[segment]; }
   uint32_t hold_classes() const { return hold_classes_; }
@@ -91,6 +95,7 @@ class Segments {
   std::vector<uint32_t> waiting_;      // emptied, oldest first
   std::map<uint64_t, uint32_t> ring_;  // by age
   uint64_t next_age_ = 1;
+  Time now_{};
 };
 
 }  // namespace holdfast::store

@@ -264,10 +264,10 @@ TEST_F(LocalReaderTest, RefusesWhatIsNotTheLayout) {
   header()->buckets = 1 << 20;
   EXPECT_EQ(LocalReader::Open(region(), session()).status().code(), Code::kCorrupt);
   header()->buckets = kBuckets;
-  header()->layout_version = 2;
+  header()->layout_version = shm::kLayoutVersion + 1;
   EXPECT_EQ(LocalReader::Open(region(), session()).status().code(), Code::kInvalid);
   header()->layout_version = shm::kLayoutVersion;
-  session_header()->layout_version = 2;
+  session_header()->layout_version = shm::kLayoutVersion + 1;
   EXPECT_EQ(LocalReader::Open(region(), session()).status().code(), Code::kInvalid);
 }
 

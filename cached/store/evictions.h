@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ages at which records were evicted, counted since the start: what snapshot/survival.h learns
+// from. An age counts from when the record was written into the ring, or joined it with its segment
+// when the promises for it had ended.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "base/units.h"
+#include "snapshot/survival.h"
+
+namespace holdfast::store {
+
+class EvictionCounts {
+ public:
+  EvictionCounts();
+
+  // A record of the segment that is being emptied.
+  void Evicted(Duration age);
+  // The segment is empty: what was evicted at one age counts as one event of so many objects.
+  void SegmentDone();
+
+  // By cell of snapshot::AgeCells: how many, and the sum of the squares of those that left
+  // together.
+  const std::vector<uint64_t>& objects() const { return objects_; }
+  const std::vector<uint64_t>& squares() const { return squares_; }
+
+ private:
+  std::vector<uint64_t> objects_;
+  std::vector<uint64_t> squares_;
+  std::vector<std::pair<uint32_t, uint64_t>> together_;  // of this segment, by cell: a few
+};
+
+}  // namespace holdfast::store

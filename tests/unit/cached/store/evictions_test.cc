@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a tier says of the ages of its records, and of the ages at which they left.
+#include "cached/store/evictions.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <numeric>
+
+#include "tests/unit/cached/store/tier_fixture.h"
+
+namespace holdfast::store {
+namespace {
+
+using snapshot::AgeCells;
+
+std::map<Oid, std::pair<Duration, bool>> Listing(const MemoryTier& tier, Time now) {
+  std::map<Oid, std::pair<Duration, bool>> listing;
+  tier.ListSlots(0, tier.slots(), [&](const Oid& oid, Time since, bool held) {
+    EXPECT_TRUE(listing.emplace(oid, std::pair(now - since, held)).second) << "listed twice";
+  });
+  return listing;
+}
+
+uint64_t Sum(const std::vector<uint64_t>& counts) {
+  return std::accumulate(counts.begin(), counts.end(), uint64_t{0});
+}
+
+TEST(Evictions, CountsByAgeAndByWhatLeftTogether) {
+  EvictionCounts counts;
+  for (int i = 0; i < 3; ++i) counts.Evicted(10s);
+  counts.Evicted(40s);
+  counts.SegmentDone();
+  for (int i = 0; i < 2; ++i) counts.Evicted(10s);
+  counts.SegmentDone();
+  EXPECT_EQ(counts.objects()[AgeCells::CellOf(10s)], 5u);
+  EXPECT_EQ(counts.squares()[AgeCells::CellOf(10s)], 9u + 4u);
+  EXPECT_EQ(counts.objects()[AgeCells::CellOf(40s)], 1u);
+  EXPECT_EQ(Sum(counts.objects()), 6u);
+}
+
+TEST(Evictions, EveryListedRecordWasWrittenThenAndEveryDroppedOneIsCounted) {
+  Node node(SmallOptions(16, 8 * kKiB, 400));
+  Time now{1'000'000};
+  std::map<Oid, Time> written;
+  for (uint64_t n = 0; n < 500; ++n, now = now + 1s) {
+    ASSERT_TRUE(node.Put(n, 1, 1000, now).ok());
+    written[OidOf(n)] = now;
+  }
+  const auto listing = Listing(*node.tier, now);
+  EXPECT_EQ(listing.size(), node.tier->Stats().live_objects);
+  for (const auto& [oid, seen] : listing) {
+    EXPECT_EQ(seen.first, now - written.at(oid));
+    EXPECT_FALSE(seen.second);
+  }
+  const EvictionCounts& counts = node.tier->evictions();
+  EXPECT_EQ(Sum(counts.objects()), node.tier->Stats().dropped_objects);
+  EXPECT_GT(Sum(counts.objects()), 300u);
+  // A ring of about 100 records, one a second: nothing leaves much younger or older.
+  for (uint32_t cell = 0; cell < AgeCells::kCells; ++cell) {
+    if (counts.objects()[cell] == 0) continue;
+    EXPECT_GT(AgeCells::StartOf(cell), 64s);
+    EXPECT_LT(AgeCells::StartOf(cell), 128s);
+  }
+}
+
+TEST(Evictions, WhatIsKeptOnIsYoungAgain) {
+  Node node(SmallOptions(16, 8 * kKiB, 400));
+  Client reader(1, node.memory.span(), node.plan.segments, &node.sessions);
+  Time now{1'000'000};
+  ASSERT_TRUE(node.Put(0, 1, 1000, now).ok());
+  std::vector<std::byte> into(1000);
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(reader->Copy({OidOf(0), 1, into}).code, Code::kOk);
+  for (uint64_t n = 1; n < 150; ++n) {
+    now = now + 1s;
+    node.tier->Maintain(now, UINT64_MAX);
+    ASSERT_TRUE(node.Put(n, 1, 1000, now).ok());
+  }
+  const auto listing = Listing(*node.tier, now);
+  ASSERT_TRUE(listing.contains(OidOf(0)));
+  EXPECT_LT(listing.at(OidOf(0)).first, 100s);
+  EXPECT_FALSE(listing.contains(OidOf(1)));
+}
+
+TEST(Evictions, TheAgeOfWhatWasHeldCountsFromTheEndOfItsPromise) {
+  Node node(SmallOptions(16, 8 * kKiB, 400));
+  Time now{1'000'000};
+  ASSERT_TRUE(node.Put(0, 1, 1000, now, now + 1h).ok());
+  for (uint64_t n = 1; n < 8; ++n) ASSERT_TRUE(node.Put(n, 1, 1000, now, now + 1h).ok());
+  now = now + 600s;
+  EXPECT_TRUE(Listing(*node.tier, now).at(OidOf(0)).second);
+  EXPECT_EQ(Listing(*node.tier, now).at(OidOf(0)).first, 600s);
+  node.tier->Maintain(now, UINT64_MAX);
+  for (uint64_t n = 0; n < 8; ++n) ASSERT_TRUE(node.tier->Unhold(OidOf(n), 1));
+  now = now + 5s;
+  const auto listing = Listing(*node.tier, now);
+  EXPECT_EQ(listing.at(OidOf(0)).first, 5s);
+  EXPECT_FALSE(listing.at(OidOf(0)).second);
+}
+
+}  // namespace
+}  // namespace holdfast::store
