@@ -61,6 +61,13 @@ auto FieldsOf(Drop& m) { return std::tie(m.id, m.prefix, m.oids); }
 auto FieldsOf(DropReply& m) {
   return std::tie(m.id, m.dropped_objects, m.dropped_bytes, m.held_objects);
 }
+auto FieldsOf(SnapshotQuery& m) { return std::tie(m.id, m.sequence, m.previous); }
+auto FieldsOf(SnapshotReply& m) {
+  return std::tie(m.id, m.incarnation, m.prints, m.ages, m.held, m.evicted, m.evicted_squares);
+}
+auto FieldsOf(LogAppend& m) { return std::tie(m.id, m.frames); }
+auto FieldsOf(LogQuery& m) { return std::tie(m.id, m.after); }
+auto FieldsOf(LogReply& m) { return std::tie(m.id, m.sequence, m.age, m.frames); }
 auto FieldsOf(ErrorReply& m) { return std::tie(m.about, m.job, m.status); }
 
 // How many elements of the envelope a field takes.
@@ -227,6 +234,11 @@ constexpr std::array kTypes = {
     TypeOf<Drop>("Drop"),
     TypeOf<DropReply>("DropReply"),
     TypeOf<ErrorReply>("ErrorReply"),
+    TypeOf<SnapshotQuery>("SnapshotQuery"),
+    TypeOf<SnapshotReply>("SnapshotReply"),
+    TypeOf<LogAppend>("LogAppend"),
+    TypeOf<LogQuery>("LogQuery"),
+    TypeOf<LogReply>("LogReply"),
 };
 static_assert(kTypes.size() == std::variant_size_v<Message>);
 

@@ -151,6 +151,19 @@ Status CheckShape(const Answer& m) {
 
 Status CheckShape(const Fetched& m) { return CheckObjects(m.oids, m.versions); }
 
+Status CheckShape(const SnapshotReply& m) {
+  if (m.prints.size() % 8 != 0)
+    return Status::Corrupt("column prints is not a multiple of 8 bytes");
+  const uint64_t count = m.prints.size() / 8;
+  HF_RETURN_IF_ERROR(CheckCount(count, UINT32_MAX));
+  HF_RETURN_IF_ERROR(CheckLength(m.ages, "ages", count * 4));
+  HF_RETURN_IF_ERROR(CheckBitmap(m.held, "held", static_cast<uint32_t>(count)));
+  if (m.evicted.size() % 8 != 0) {
+    return Status::Corrupt("column evicted is not a multiple of 8 bytes");
+  }
+  return CheckLength(m.evicted_squares, "evicted_squares", m.evicted.size());
+}
+
 Status CheckShape(const Drop& m) {
   if (m.oids.size() % 16 != 0) return Status::Corrupt("column oids is not a multiple of 16 bytes");
   if (!m.oids.empty() && !m.prefix.empty()) return Status::Corrupt("both OIDs and a prefix");

@@ -19,6 +19,7 @@ Status CheckShape(const Ask& m);
 Status CheckShape(const Answer& m);
 Status CheckShape(const Fetched& m);
 Status CheckShape(const Drop& m);
+Status CheckShape(const SnapshotReply& m);
 // The others have no columns whose lengths depend on anything.
 template <typename M>
 Status CheckShape(const M&) {

@@ -254,9 +254,50 @@ struct ErrorReply {
   Status status{};
 };
 
+// --- Virtual snapshots ---------------------------------------------------------------------------
+
+struct SnapshotQuery {  // collector → node: what do you hold?
+  uint64_t id = 0;
+  uint64_t sequence = 0;  // of the snapshot that this becomes a part of; the node remembers a few
+  uint64_t previous = 0;  // of the one before it in the log: what was evicted since?
+};
+
+struct SnapshotReply {  // node → collector
+  uint64_t id = 0;
+  Incarnation incarnation = 0;
+  Buffer prints{};  // n × u64: the first halves of the OIDs, in no order; some may come twice
+  Buffer ages{};    // n × u32: milliseconds since it was written or its promises ended
+  Buffer held{};    // bitmap: a promise keeps it
+  // By cell of age (snapshot/survival.h), u64 each, since `previous`: how many objects were evicted,
+  // and the sum of the squares of those that left together. Empty when this incarnation does not
+  // remember that snapshot.
+  Buffer evicted{};
+  Buffer evicted_squares{};
+};
+
+// Frames of the snapshot log (snapshot/log.h), one after the other. A node keeps those from the last
+// full one on for whoever asks, and understands their headers only.
+struct LogAppend {  // collector → node; answered by a LogReply without frames
+  uint64_t id = 0;
+  Buffer frames{};
+};
+
+struct LogQuery {  // whoever wants the log → node
+  uint64_t id = 0;
+  uint64_t after = 0;  // the frames after this number; all there are when they do not follow it
+};
+
+struct LogReply {  // node → whoever asked
+  uint64_t id = 0;
+  uint64_t sequence = 0;  // of the last frame kept; 0: none
+  Duration age{};         // since that frame came
+  Buffer frames{};
+};
+
 // The order is the type's number on the wire: append, never insert.
-using Message = std::variant<Hello, HelloReply, NeedManifest, Manifest, Call, Bids, Confirm, Ack,
-                             Heartbeat, Progress, EndJob, Ask, Answer, Fetched, StatusQuery,
-                             StatusReply, Drop, DropReply, ErrorReply>;
+using Message =
+    std::variant<Hello, HelloReply, NeedManifest, Manifest, Call, Bids, Confirm, Ack, Heartbeat,
+                 Progress, EndJob, Ask, Answer, Fetched, StatusQuery, StatusReply, Drop, DropReply,
+                 ErrorReply, SnapshotQuery, SnapshotReply, LogAppend, LogQuery, LogReply>;
 
 }  // namespace holdfast::wire
