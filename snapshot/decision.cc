@@ -151,8 +151,10 @@ Decision Decider::Likeliest(Print print, Stamp now) const {
     if (seen_at == nullptr) continue;
     // Time since the visit is by one clock; load times are what a node says, and may lie in the
     // future.
-    Duration seen = sighting.held ? Duration(0) : Between(sighting.written, *seen_at);
-    Duration age = Sum(seen, Between(*seen_at, now));
+    // What was written after the snapshot was seen then.
+    const Stamp last = std::max(*seen_at, sighting.written);
+    Duration seen = sighting.held ? Duration(0) : Between(sighting.written, last);
+    Duration age = Sum(seen, Between(last, now));
     double chance = beliefs_->Mean(age, seen);
     if (chance <= best.chance) continue;
     best = {.way = Way::kFar, .node = sighting.node, .chance = chance, .age = age, .seen = seen};
