@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+add_executable(bench_decide decide.cc decide_player.cc decide_savings.cc decide_world.cc)
+target_link_libraries(bench_decide PRIVATE hf_snapshot holdfast_flags)
