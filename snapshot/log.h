@@ -54,9 +54,13 @@ struct HeldObject {
 struct NodeListing {
   NodeId node = kNoNode;
   Incarnation incarnation = 0;
-  bool answered = true;               // false: nothing else is known
-  std::vector<HeldObject> objects{};  // sorted by print, none twice
+  bool answered = true;  // false: nothing else is known
+  // Sorted by print. Of two with the same print, which a node of 10^5 objects has once in 200 times,
+  // the first one counts.
+  std::vector<HeldObject> objects{};
 };
+
+struct LogBody;
 
 // What the frames say together, and the making of the next one.
 class SnapshotLog {
@@ -64,15 +68,19 @@ class SnapshotLog {
   explicit SnapshotLog(uint64_t cluster) : cluster_(cluster) {}
 
   // Takes over one frame, of exactly the bytes that its header says. A difference must follow the
-  // frame before it, or there is a gap: kNotFound. kDenied for a frame of another cluster, kCorrupt
-  // for garbage; then everything stays as it was. A frame that is known already is kOk and changes
-  // nothing. A stamp before the last frame's counts as that one's (clocks go backwards).
+  // very frame before it, or there is a gap: kNotFound. kDenied for a frame of another cluster,
+  // kCorrupt for garbage; then everything stays as it was. A frame that is known already is kOk and
+  // changes nothing. A stamp before the last frame's counts as that one's (clocks go backwards). A
+  // full frame of a lower or the same number but with a later stamp begins the log anew: its owner
+  // had lost it.
   Status Apply(ByteView frame);
 
   // The next frame, for a snapshot at `stamp`, applied too. `nodes` are sorted by number; a node
   // that is not among them is not of the cluster any more. The first frame is full, others if
   // `full` is set. Ages are kept to within 4.5 % (AgeCells), those of objects that were known
-  // before as they were.
+  // before as they were, as long as the node says the same but for a cell and 2 s. What is written
+  // is what a reader knows: the evidence too is then as it was written. Empty, and nothing applied,
+  // when it does not fit into a frame (some 50 million objects).
   std::vector<std::byte> Append(Stamp stamp, const std::vector<NodeListing>& nodes,
                                 const SurvivalEvidence& evidence, bool full);
 
@@ -85,6 +93,8 @@ class SnapshotLog {
   };
   const std::vector<Node>& nodes() const { return nodes_; }  // sorted by number
   const Known& known() const { return known_; }
+  // For who knows better than the log, until its next frame: to add and to erase sightings.
+  Known& known() { return known_; }
   const SurvivalEvidence& evidence() const { return evidence_; }
   uint64_t sequence() const { return sequence_; }  // of the last frame; 0: none
   Stamp stamp() const { return stamp_; }
@@ -93,8 +103,14 @@ class SnapshotLog {
   uint64_t removed() const { return removed_; }
 
  private:
+  const Node* NodeOf(NodeId node) const;
+  void ApplyFull(const LogBody& body, Stamp at);
+  void ApplyDifference(const LogBody& body, Stamp at);
+  LogBody BodyOf(Stamp at, const std::vector<NodeListing>& nodes, bool full) const;
+
   uint64_t cluster_;
   uint64_t sequence_ = 0;
+  uint32_t mark_ = 0;  // of the last frame, for the next one (log_frame.h)
   Stamp stamp_{};
   uint64_t added_ = 0;
   uint64_t removed_ = 0;

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a frame of the log says, as columns, and as the bytes that are sealed (log_frame.h). Private
+// to the log; docs/formats.md is the page for these bytes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/status.h"
+#include "snapshot/log.h"
+
+namespace holdfast::snapshot {
+
+// AgeCells as a table, for ages by the million.
+class AgeTable {
+ public:
+  AgeTable();
+  uint32_t CellOf(int64_t age_us) const;
+  bool Has(uint32_t cell, int64_t age_us) const;
+  int64_t MiddleOf(uint32_t cell) const;  // the last cell has no end, and so no middle: its start
+  // Are the two further apart than one cell, in which the greater one lies, and `slack_us`?
+  bool Differ(int64_t a_us, int64_t b_us, int64_t slack_us) const;
+
+ private:
+  std::array<int64_t, AgeCells::kCells> start_us_;
+};
+
+// The cell of an object's age, and whether it was held.
+struct AgeMark {
+  static constexpr uint16_t kHeld = 0x8000;
+  uint16_t bits = 0;
+
+  static AgeMark Of(uint32_t cell, bool held) {
+    return {static_cast<uint16_t>(cell | (held ? kHeld : 0u))};
+  }
+  uint32_t cell() const { return bits & ~uint32_t{kHeld}; }
+  bool held() const { return (bits & kHeld) != 0; }
+};
+
+struct LogBody {
+  struct Node {
+    NodeId node = kNoNode;
+    bool answered = false;
+    Incarnation incarnation = 0;
+    Stamp seen{};
+    uint32_t removed = 0;  // so many of the columns below are its own
+    uint32_t listed = 0;
+  };
+  std::vector<Node> nodes;  // sorted by number
+  SurvivalEvidence evidence;
+  // Of the first node, then of the second, ...: of each sorted, none twice.
+  std::vector<Print> removed;
+  std::vector<Print> listed;   // all of its objects in a full frame; in a difference new ones, and
+  std::vector<AgeMark> marks;  // those whose age or hold is not what it was; each with its mark
+};
+
+struct EncodedBody {
+  std::vector<std::byte> bytes;
+  std::vector<size_t> section_ends;
+};
+EncodedBody EncodeBody(const LogBody& body);
+
+// kCorrupt for whatever EncodeBody does not make.
+Result<LogBody> DecodeBody(const FrameHeader& header, ByteView bytes);
+
+}  // namespace holdfast::snapshot
