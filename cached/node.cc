@@ -11,8 +11,10 @@
 #include "cached/drop_flow.h"
 #include "cached/home.h"
 #include "cached/loader.h"
+#include "cached/log_keeper.h"
 #include "cached/manifests.h"
 #include "cached/membership.h"
+#include "cached/snapshot_flow.h"
 #include "cached/status_json.h"
 
 namespace holdfast::cached {
@@ -23,6 +25,8 @@ constexpr Duration kIdleMaintenance = 50ms;
 constexpr uint64_t kReclaimBudget = 32 * kMiB;
 constexpr uint32_t kMaxCallsPerJob = 64;
 constexpr size_t kMaxDrops = 16;
+constexpr size_t kMaxSnapshots = 4;  // at a time
+constexpr uint64_t kLogPart = 4;     // of the planning memory, for the snapshot log
 
 // A tenth of the index is left to what nobody has a promise for.
 uint64_t LeastRecordBytes(const store::MemoryTier& tier) {
@@ -39,6 +43,7 @@ struct Node::Parts {
         commitments(&context, &manifests, &calendar),
         membership(&context),
         home(&context, &membership),
+        log(context.options.cluster, context.options.max_planning_bytes / kLogPart),
         loader(&context, &commitments, &membership, &home),
         planning{&manifests,
                  &calendar,
@@ -65,12 +70,18 @@ struct Node::Parts {
   void On(PeerId from, wire::Answer& answer) { loader.OnAnswer(from, answer); }
   void On(PeerId from, wire::Fetched& fetched) { home.OnFetched(membership.NodeOf(from), fetched); }
   void On(PeerId from, wire::StatusQuery& query);
+  void On(PeerId from, wire::SnapshotQuery& query);
+  void On(PeerId from, wire::LogAppend& append);
+  void On(PeerId from, wire::LogQuery& query) {
+    context.Send(from, log.Answer(query, context.Now()));
+  }
   // What only jobs and tools understand does not come to a node; a node that gets it does nothing.
   template <typename Other>
   void On(PeerId, Other&) {}
 
   void Bid(JobId job, uint32_t call);
   void StepDrop(uint64_t id);
+  void StepSnapshot(uint64_t id);
   void Refuse(PeerId peer, const wire::Call& call, Status status);
   void RefuseWaiting(const ManifestDigest& digest, const Status& status);
   NodeState State() const;
@@ -84,11 +95,14 @@ struct Node::Parts {
   Commitments commitments;
   Membership membership;
   Home home;
+  LogKeeper log;
   Loader loader;
   Planning planning;
   std::map<std::pair<JobId, uint32_t>, CallFlow> flows;
   std::map<uint64_t, DropFlow> drops;
-  uint64_t last_drop = 0;
+  EvictionHistory evictions;
+  std::map<uint64_t, SnapshotFlow> snapshots;
+  uint64_t last_flow = 0;  // of drops and snapshots
 };
 
 Node::Node(const Env& env, store::MemoryTier* tier, NodeOptions options)
@@ -263,7 +277,7 @@ void Node::Parts::On(PeerId from, wire::Drop& drop) {
                                                    " is busy with other drops; try again")});
     return;
   }
-  uint64_t id = ++last_drop;
+  uint64_t id = ++last_flow;
   drops.try_emplace(id, &context, from, std::move(drop));
   StepDrop(id);
 }
@@ -275,6 +289,41 @@ void Node::Parts::StepDrop(uint64_t id) {
     return;
   }
   context.env.clock->At(context.Now(), [this, id] { StepDrop(id); });
+}
+
+void Node::Parts::On(PeerId from, wire::SnapshotQuery& query) {
+  SnapshotFlow flow(&context, &evictions, from, query);
+  if (snapshots.size() == kMaxSnapshots ||
+      PlanningBytes() + flow.memory_bytes() > context.options.max_planning_bytes) {
+    const std::string node = std::to_string(context.options.node);
+    context.Send(from, wire::ErrorReply{.about = "SnapshotQuery",
+                                        .job = 0,
+                                        .status = Status::NoSpace("node " + node +
+                                                                  " has no memory.planning left "
+                                                                  "for a listing; try again")});
+    return;
+  }
+  const uint64_t id = ++last_flow;
+  snapshots.emplace(id, std::move(flow));
+  StepSnapshot(id);
+}
+
+void Node::Parts::StepSnapshot(uint64_t id) {
+  auto it = snapshots.find(id);
+  if (!it->second.Step()) {
+    snapshots.erase(it);
+    return;
+  }
+  context.env.clock->At(context.Now(), [this, id] { StepSnapshot(id); });
+}
+
+void Node::Parts::On(PeerId from, wire::LogAppend& append) {
+  Status taken = log.Append(append.frames.view(), context.Now());
+  if (!taken.ok()) {
+    context.Send(from, wire::ErrorReply{.about = "LogAppend", .job = 0, .status = taken});
+    return;
+  }
+  context.Send(from, wire::LogReply{.id = append.id, .sequence = log.sequence()});
 }
 
 // --- Time ----------------------------------------------------------------------------------------
@@ -323,6 +372,8 @@ uint64_t Node::Parts::PlanningBytes() const {
                    home.memory_bytes();
   for (const auto& [id, flow] : flows) bytes += flow.memory_bytes();
   for (const auto& [id, drop] : drops) bytes += drop.memory_bytes();
+  for (const auto& [id, snapshot] : snapshots) bytes += snapshot.memory_bytes();
+  bytes += log.memory_bytes();
   return bytes;
 }
 

@@ -243,6 +243,61 @@ TEST_F(NodeTest, ReadThroughFetchesOnceForEverybody) {
   EXPECT_TRUE(world_->tier->Find(key.oid, key.version));
 }
 
+TEST_F(NodeTest, ASnapshotListsWhatIsHereWithItsAges) {
+  Start();
+  for (uint32_t n = 0; n < 20; ++n) world_->Put(n, kSize);
+  planner::Manifest manifest = ManifestOf(0, 10, kSize);
+  Call(manifest);
+  Confirm(manifest, Bitmap(10, true), Bitmap(10));
+  world_->clock.RunFor(3s);
+  world_->network.Deliver(kJobPeer, wire::SnapshotQuery{.id = 5, .sequence = 7});
+  world_->clock.RunFor(1ms);
+  const auto* reply = world_->network.Last<wire::SnapshotReply>();
+  ASSERT_NE(reply, nullptr);
+  EXPECT_EQ(reply->id, 5u);
+  EXPECT_EQ(reply->incarnation, 1u);
+  ColumnView<uint64_t> prints(reply->prints.view());
+  ColumnView<uint32_t> ages(reply->ages.view());
+  ColumnView<uint64_t> held(reply->held.view());
+  ASSERT_EQ(prints.size(), 20u);
+  std::map<uint64_t, bool> listed;
+  for (size_t i = 0; i < prints.size(); ++i) {
+    EXPECT_NEAR(ages[i], 3000, 20);
+    listed[prints[i]] = (held[i / 64] >> (i % 64) & 1) != 0;
+  }
+  for (uint32_t n = 0; n < 20; ++n) {
+    const Oid oid = KeyOfObject(n, kSize).oid;
+    ASSERT_TRUE(listed.contains(oid.hi));
+    EXPECT_EQ(listed[oid.hi], n < 10);
+  }
+  EXPECT_TRUE(reply->evicted.empty());  // since a snapshot that it knows nothing of
+}
+
+TEST_F(NodeTest, ASnapshotCountsWhatWasEvictedSinceTheOneBeforeIt) {
+  Start();
+  auto ask = [&](uint64_t sequence, uint64_t previous) {
+    world_->network.Deliver(
+        kJobPeer, wire::SnapshotQuery{.id = 1, .sequence = sequence, .previous = previous});
+    world_->clock.RunFor(1ms);
+    const auto* reply = world_->network.Last<wire::SnapshotReply>();
+    ColumnView<uint64_t> evicted(reply->evicted.view());
+    uint64_t sum = 0;
+    for (size_t i = 0; i < evicted.size(); ++i) sum += evicted[i];
+    return evicted.empty() ? UINT64_MAX : sum;
+  };
+  EXPECT_EQ(ask(10, 9), UINT64_MAX);
+  for (uint32_t n = 0; n < 2'000; ++n) world_->Put(n, 10 * kSize);
+  const uint64_t first = world_->tier->Stats().dropped_objects;
+  ASSERT_GT(first, 0u);
+  EXPECT_EQ(ask(11, 10), first);
+  EXPECT_EQ(ask(12, 11), 0u);
+  for (uint32_t n = 2'000; n < 4'000; ++n) world_->Put(n, 10 * kSize);
+  EXPECT_EQ(ask(12, 11), world_->tier->Stats().dropped_objects - first);  // the one before was lost
+  EXPECT_EQ(ask(13, 10), world_->tier->Stats().dropped_objects);
+  for (uint64_t sequence = 14; sequence < 24; ++sequence) ask(sequence, sequence - 1);
+  EXPECT_EQ(ask(24, 10), UINT64_MAX);  // a few are remembered
+}
+
 TEST_F(NodeTest, DropSparesWhatIsHeld) {
   Start();
   for (uint32_t n = 0; n < 20; ++n) world_->Put(n, kSize);

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The end of the snapshot log, from its last full frame on, as collectors brought it: kept in memory
+// for whoever asks. Only the frames' headers are understood here.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/status.h"
+#include "base/units.h"
+#include "snapshot/log.h"
+#include "wire/messages.h"
+
+namespace holdfast::cached {
+
+class LogKeeper {
+ public:
+  // `max_bytes` of frames are kept.
+  LogKeeper(std::string_view cluster, uint64_t max_bytes);
+
+  // Takes over what follows: frames that are known already change nothing, a full one that is newer
+  // by its number or by its stamp (its owner had lost the log) takes the place of all before it, and
+  // after a gap nothing is taken. The answer says which frame is the
+  // last one here. kDenied for another cluster's frames, kCorrupt for garbage, kNoSpace beyond
+  // max_bytes; then the frames before the bad one have been taken.
+  Status Append(ByteView frames, Time now);
+
+  // The frames after `after`, or all from the full one on when they do not follow it.
+  wire::LogReply Answer(const wire::LogQuery& query, Time now) const;
+  uint64_t sequence() const { return frames_.empty() ? 0 : frames_.back().sequence; }
+  uint64_t memory_bytes() const { return bytes_; }
+
+ private:
+  struct Frame {
+    uint64_t sequence = 0;
+    snapshot::Stamp stamp{};
+    Buffer bytes;
+  };
+  bool Follows(const snapshot::FrameHeader& header) const;
+  Status Take(ByteView frame, const snapshot::FrameHeader& header);
+
+  uint64_t cluster_;
+  uint64_t max_bytes_;
+  uint64_t bytes_ = 0;
+  std::vector<Frame> frames_;  // the first one is full; each follows the one before it
+  Time came_{};                // when the last one came
+};
+
+}  // namespace holdfast::cached

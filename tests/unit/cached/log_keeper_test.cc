@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/log_keeper.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "snapshot/log.h"
+
+namespace holdfast::cached {
+namespace {
+
+using snapshot::SnapshotLog;
+
+constexpr uint64_t kRoom = kMiB;
+
+// A collector whose node 1 holds one object more with each snapshot.
+class Collector {
+ public:
+  explicit Collector(const char* cluster = "training", int64_t first_second = 1'000)
+      : log_(snapshot::ClusterHash(cluster)), second_(first_second) {}
+  std::vector<std::byte> Next(bool full = false) {
+    snapshot::NodeListing node{.node = 1, .incarnation = 1, .answered = true};
+    ++objects_;
+    for (uint64_t print = 1; print <= objects_; ++print) node.objects.push_back({print, 1s});
+    return log_.Append({++second_ * 1'000'000}, {node}, {}, full);
+  }
+  uint64_t sequence() const { return log_.sequence(); }
+
+ private:
+  SnapshotLog log_;
+  int64_t second_;
+  uint64_t objects_ = 0;
+};
+
+// What a reader of the answer knows then: the number of the last frame.
+uint64_t SequenceOf(ByteView frames, SnapshotLog* log) {
+  while (!frames.empty()) {
+    Result<snapshot::FrameHeader> header = snapshot::ReadFrameHeader(frames);
+    EXPECT_TRUE(header.ok());
+    EXPECT_TRUE(log->Apply(frames.first(header->frame_bytes())).ok());
+    frames = frames.subspan(header->frame_bytes());
+  }
+  return log->sequence();
+}
+
+TEST(LogKeeper, GivesWhatFollowsWhatIsKnown) {
+  LogKeeper keeper("training", kRoom);
+  Collector collector;
+  SnapshotLog reader(snapshot::ClusterHash("training"));
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(keeper.Append(collector.Next(), Time{i}).ok());
+  EXPECT_EQ(keeper.sequence(), collector.sequence());
+  const wire::LogReply all = keeper.Answer({.id = 9, .after = 0}, Time{10});
+  EXPECT_EQ(all.id, 9u);
+  EXPECT_EQ(all.sequence, collector.sequence());
+  EXPECT_EQ(all.age, Duration(6));
+  EXPECT_EQ(SequenceOf(all.frames.view(), &reader), collector.sequence());
+  EXPECT_TRUE(keeper.Answer({.id = 9, .after = collector.sequence()}, Time{10}).frames.empty());
+  ASSERT_TRUE(keeper.Append(collector.Next(), Time{11}).ok());
+  const wire::LogReply rest = keeper.Answer({.id = 9, .after = reader.sequence()}, Time{11});
+  EXPECT_LT(rest.frames.size(), all.frames.size());
+  EXPECT_EQ(SequenceOf(rest.frames.view(), &reader), collector.sequence());
+}
+
+TEST(LogKeeper, WhoKnowsAnotherLogGetsAllOfThisOne) {
+  LogKeeper keeper("training", kRoom);
+  Collector collector;
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(keeper.Append(collector.Next(), Time{i}).ok());
+  const size_t all = keeper.Answer({.id = 1, .after = 0}, Time{}).frames.size();
+  EXPECT_EQ(keeper.Answer({.id = 1, .after = UINT64_MAX}, Time{}).frames.size(), all);
+  EXPECT_EQ(LogKeeper("training", kRoom).Answer({.id = 1, .after = 5}, Time{}).sequence, 0u);
+}
+
+TEST(LogKeeper, AfterAGapNothingIsTakenUntilAFullFrameComes) {
+  LogKeeper keeper("training", kRoom);
+  Collector collector;
+  ASSERT_TRUE(keeper.Append(collector.Next(), Time{}).ok());
+  const uint64_t before = keeper.sequence();
+  const std::vector<std::byte> lost = collector.Next();
+  ASSERT_TRUE(keeper.Append(collector.Next(), Time{}).ok());
+  EXPECT_EQ(keeper.sequence(), before);
+  ASSERT_TRUE(keeper.Append(collector.Next(true), Time{}).ok());
+  EXPECT_EQ(keeper.sequence(), collector.sequence());
+  ASSERT_TRUE(keeper.Append(lost, Time{}).ok());  // known long since
+  EXPECT_EQ(keeper.sequence(), collector.sequence());
+}
+
+TEST(LogKeeper, ALogThatWasBegunAnewTakesThePlaceOfTheOldOne) {
+  LogKeeper keeper("training", kRoom);
+  Collector old;
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(keeper.Append(old.Next(), Time{}).ok());
+  Collector anew("training", 5'000);
+  ASSERT_TRUE(keeper.Append(anew.Next(), Time{}).ok());
+  EXPECT_EQ(keeper.sequence(), anew.sequence());
+}
+
+TEST(LogKeeper, RefusesGarbageOtherClustersAndTooMuch) {
+  LogKeeper keeper("training", kRoom);
+  Collector collector, other("other");
+  std::vector<std::byte> frame = collector.Next();
+  EXPECT_EQ(keeper.Append(other.Next(), Time{}).code(), Code::kDenied);
+  EXPECT_EQ(keeper.Append(ByteView(frame).first(frame.size() - 1), Time{}).code(), Code::kCorrupt);
+  EXPECT_EQ(LogKeeper("training", 10).Append(frame, Time{}).code(), Code::kNoSpace);
+  frame[3] ^= std::byte{1};
+  EXPECT_EQ(keeper.Append(frame, Time{}).code(), Code::kCorrupt);
+  EXPECT_EQ(keeper.sequence(), 0u);
+  EXPECT_EQ(keeper.memory_bytes(), 0u);
+}
+
+}  // namespace
+}  // namespace holdfast::cached
