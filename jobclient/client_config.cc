@@ -52,6 +52,7 @@ Result<ClientOptions> ReadClientConfig(config::ConfigFile* file) {
   file->Get("cluster", &options.cluster);
   file->Get("attach", &options.attach);
   file->Get("cluster_key_file", &options.cluster_key_file);
+  ReadPrice(file, "micro_usd_per_hour", &options.micro_usd_per_hour);
   ReadNodes(file, &options);
   ReadFar(file, &options.far);
   HF_RETURN_IF_ERROR(file->Finish());

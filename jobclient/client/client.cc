@@ -12,7 +12,6 @@
 #include "jobclient/client/listing.h"
 #include "jobclient/client/many_heads.h"
 #include "jobclient/client/parts.h"
-#include "jobclient/client/single_read.h"
 #include "jobclient/flights.h"
 
 namespace holdfast {
@@ -107,6 +106,13 @@ Status Client::Parts::OpenNetwork() {
   lines = std::make_unique<client::NetworkSwitch>(network.get());
   cluster_env = std::make_unique<client::JobEnv>(env(), lines.get());
   cluster = std::make_unique<client::ClusterView>(cluster_env->env(), JobOptionsFor({}));
+  whereabouts = std::make_unique<client::Whereabouts>(
+      env(), cluster.get(),
+      client::WhereaboutsOptions{
+          .cluster = options.cluster,
+          .nano_usd_per_get = options.far.micro_usd_per_1000_gets,
+          .nano_usd_per_byte = static_cast<double>(options.far.micro_usd_per_gb) / 1e6,
+          .micro_usd_per_hour = options.micro_usd_per_hour});
   return {};
 }
 
@@ -116,6 +122,7 @@ Client::Parts::~Parts() {
   bulk.reset();
   far.reset();
   buried.clear();
+  whereabouts.reset();
   cluster.reset();
   cluster_env.reset();
 }
@@ -240,31 +247,6 @@ std::optional<Object> Client::Parts::ReadLocal(std::string_view name, uint64_t p
     return Object(name, position, std::move(copy), ObjectSource::kLocal);
   }
   return std::nullopt;
-}
-
-Result<Object> Client::Get(std::string_view name, Duration timeout) {
-  return Get(ObjectList::Item{.uri = name, .etag = {}}, timeout);
-}
-
-Result<Object> Client::Get(const ObjectList::Item& item, Duration timeout) {
-  Result<std::string> uri = Canonical(item.uri);
-  if (!uri.ok()) return uri.status();
-  std::optional<FarInfo> wanted;
-  if (item.has_size && !item.etag.empty()) wanted = FarInfo{item.size, std::string(item.etag)};
-  const VersionHash version = wanted ? HashVersion(wanted->etag, wanted->size) : 0;
-  if (std::optional<Object> local = parts_->ReadLocal(*uri, 0, OidOf(*uri), version)) {
-    return Object(std::move(*local).WithOwnName());
-  }
-  using Found = Result<client::SingleRead::Found>;
-  client::Promised<Found> found;
-  parts_->thread->Post([&] {
-    client::SingleRead::Start(parts_->env(), parts_->cluster.get(), *uri, wanted,
-                              parts_->loop->Now() + timeout,
-                              [&](Found f) { found.Set(std::move(f)); });
-  });
-  Found read = found.Wait();
-  if (!read.ok()) return read.status();
-  return Object(Object(*uri, 0, std::move(read->bytes), read->source).WithOwnName());
 }
 
 // --- Administration ------------------------------------------------------------------------------

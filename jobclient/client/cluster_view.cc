@@ -45,6 +45,10 @@ void ClusterView::OnMessage(PeerId from, Frames frames) {
     Answer(node->member.node, status->id, std::move(*message));
   } else if (auto* dropped = std::get_if<wire::DropReply>(&*message)) {
     Answer(node->member.node, dropped->id, std::move(*message));
+  } else if (auto* listing = std::get_if<wire::SnapshotReply>(&*message)) {
+    Answer(node->member.node, listing->id, std::move(*message));
+  } else if (auto* log = std::get_if<wire::LogReply>(&*message)) {
+    Answer(node->member.node, log->id, std::move(*message));
   } else if (auto* progress = std::get_if<wire::Progress>(&*message)) {
     TakeEnd(node->member.node, *progress);
   } else if (auto* error = std::get_if<wire::ErrorReply>(&*message)) {
@@ -74,6 +78,14 @@ std::vector<NodeId> ClusterView::Candidates(const Oid& oid) const {
     if (BulkEndpoint(node.member.node) != nullptr) return {node.member.node};
   }
   return candidates;
+}
+
+std::vector<NodeId> ClusterView::Here() const {
+  std::vector<NodeId> here;
+  for (const Node& node : nodes_.all()) {
+    if (node.here) here.push_back(node.member.node);
+  }
+  return here;
 }
 
 const std::string* ClusterView::BulkEndpoint(NodeId id) const {

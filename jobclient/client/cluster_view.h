@@ -27,6 +27,8 @@ class ClusterView {
   // second. `done` is called once.
   void WhomToAsk(const Oid& oid, std::function<void(std::vector<NodeId>)> done);
   const std::string* BulkEndpoint(NodeId node) const;
+  // The nodes that have greeted.
+  std::vector<NodeId> Here() const;
   void Failed(NodeId node);
 
   // Sends a question that has an id, and calls `done` with its answer, or kTimeout. kNotFound for

@@ -22,6 +22,8 @@
 #include "jobclient/client/job_env.h"
 #include "jobclient/client/loop_thread.h"
 #include "jobclient/client/once_log.h"
+#include "jobclient/client/single_read.h"
+#include "jobclient/client/whereabouts.h"
 #include "jobclient/job.h"
 #include "jobclient/ordered_reader.h"
 
@@ -61,6 +63,7 @@ struct Client::Parts {
   std::unique_ptr<client::NetworkSwitch> lines;
   std::unique_ptr<client::JobEnv> cluster_env;
   std::unique_ptr<client::ClusterView> cluster;
+  std::unique_ptr<client::Whereabouts> whereabouts;
   std::list<std::unique_ptr<client::LoopJob>> buried;  // jobs that are over but for reads under way
   std::unique_ptr<client::LoopThread> thread;
 
@@ -68,6 +71,7 @@ struct Client::Parts {
   Status Open();
   Status OpenNetwork();
   Env env() const;
+  client::SingleRead::World world() const { return {env(), cluster.get(), whereabouts.get()}; }
   jobclient::JobOptions JobOptionsFor(const PlanOptions& plan) const;
   NodeId own_node() const { return own == nullptr ? kNoNode : own->node(); }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobclient/client/single_read.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/hash.h"
@@ -8,25 +9,53 @@
 
 namespace holdfast::client {
 
-void SingleRead::Start(const Env& env, ClusterView* cluster, std::string uri,
-                       std::optional<FarInfo> wanted, Time deadline, Done done) {
+void SingleRead::Start(const World& world, std::string uri, std::optional<FarInfo> wanted,
+                       Time deadline, Done done) {
   const Oid oid = OidOf(uri);
   std::shared_ptr<SingleRead> read(
-      new SingleRead(env, cluster, std::move(uri), std::move(wanted), deadline, std::move(done)));
-  cluster->WhomToAsk(oid, [read](std::vector<NodeId> nodes) {
+      new SingleRead(world, std::move(uri), std::move(wanted), deadline, std::move(done)));
+  world.cluster->WhomToAsk(oid, [read](std::vector<NodeId> nodes) {
     read->nodes_ = std::move(nodes);
-    read->AskNext();
+    read->whereabouts_->WhenReady([read] { read->Decide(); });
   });
 }
 
-// --- 1. Ask --------------------------------------------------------------------------------------
+void SingleRead::Decide() {
+  begun_ = env_.clock->Now();
+  decision_ = whereabouts_->Decide(OidOf(uri_));
+  const bool looks = decision_.way == snapshot::Way::kLook ||
+                     decision_.way == snapshot::Way::kRace ||
+                     decision_.way == snapshot::Way::kExplore;
+  // The home is asked on the way far, too.
+  const bool elsewhere = nodes_.empty() || decision_.node != nodes_.front();
+  if (looks && elsewhere && cluster_->BulkEndpoint(decision_.node) != nullptr) return Look();
+  AskNext();
+}
 
-void SingleRead::AskNext() {
-  while (next_ < nodes_.size() && cluster_->BulkEndpoint(nodes_[next_]) == nullptr) ++next_;
-  if (next_ >= nodes_.size()) return wanted_ ? Get(*wanted_) : Head();
-  // If its size is not known: most objects fit into the first guess, and the answer for others says
-  // what they take.
+// --- 1. Look -------------------------------------------------------------------------------------
+
+void SingleRead::Look() {
   if (buffer_.empty() && !MakeRoom(wanted_ ? wanted_->size : kFirstGuess)) return;
+  Read(decision_.node, BulkMode::kLook, std::min(deadline_, begun_ + kLookDeadline),
+       [read = shared_from_this()](BulkOutcome outcome) { read->LookedAt(std::move(outcome)); });
+}
+
+void SingleRead::LookedAt(BulkOutcome outcome) {
+  const Time now = env_.clock->Now();
+  const Code code = outcome.status.code();
+  if (code == Code::kNoSpace && outcome.size > buffer_.size()) {
+    if (MakeRoom(outcome.size)) Look();
+    return;
+  }
+  whereabouts_->Looked(OidOf(uri_), decision_, outcome.status.ok(), now - begun_);
+  if (outcome.status.ok()) return Finish(outcome.size, ObjectSource::kPeer);
+  if (code == Code::kUnavailable && !outcome.answered) cluster_->Failed(decision_.node);
+  begun_ = now;
+  AskNext();
+}
+
+void SingleRead::Read(NodeId node, BulkMode mode, Time deadline,
+                      std::function<void(BulkOutcome)> landed) {
   BulkItem item;
   item.oid = OidOf(uri_);
   item.name = uri_;
@@ -38,11 +67,23 @@ void SingleRead::AskNext() {
   }
   std::vector<BulkItem> items;
   items.push_back(std::move(item));
+  env_.network->BulkRead(
+      *cluster_->BulkEndpoint(node), mode, std::move(items), deadline,
+      [landed = std::move(landed)](size_t, BulkOutcome outcome) { landed(std::move(outcome)); });
+}
+
+// --- 2. Ask --------------------------------------------------------------------------------------
+
+void SingleRead::AskNext() {
+  while (next_ < nodes_.size() && cluster_->BulkEndpoint(nodes_[next_]) == nullptr) ++next_;
+  if (next_ >= nodes_.size()) return wanted_ ? Get(*wanted_) : Head();
+  // If its size is not known: most objects fit into the first guess, and the answer for others says
+  // what they take.
+  if (buffer_.empty() && !MakeRoom(wanted_ ? wanted_->size : kFirstGuess)) return;
   const NodeId node = nodes_[next_];
-  env_.network->BulkRead(*cluster_->BulkEndpoint(node), BulkMode::kFetch, std::move(items),
-                         deadline_, [read = shared_from_this(), node](size_t, BulkOutcome outcome) {
-                           read->Landed(node, std::move(outcome));
-                         });
+  Read(node, BulkMode::kFetch, deadline_, [read = shared_from_this(), node](BulkOutcome outcome) {
+    read->Landed(node, std::move(outcome));
+  });
 }
 
 // False when that was the end of it: sizes come from others, and may be anything.
@@ -55,10 +96,8 @@ bool SingleRead::MakeRoom(uint64_t size) {
 
 void SingleRead::Landed(NodeId node, BulkOutcome outcome) {
   if (outcome.status.ok()) {
-    if (outcome.size < buffer_.size()) {
-      buffer_ = Buffer::CopyOf(buffer_.view().first(static_cast<size_t>(outcome.size)));
-    }
-    return done_(Found{std::move(buffer_), ObjectSource::kThroughHome});
+    whereabouts_->WentFar(OidOf(uri_), node, env_.clock->Now() - begun_, outcome.size);
+    return Finish(outcome.size, ObjectSource::kThroughHome);
   }
   const Code code = outcome.status.code();
   if (code == Code::kNoSpace && outcome.size > buffer_.size()) {
@@ -70,7 +109,14 @@ void SingleRead::Landed(NodeId node, BulkOutcome outcome) {
   AskNext();
 }
 
-// --- 2. and 3. The far store ---------------------------------------------------------------------
+void SingleRead::Finish(uint64_t size, ObjectSource source) {
+  if (size < buffer_.size()) {
+    buffer_ = Buffer::CopyOf(buffer_.view().first(static_cast<size_t>(size)));
+  }
+  done_(Found{std::move(buffer_), source});
+}
+
+// --- 3. and 4. The far store ---------------------------------------------------------------------
 
 void SingleRead::Head() {
   env_.far->Head(uri_, deadline_, [read = shared_from_this()](Result<FarInfo> info) {
@@ -90,6 +136,9 @@ void SingleRead::Get(const FarInfo& info) {
                  .deadline = deadline_},
                 [read = shared_from_this()](Status status, const FarInfo&, uint64_t) {
                   if (!status.ok()) return read->done_(std::move(status));
+                  read->whereabouts_->WentFar(OidOf(read->uri_), kNoNode,
+                                              read->env_.clock->Now() - read->begun_,
+                                              read->buffer_.size());
                   read->done_(Found{std::move(read->buffer_), ObjectSource::kFar});
                 });
 }

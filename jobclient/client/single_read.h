@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // One object that nobody planned:
 //
-//   1. Ask   its home, else its second pick: they have it, or fetch it and keep it
-//   2. Head  nobody is there, or nobody could: look it up far away, unless the version is known
-//   3. Get   and read exactly that version
+//   1. Look  where the snapshot log says that it is, if that is likely enough to pay
+//   2. Ask   its home, else its second pick: they have it, or fetch it and keep it
+//   3. Head  nobody is there, or nobody could: look it up far away, unless the version is known
+//   4. Get   and read exactly that version
+//
+// Steps 2 to 4 are the way far.
 //
 // On the loop's thread; owns itself through the callbacks that it waits for.
 #pragma once
@@ -16,6 +19,7 @@
 #include "base/env.h"
 #include "holdfast/client.h"
 #include "jobclient/client/cluster_view.h"
+#include "jobclient/client/whereabouts.h"
 
 namespace holdfast::client {
 
@@ -27,36 +31,53 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
   };
   using Done = std::function<void(Result<Found>)>;
 
+  // What outlives the read.
+  struct World {
+    Env env;
+    ClusterView* cluster;
+    Whereabouts* whereabouts;
+  };
   // `wanted`: this version or none.
-  static void Start(const Env& env, ClusterView* cluster, std::string uri,
-                    std::optional<FarInfo> wanted, Time deadline, Done done);
+  static void Start(const World& world, std::string uri, std::optional<FarInfo> wanted,
+                    Time deadline, Done done);
 
  private:
   static constexpr uint64_t kFirstGuess = 256 * kKiB;
 
-  SingleRead(const Env& env, ClusterView* cluster, std::string uri, std::optional<FarInfo> wanted,
-             Time deadline, Done done)
-      : env_(env),
-        cluster_(cluster),
+  static constexpr Duration kLookDeadline = 1s;
+
+  SingleRead(const World& world, std::string uri, std::optional<FarInfo> wanted, Time deadline,
+             Done done)
+      : env_(world.env),
+        cluster_(world.cluster),
+        whereabouts_(world.whereabouts),
         uri_(std::move(uri)),
         wanted_(std::move(wanted)),
         deadline_(deadline),
         done_(std::move(done)) {}
 
+  void Decide();
+  void Look();
+  void LookedAt(BulkOutcome outcome);
   void AskNext();
+  void Read(NodeId node, BulkMode mode, Time deadline, std::function<void(BulkOutcome)> landed);
   bool MakeRoom(uint64_t size);
+  void Finish(uint64_t size, ObjectSource source);
   void Landed(NodeId node, BulkOutcome outcome);
   void Head();
   void Get(const FarInfo& info);
 
   Env env_;
   ClusterView* cluster_;
+  Whereabouts* whereabouts_;
   std::string uri_;
   std::optional<FarInfo> wanted_;
   Time deadline_;
   Done done_;
   std::vector<NodeId> nodes_;
   size_t next_ = 0;
+  snapshot::Decision decision_;
+  Time begun_{};  // the step under way: a look, or the way far
   Buffer buffer_;
 };
 

@@ -29,6 +29,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,6 +40,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "holdfast/explanation.h"
 #include "holdfast/object_list.h"
 #include "holdfast/plan_report.h"
 #include "wire/local_reader.h"
@@ -73,6 +75,8 @@ struct ClientOptions {
       attach;  // the socket of this host's node, "<its state directory>/attach.sock"; empty: none
   std::string cluster_key_file{};  // empty: the cluster has no key and is on this host
   FarSettings far{};
+  MicroUsd micro_usd_per_hour =
+      1'000'000;       // the price of waiting: to look in the cluster, or go far
   Log* log = nullptr;  // gets warnings from any thread; nullptr: nobody does. Outlives the client
 };
 
@@ -94,7 +98,7 @@ struct FarSpending {
 
 enum class ObjectSource : uint8_t {
   kLocal = 0,        // this host's node, mapped memory
-  kPeer = 1,         // the node that had promised it
+  kPeer = 1,         // a node that had promised it, or was known to have it
   kThroughHome = 2,  // a node that fetched it for us
   kFar = 3,          // the far store, by this process
 };
@@ -240,6 +244,11 @@ class PlannedJob {
   std::unique_ptr<Parts> parts_;
 };
 
+struct GetOptions {
+  uint32_t in_flight = 64;
+  Duration timeout = std::chrono::seconds(300);  // for each
+};
+
 struct DropResult {
   uint64_t dropped_objects = 0;
   uint64_t dropped_bytes = 0;
@@ -277,11 +286,20 @@ class Client {
   // that everything is far.
   Result<std::unique_ptr<PlannedJob>> Plan(ObjectList list, PlanOptions options = {});
 
-  // One object that was not planned: from this host's node, else its home in the cluster, which
-  // fetches and keeps it, else from far away.
+  // One object that was not planned: from this host's node; else from the node that the snapshot
+  // log names, if the object is there likely enough for a look to pay; else by way of its home in
+  // the cluster, which fetches and keeps it; else from far away.
   Result<Object> Get(std::string_view name, Duration timeout = std::chrono::seconds(300));
   // The same; where the item has size and ETag, that version or kChanged.
   Result<Object> Get(const ObjectList::Item& item, Duration timeout = std::chrono::seconds(300));
+  // Many of them, `in_flight` at a time. `each` runs on this thread, once for every item, in the
+  // order in which they come.
+  void GetMany(std::span<const ObjectList::Item> items,
+               const std::function<void(size_t index, Result<Object>)>& each,
+               const GetOptions& options = {});
+
+  // What Get would do, and why. Looks nowhere but into the own node's memory.
+  Result<Explanation> Explain(std::string_view name);
 
   // State of a node as JSON (docs/operators.md). kNotFound for an unknown node, kTimeout when it
   // does not answer.
@@ -301,6 +319,7 @@ class Client {
  private:
   friend class PlannedJob;
   friend class Reader;
+  friend class SnapshotCollector;
   struct Parts;
   explicit Client(std::unique_ptr<Parts> parts);
   Status MakeCanonical(ObjectList* list) const;
