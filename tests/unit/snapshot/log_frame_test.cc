@@ -57,6 +57,9 @@ TEST_F(LogFrameTest, HeaderSaysWhatItIs) {
   EXPECT_EQ(header->stamp, After(60s));
   EXPECT_EQ(header->frame_bytes(), second_.size());
   EXPECT_EQ(FollowsOf(second_), MarkOf(first_));
+  Frame both = first_;
+  both.insert(both.end(), second_.begin(), second_.end());
+  EXPECT_EQ(ReadFrameHeader(both)->frame_bytes(), first_.size());
   EXPECT_NE(ClusterHash("a"), ClusterHash("b"));
 }
 
