@@ -131,11 +131,10 @@ Player::Paid Player::Read(World::Asked asked) {
   return paid;
 }
 
-double Player::ReadUnknown(World::Asked asked) {
+double Player::ReadUnknown(World::Asked asked, double at_home) {
   const Prices& prices = options_.prices;
-  // The home is asked on the way; whoever is found there is not fetched.
-  const NodeId home = static_cast<NodeId>(world_->PrintOf(asked) % world_->options().nodes);
-  return world_->IsAt(asked, home) ? prices.look() + prices.hit : prices.far();
+  const bool found = world_->IsAlive(asked) && random_.Chance(at_home);
+  return found ? prices.look() + prices.hit : prices.far();
 }
 
 }  // namespace holdfast::bench

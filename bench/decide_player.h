@@ -71,8 +71,9 @@ class Player {
     double oracle = 0;
   };
   Paid Read(World::Asked asked);
-  // An object that the log does not know: by way of its home, for all.
-  double ReadUnknown(World::Asked asked);
+  // An object that the log does not know: by way of its home, which has it with the chance
+  // `at_home` if it is anywhere.
+  double ReadUnknown(World::Asked asked, double at_home);
 
   const Score& score() const { return score_; }
   void ResetScore() { score_ = {}; }

@@ -59,11 +59,15 @@ class IndependentLaw : public Law {
 // Counted, by the age at the snapshot and the time since.
 class RingLaw : public Law {
  public:
-  RingLaw() : cells_(kAges * kTimes), by_time_(kTimes) {
+  explicit RingLaw(bool renew_ages) : cells_(kAges * kTimes), by_time_(kTimes) {
     constexpr int kSnapshots = 60, kSteps = 40, kReads = 500;
     Random random(5);
     for (double period : {1.0, 4.8}) {
-      World world({.churn = Churn::kRing, .nodes = 16, .objects = 8'192, .seed = 77});
+      World world({.churn = Churn::kRing,
+                   .nodes = 16,
+                   .objects = 8'192,
+                   .renew_ages = renew_ages,
+                   .seed = 77});
       for (int i = 0; i < kSnapshots; ++i) {
         world.TakeSnapshot();
         const Stamp start = world.now();
@@ -90,7 +94,7 @@ class RingLaw : public Law {
     double there = 0;
   };
   static size_t AgeIndex(double age) {
-    return static_cast<size_t>(std::clamp(age * 16, 0.0, kAges - 1.0));
+    return static_cast<size_t>(std::clamp(age * 8, 0.0, kAges - 1.0));
   }
   static size_t TimeIndex(double time) {
     return static_cast<size_t>(std::clamp(time * 32, 0.0, kTimes - 1.0));
@@ -121,8 +125,8 @@ const char* NameOf(Churn churn) {
   return "";
 }
 
-std::unique_ptr<Law> MakeLaw(Churn churn) {
-  if (churn == Churn::kRing) return std::make_unique<RingLaw>();
+std::unique_ptr<Law> MakeLaw(Churn churn, bool renew_ages) {
+  if (churn == Churn::kRing) return std::make_unique<RingLaw>(renew_ages);
   return std::make_unique<IndependentLaw>(churn);
 }
 
@@ -257,8 +261,10 @@ void World::Reclaim(NodeId node) {
   for (uint32_t id : oldest.places) {
     Place& place = places_[id];
     if (random_.Chance(place.hot ? kHotReread : kColdReread)) {
-      place.written_us = now_us;
-      place.written_churn = evict_churn_;
+      if (options_.renew_ages) {
+        place.written_us = now_us;
+        place.written_churn = evict_churn_;
+      }
       Append(node, id);
       continue;
     }

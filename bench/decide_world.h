@@ -33,13 +33,15 @@ class Law {
   virtual double Chance(double x, double y) const = 0;
 };
 // The ring's is counted in a long run of such a ring.
-std::unique_ptr<Law> MakeLaw(Churn churn);
+std::unique_ptr<Law> MakeLaw(Churn churn, bool renew_ages = false);
 
 struct WorldOptions {
   Churn churn = Churn::kPlateau;
   uint32_t nodes = 8;
   uint32_t objects = 4'000;               // in the cluster
   Duration unit = std::chrono::hours(1);  // of churn, at first
+  // In the ring: what is written again counts as new, else its age counts from when it was loaded.
+  bool renew_ages = false;
   uint64_t seed = 1;
 };
 

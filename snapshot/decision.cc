@@ -14,6 +14,8 @@ constexpr double kMostNanoUsd = 0x1p50;
 constexpr double kMostTimesTheMean = 1'000;
 constexpr double kMemoriesPerHalfLife = 8;
 constexpr size_t kGroup = 32;
+// One of so many finds that were given up tells what looks cost now.
+constexpr double kCostsCheck = 100;
 // How far Beliefs::Mean may be from the mean of Beliefs::At.
 constexpr double kMeanError = 0.005;
 
@@ -149,10 +151,9 @@ Decision Decider::Likeliest(Print print, Stamp now) const {
     const Sighting& sighting = sightings[i];
     const Stamp* seen_at = known_->SeenAt(sighting.node);
     if (seen_at == nullptr) continue;
-    // Time since the visit is by one clock; load times are what a node says, and may lie in the
-    // future.
-    // What was written after the snapshot was seen then.
-    const Stamp last = std::max(*seen_at, sighting.written);
+    // What was written after the snapshot was seen then. Load times are what a node says, and may
+    // lie in the future: those are not believed.
+    const Stamp last = sighting.written <= now ? std::max(*seen_at, sighting.written) : *seen_at;
     Duration seen = sighting.held ? Duration(0) : Between(sighting.written, last);
     Duration age = Sum(seen, Between(last, now));
     double chance = beliefs_->Mean(age, seen);
@@ -167,7 +168,7 @@ bool Decider::Explores(const Decision& decision) {
   const double draw = random_->Unit();
   if (draw >= options_.explore) return false;
   const Chance chance = beliefs_->At(decision.age, decision.seen);
-  return draw < options_.explore * std::max(chance.Above(decision.threshold), chance.mean);
+  return draw < std::max(chance.Above(decision.threshold), chance.mean / kCostsCheck);
 }
 
 Decision Decider::DecideBy(const Rule& rule, Print print, Stamp now) {

@@ -121,21 +121,20 @@ std::string Money(double usd_per_hour) {
 }
 
 std::string Why(const PeriodChoice& c, Duration dead, Duration alive, bool is_fixed) {
-  const std::string bounds =
-      FormatDuration(c.least) + " (a 10,000th of the " + FormatDuration(dead) +
-      " that a snapshot lives, or the shortest) and " + FormatDuration(c.most) +
-      " (half of that, or the " + FormatDuration(alive) + " in which nothing is evicted)";
+  const std::string every = "every " + FormatDuration(c.period) + ": ";
   const std::string costs = "snapshots cost " + Money(c.snapshots_usd_per_hour) +
                             ", wrong decisions " + Money(c.decisions_usd_per_hour);
-  const std::string every = "every " + FormatDuration(c.period) + ": ";
   if (is_fixed) return every + "fixed by configuration; " + costs;
-  if (c.most < c.least) {
-    return every + "the least, since objects live so shortly that " + bounds + " cross; " + costs;
-  }
   std::string reason = "the least sum";
   if (c.period == c.least) reason = "the lower bound";
-  if (c.period == c.most) reason = "the upper bound";
-  return every + reason + " between " + bounds + "; " + costs;
+  if (c.period == c.most && c.most > c.least) reason = "the upper bound";
+  std::string most =
+      alive < dead / 2 ? "in which nothing is evicted" : "in which a snapshot half dies";
+  if (alive < c.least) most = "half of a snapshot's life, since something is evicted at any age";
+  if (dead / 2 < c.least)
+    most = "the same, since a snapshot lives for " + FormatDuration(dead) + " only";
+  return every + reason + " between " + FormatDuration(c.least) + " and " + FormatDuration(c.most) +
+         " (" + most + "); " + costs;
 }
 
 }  // namespace
@@ -145,8 +144,8 @@ PeriodChoice ChoosePeriod(const SurvivalCurve& curve, const Costs& costs, const 
   const Duration dead = curve.AgeOf(kDead), alive = curve.AgeOf(kAlive);
   PeriodChoice choice;
   choice.least = std::clamp(input.shortest, std::max(dead / 10'000, Duration(1'000)), kLongest);
-  choice.most = std::min(dead / 2, alive);
-  Duration from = choice.least, to = std::max(choice.least, choice.most);
+  choice.most = std::max(choice.least, alive < choice.least ? dead / 2 : std::min(dead / 2, alive));
+  Duration from = choice.least, to = choice.most;
   if (fixed > Duration(0)) from = to = std::min(fixed, kLongest);
 
   const double snapshot = AtLeastZero(static_cast<double>(input.snapshot_cost));

@@ -260,7 +260,11 @@ TEST_F(DeciderTest, ClocksThatLieGiveNoNegativeAge) {
   EXPECT_EQ(d.age, 5min);
   EXPECT_EQ(d.seen, 5min);
   EXPECT_EQ(d.chance, 1);
-  known_.Add(6, {.node = 1, .written = After(1h)});  // loaded in the future, the node says
+  known_.Add(6, {.node = 1, .written = After(1h)});
+  d = decider.Decide(6, After(hours(20)));
+  EXPECT_EQ(d.seen, 0min);
+  EXPECT_EQ(d.age, hours(19));                              // seen by somebody, after the visit
+  known_.Add(6, {.node = 1, .written = After(hours(30))});  // loaded in the future, the node says
   d = decider.Decide(6, After(hours(20)));
   EXPECT_EQ(d.seen, 0min);
   EXPECT_EQ(d.age, hours(20));
@@ -298,7 +302,7 @@ TEST_F(DeciderTest, ExploresASmallShareOfWhatItGivesUp) {
   known_.Add(5, {.node = 1, .written = Before(5min)});
   const int half = explored(1h), little = explored(hours(30));
   EXPECT_GT(half, kTries / 1'000);
-  EXPECT_LE(half, kTries / 100);
+  EXPECT_LT(half, kTries / 90);  // a draw, whose mean is a hundredth at most
   EXPECT_LT(little, half / 4);
 }
 

@@ -128,13 +128,26 @@ TEST(PeriodTest, LiesWithinItsBounds) {
   EXPECT_GT(choice.least, 8min);  // a 10,000th of 60 days
 }
 
-TEST(PeriodTest, TheLowerBoundHoldsWhereTheBoundsCross) {
+TEST(PeriodTest, TheLowerBoundHoldsWhereASnapshotDiesSooner) {
   const PeriodChoice choice =
       ChoosePeriod(OneLife(20s), PlainCosts(),
                    {.snapshot_cost = 1'000'000'000, .reads_per_s = 1, .known_objects = 10});
-  EXPECT_LT(choice.most, choice.least);
+  EXPECT_EQ(choice.most, choice.least);
   EXPECT_EQ(choice.period, 1min);
-  EXPECT_NE(choice.why.find("cross"), std::string::npos) << choice.why;
+  EXPECT_NE(choice.why.find("only"), std::string::npos) << choice.why;
+}
+
+// Of exponential lives a hundredth is over after 36 s of an hour. A snapshot each minute would be
+// dear.
+TEST(PeriodTest, HalfALifeIsTheBoundWhereSomethingIsEvictedAtAnyAge) {
+  const PeriodInput input{
+      .snapshot_cost = 100'000'000'000, .reads_per_s = 10, .known_objects = 1e6, .race = false};
+  const SurvivalCurve curve = Exponential(3'600);
+  const PeriodChoice choice = ChoosePeriod(curve, PlainCosts(), input);
+  EXPECT_GT(choice.most, 2h);
+  EXPECT_GT(choice.period, 30min);
+  EXPECT_LT(Total(choice), 0.1 * Total(ChoosePeriod(curve, PlainCosts(), input, 1min)));
+  EXPECT_NE(choice.why.find("at any age"), std::string::npos) << choice.why;
 }
 
 TEST(PeriodTest, FollowsTheChurn) {
