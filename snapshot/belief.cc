@@ -12,47 +12,84 @@ void Beliefs::Learn(const SurvivalEvidence& evidence) {
   curve_ = SurvivalCurve(evidence, options_.survival);
 }
 
-uint32_t Beliefs::RangeOf(double chance) {
-  return std::min(static_cast<uint32_t>(chance * kRanges), kRanges - 1);
+size_t Beliefs::RangeOf(double chance) {
+  // All bounds are whole points, so a point lies in one range.
+  static const std::array<uint8_t, 101> by_point = [] {
+    std::array<uint8_t, 101> table{};
+    uint8_t range = 0;
+    for (size_t point = 0; point < table.size(); ++point) {
+      while (range + 2u < kBounds.size() &&
+             static_cast<double>(point) + 0.5 > 100 * kBounds[range + 1])
+        ++range;
+      table[point] = range;
+    }
+    return table;
+  }();
+  return by_point[static_cast<size_t>(100 * std::clamp(chance, 0.0, 1.0))];
+}
+
+double Beliefs::Looks::Quotient(double weight) const {
+  return (lost + weight) / (expected + weight);
+}
+
+Beliefs::Counts Beliefs::CountsAt(const Chance& curve) const {
+  const Looks& looks = looks_[RangeOf(curve.mean)];
+  Counts counts{.weight = options_.curve_weight, .looks = looks.size()};
+  const double spread = curve.mean * (1 - curve.mean);
+  if (spread < curve.variance * (counts.weight + 1)) {
+    counts.weight = std::max(spread / curve.variance - 1, 1e-3);
+  }
+  constexpr double kNothing = 1e-9;  // where the curve is as good as sure that all are there
+  auto there = [gone = 1 - curve.mean](double quotient) {
+    return 1 - std::min(quotient * gone, 1.0);
+  };
+  counts.prior = there(all_.Quotient(options_.curve_weight));
+  counts.found = counts.looks * there(looks.Quotient(kNothing));
+  return counts;
 }
 
 Beliefs::Reasons Beliefs::Explain(Duration age, Duration seen) const {
   Reasons reasons{.curve = curve_.At(age, seen)};
-  const double p = reasons.curve.mean;
-  const uint32_t range = RangeOf(p);
-  reasons.looks = looks_[range].looks;
-  reasons.found = looks_[range].found;
-  reasons.low = static_cast<double>(range) / kRanges;
-  reasons.high = static_cast<double>(range + 1) / kRanges;
-  // What the curve itself is unsure of bounds its weight too.
-  double weight = options_.curve_weight;
-  if (reasons.curve.variance > 0) {
-    weight = std::clamp(p * (1 - p) / reasons.curve.variance - 1, 1e-3, weight);
-  }
-  reasons.alpha = weight * p + reasons.found;
-  reasons.beta = weight * (1 - p) + reasons.looks - reasons.found;
+  const Counts counts = CountsAt(reasons.curve);
+  const size_t range = RangeOf(reasons.curve.mean);
+  reasons.prior = counts.prior;
+  reasons.looks = counts.looks;
+  reasons.found = counts.found;
+  reasons.low = kBounds[range];
+  reasons.high = kBounds[range + 1];
+  const Chance chance = At(age, seen);
+  const double spread = chance.mean * (1 - chance.mean);
+  const double size = chance.variance > 0 ? spread / chance.variance - 1 : 0;
+  reasons.alpha = size * chance.mean;
+  reasons.beta = size * (1 - chance.mean);
   return reasons;
 }
 
 Chance Beliefs::At(Duration age, Duration seen) const {
-  if (age <= seen) return {1, 0};
-  const Reasons reasons = Explain(age, seen);
-  const double size = reasons.alpha + reasons.beta;
-  const double mean = reasons.alpha / size;
-  return {mean, mean * (1 - mean) / (size + 1)};
+  const Chance curve = curve_.At(age, seen);
+  const Counts counts = CountsAt(curve);
+  const double mean = counts.mean();
+  const double spread = mean * (1 - mean);
+  return {mean, std::min(spread / (counts.weight + counts.looks + 1) + curve.variance, spread)};
 }
 
 double Beliefs::Mean(Duration age, Duration seen) const {
-  const double p = curve_.Mean(age, seen);
-  const Looks& looks = looks_[RangeOf(p)];
-  return (options_.curve_weight * p + looks.found) / (options_.curve_weight + looks.looks);
+  return CountsAt(curve_.At(age, seen)).mean();
 }
 
 void Beliefs::Looked(Duration age, Duration seen, bool found) {
-  Looks& looks = looks_[RangeOf(curve_.Mean(age, seen))];
+  const double chance = curve_.Mean(age, seen);
+  Looks& looks = looks_[RangeOf(chance)];
   const double keep = 1 - 1 / options_.memory;
   looks.looks = looks.looks * keep + 1;
-  looks.found = looks.found * keep + (found ? 1 : 0);
+  looks.squares = looks.squares * keep * keep + 1;
+  looks.lost = looks.lost * keep + (found ? 0 : 1);
+  looks.expected = looks.expected * keep + 1 - chance;
+  all_ = {};
+  for (const Looks& range : looks_) {
+    all_.lost += range.lost;
+    all_.expected += range.expected;
+  }
 }
 
 }  // namespace holdfast::snapshot

@@ -3,13 +3,20 @@
 //
 // The survival curve (survival.h) is made of all objects. Those that are asked for live longer than
 // those that are merely there: they were read, and what is read stays. So the curve is a prior of
-// bounded weight w, and looks are the likelihood: where the curve says P, of n looks k found the
-// object,
+// bounded weight w, and looks are the likelihood. Looks of a range of P, the curve's chance, are
+// counted together: of n, n - k did not find the object where the curve expected sum (1 - P) not to.
+// Their quotient c says how many times as often as the curve has it an object is gone, so that at
+// this P the n looks would have found k' = n (1 - c (1 - P)). The quotient of all looks makes the
+// prior, P' = 1 - c' (1 - P), for ranges with few of them:
 //
-//   Beta(w P + k, w (1 - P) + n - k).
+//   Beta(w P' + k', w (1 - P') + n - k').
 //
-// The looks of a range of P are counted together. Counts decay, so that the belief follows the
-// cluster. Pure, and for one thread.
+// (c, not k / n itself: a range is as wide as five points, and its upper end must not be pulled to
+// its middle. And c of what is gone, not of what is there: where the store keeps a share of what is
+// asked for instead of dropping it, c is that share's complement at all ages, P near 0 included.)
+// What the curve is unsure of is added to the variance: looks correct it on average over a range,
+// not at each age. Counts decay, so that the belief follows the cluster; n is the number of
+// undecayed looks that would tell as much. Pure, and for one thread.
 #pragma once
 
 #include <array>
@@ -23,7 +30,7 @@ namespace holdfast::snapshot {
 struct BeliefOptions {
   SurvivalOptions survival{};
   double curve_weight = 20;  // w, in looks
-  double memory = 500;       // looks of a range: older ones fade
+  double memory = 300;       // looks of a range: older ones fade
 };
 
 class Beliefs {
@@ -45,8 +52,9 @@ class Beliefs {
   // How At came to be, for people.
   struct Reasons {
     Chance curve{};    // what the curve alone says
-    double looks = 0;  // n of its range, decayed
-    double found = 0;  // k
+    double prior = 0;  // P'
+    double looks = 0;  // n of its range
+    double found = 0;  // k'
     double low = 0;    // the range of P that is counted together
     double high = 0;
     double alpha = 0;  // of the posterior
@@ -58,14 +66,31 @@ class Beliefs {
  private:
   struct Looks {
     double looks = 0;
-    double found = 0;
+    double squares = 0;   // of their weights
+    double lost = 0;      // found nothing
+    double expected = 0;  // to find nothing, by the curve
+    double size() const { return squares > 0 ? looks * looks / squares : 0; }  // n
+    double Quotient(double weight) const;  // c, being 1 with this weight until now
   };
-  static constexpr uint32_t kRanges = 20;
-  static uint32_t RangeOf(double chance);
+  // Bounds of the ranges: five points. Where next to all are there their few losses are counted
+  // together, and where next to none are a point more or less is much.
+  static constexpr std::array<double, 21> kBounds = {0,    0.02, 0.05, 0.10, 0.15, 0.20, 0.25,
+                                                     0.30, 0.35, 0.40, 0.45, 0.50, 0.55, 0.60,
+                                                     0.65, 0.70, 0.75, 0.80, 0.85, 0.90, 1};
+  static size_t RangeOf(double chance);
+  struct Counts {
+    double prior = 0;   // P'
+    double weight = 0;  // w, or less where the curve is less sure
+    double looks = 0;   // n
+    double found = 0;   // k'
+    double mean() const { return (weight * prior + found) / (weight + looks); }
+  };
+  Counts CountsAt(const Chance& curve) const;
 
   BeliefOptions options_;
   SurvivalCurve curve_;
-  std::array<Looks, kRanges> looks_{};
+  std::array<Looks, kBounds.size() - 1> looks_{};
+  Looks all_{};  // lost and expected of all ranges
 };
 
 }  // namespace holdfast::snapshot

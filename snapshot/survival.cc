@@ -5,6 +5,7 @@
 #include <array>
 #include <boost/math/special_functions/beta.hpp>
 #include <cmath>
+#include <utility>
 
 #include "base/status.h"
 
@@ -163,6 +164,87 @@ double SurvivalEvidence::effective_evictions() const {
   double sum = 0;
   for (const Cell& cell : cells_) sum += cell.lost / cell.design_effect();
   return sum;
+}
+
+namespace {
+
+// Known evidence against recent, as two samples of the same hazards.
+struct Comparison {
+  double lost = 0;      // recently
+  double expected = 0;  // by what is known
+  double difference = 0;
+  double squares = 0;  // of differences, by windows
+  // Of the differences, if all evictions were as dependent as they say.
+  double variance_of_recent = 0;
+  double variance_of_known = 0;
+};
+
+double Square(double x) { return x * x; }
+
+Comparison Compare(const std::vector<SurvivalEvidence::Cell>& known,
+                   const std::vector<SurvivalEvidence::Cell>& recent) {
+  constexpr size_t kWindow = AgeCells::kPerDoubling / 4;
+  Comparison c;
+  double window = 0;
+  for (size_t cell = 0; cell < known.size(); ++cell) {
+    const SurvivalEvidence::Cell& k = known[cell];
+    const SurvivalEvidence::Cell& r = recent[cell];
+    if (cell % kWindow == 0) c.squares += Square(std::exchange(window, 0));
+    const double of_known = k.trials(), of_recent = r.trials();
+    if (of_known <= 0 || of_recent <= 0) continue;
+    const double hazard = (k.lost + r.lost) / (of_known + of_recent);
+    const double share = of_known / (of_known + of_recent);
+    const double one = hazard * (1 - hazard);
+    c.lost += r.lost;
+    c.expected += of_recent * k.lost / of_known;
+    c.difference += r.lost - of_recent * hazard;
+    window += r.lost - of_recent * hazard;
+    c.variance_of_recent += one * of_recent * share * share * r.design_effect();
+    c.variance_of_known += one * of_known * (1 - share) * (1 - share) * k.design_effect();
+  }
+  c.squares += Square(window);
+  return c;
+}
+
+bool Contradicts(const Comparison& c) {
+  constexpr double kDeviations = 5;
+  constexpr double kFactor = 1.5;
+  const double variance = c.variance_of_recent + c.variance_of_known;
+  return c.difference * c.difference > kDeviations * kDeviations * variance &&
+         (c.lost > kFactor * c.expected || c.expected > kFactor * c.lost);
+}
+
+double Dispersion(const Comparison& c) {
+  if (c.variance_of_recent <= 0) return 1;
+  return std::clamp((c.squares - c.variance_of_known) / c.variance_of_recent, 0.5, 50.0);
+}
+
+double MeanAgeAtEviction(const std::vector<SurvivalEvidence::Cell>& cells) {
+  double lost = 0, seconds = 0;
+  for (uint32_t cell = 0; cell < AgeCells::kCells; ++cell) {
+    lost += cells[cell].lost;
+    seconds += cells[cell].lost * InSeconds(AgeCells::StartOf(cell));
+  }
+  return lost > 0 ? seconds / lost : 0;
+}
+
+}  // namespace
+
+void SurvivalEvidence::Follow(SurvivalEvidence recent, Duration passed) {
+  constexpr double kEvictions = 2'000;
+  constexpr double kLives = 2;
+  constexpr double kContradicted = 0.02;
+  const std::vector<Cell> known = Cells();
+  const Comparison comparison = Compare(known, recent.Cells());
+  double fade = recent.effective_evictions() / kEvictions;
+  const double life = MeanAgeAtEviction(known);
+  if (life > 0) fade = std::max(fade, InSeconds(passed) / life / kLives);
+  double keep = std::exp(-std::max(fade, 0.0));
+  if (Contradicts(comparison)) keep = std::min(keep, kContradicted);
+  const double dispersion = Dispersion(comparison);
+  for (Cell& cell : recent.cells_) cell.lost_squares *= dispersion;
+  Forget(keep);
+  *this += recent;
 }
 
 double KeepFor(const SurvivalEvidence& recent, Duration passed, Duration mean_life) {

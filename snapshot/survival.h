@@ -83,6 +83,20 @@ class SurvivalEvidence {
   SurvivalEvidence& operator+=(const SurvivalEvidence& o);
   // What came after `o`: of two cumulative sums the difference is what happened between them.
   SurvivalEvidence& operator-=(const SurvivalEvidence& o);
+  // Follows the cluster: forgets, and adds `recent`, what happened in the time `passed` since the
+  // last time.
+  //
+  // What is older than two mean ages at eviction, or than 2,000 effective evictions, fades: the
+  // former follows a churn that slows down, of which evictions tell late, the latter one that
+  // speeds up. Where `recent` contradicts what is known (half as many evictions again as were to be
+  // expected or more, or two thirds of them or fewer, and that by five standard deviations), next
+  // to nothing is kept: the curve is made anew.
+  //
+  // Evictions may depend on each other more than their segments tell, as those of a node that
+  // turns over at one speed do. By how much the counts of `recent` miss what was to be expected,
+  // above what chance alone does (Pearson's chi-squared over its degrees of freedom; Wedderburn,
+  // Quasi-likelihood functions, 1974), becomes part of their design effect.
+  void Follow(SurvivalEvidence recent, Duration passed);
   // How many independent evictions tell as much as all of these.
   double effective_evictions() const;
 
