@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "bench/cold_clients.h"
-#include "bench/cold_servers.h"
+#include "bench/servers.h"
 
 namespace holdfast::bench {
 namespace {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "bench/cold_servers.h"
+#include "bench/servers.h"
 
 namespace holdfast::bench {
 

@@ -86,6 +86,10 @@ struct Client::Parts {
                                   VersionHash version);
 };
 
+struct ClientInternals {
+  static Client::Parts& Of(Client& client) { return *client.parts_; }
+};
+
 struct PlannedJob::Parts {
   Client::Parts* client = nullptr;
   std::unique_ptr<client::LoopJob> loop_job;

@@ -100,10 +100,8 @@ Stamp Whereabouts::Now() const {
 
 // --- 2. Decisions --------------------------------------------------------------------------------
 
-Decision Whereabouts::Decide(const Oid& oid) { return decider_.Decide(PrintOf(oid), Now()); }
-
-void Whereabouts::DecideMany(std::span<const Print> prints, std::span<Decision> into) {
-  decider_.DecideMany(prints, Now(), into);
+Decision Whereabouts::Decide(const Oid& oid) {
+  return decide_ ? decide_(oid) : decider_.Decide(PrintOf(oid), Now());
 }
 
 // --- 3. Evidence ---------------------------------------------------------------------------------

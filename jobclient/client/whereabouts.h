@@ -42,7 +42,10 @@ class Whereabouts {
   void WhenReady(std::function<void()> done);
 
   snapshot::Decision Decide(const Oid& oid);
-  void DecideMany(std::span<const snapshot::Print> prints, std::span<snapshot::Decision> into);
+  // Instead of what is learned: for benchmarks that compare. An empty function ends it.
+  void DecideBy(std::function<snapshot::Decision(const Oid&)> decide) {
+    decide_ = std::move(decide);
+  }
   // A look that was decided on came back after `took`.
   void Looked(const Oid& oid, const snapshot::Decision& decision, bool found, Duration took);
   // It was got by way of `home`, which has it now, or from the far store itself (kNoNode).
@@ -75,6 +78,7 @@ class Whereabouts {
   snapshot::Beliefs beliefs_;
   snapshot::Costs costs_;
   snapshot::Decider decider_;
+  std::function<snapshot::Decision(const Oid&)> decide_;
 
   bool asking_ = false;
   bool settled_ = false;  // the first answer came, or was waited for long enough

@@ -320,6 +320,7 @@ class Client {
   friend class PlannedJob;
   friend class Reader;
   friend class SnapshotCollector;
+  friend struct ClientInternals;  // for benchmarks of this project
   struct Parts;
   explicit Client(std::unique_ptr<Parts> parts);
   Status MakeCanonical(ObjectList* list) const;

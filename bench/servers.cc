@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "bench/cold_servers.h"
+#include "bench/servers.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -18,6 +18,7 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "cached/daemon.h"
@@ -33,7 +34,7 @@ constexpr int kStartTries =
     1'000;  // of 10 ms: a region is made and touched before a daemon is ready
 
 [[noreturn]] void Die(const std::string& text) {
-  std::fprintf(stderr, "bench_cold: %s\n", text.c_str());
+  std::fprintf(stderr, "bench: %s\n", text.c_str());
   std::_Exit(3);
 }
 
@@ -117,15 +118,26 @@ std::vector<pid_t> ChildrenOf(pid_t parent) {
   while (true) ::pause();  // SIGTERM ends it
 }
 
-[[noreturn]] void RunDaemon(const DaemonSpec& spec, uint16_t port) {
-  Result<config::ConfigFile> file = config::ConfigFile::Load("");
+// Its peers; the rest is set as on a command line.
+std::string MembersFile(const DaemonSpec& spec) {
+  if (spec.members.empty()) return "";
+  const std::string path = spec.state_directory + ".toml";
+  std::ofstream out(path);
+  for (size_t id = 0; id < spec.members.size(); ++id) {
+    out << "[[node]]\nid = " << id << "\ncontrol = \"" << spec.members[id] << "\"\n";
+  }
+  return path;
+}
+
+[[noreturn]] void RunDaemon(const DaemonSpec& spec, const std::string& control) {
+  Result<config::ConfigFile> file = config::ConfigFile::Load(MembersFile(spec));
   if (!file.ok()) Die(file.status().message());
   const std::string connections = std::to_string(spec.far_connections);
   // Twice as many loads as connections, so that one is always waiting for a connection that becomes
   // free.
   const std::string loads = std::to_string(std::max(2 * spec.far_connections, 256u));
   for (const std::string& setting :
-       {std::string("id=0"), "control=tcp://127.0.0.1:" + std::to_string(port),
+       {"id=" + std::to_string(spec.id), "control=" + control,
         std::string("bulk=tcp://127.0.0.1:0"), "state_directory=" + spec.state_directory,
         "memory.limit=" + std::to_string(spec.memory_bytes), std::string("log_level=warn"),
         "far.max_connections=" + connections, "loads.max_active=" + loads}) {
@@ -215,17 +227,26 @@ ServerProcess StartOrigin(Duration delay) {
 }
 
 ServerProcess StartDaemon(const DaemonSpec& spec) {
-  const uint16_t port = FreePort();
+  const std::string control =
+      spec.members.empty() ? FreeAddresses(1).front() : spec.members[spec.id];
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid == 0) {
     FollowParent(parent);
-    RunDaemon(spec, port);
+    RunDaemon(spec, control);
   }
   // The last of its sockets to be made; knocking at the others would be reported as a stranger.
   const std::string last = spec.state_directory + "/bulk.sock";
   WaitUntil(pid, "the daemon", [&] { return std::filesystem::exists(last); });
-  return {pid, "tcp://127.0.0.1:" + std::to_string(port)};
+  return {pid, control};
+}
+
+std::vector<std::string> FreeAddresses(size_t count) {
+  std::set<std::string> addresses;
+  while (addresses.size() < count) {
+    addresses.insert("tcp://127.0.0.1:" + std::to_string(FreePort()));
+  }
+  return {addresses.begin(), addresses.end()};
 }
 
 ServerProcess StartNginx(const NginxSpec& spec) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The servers of the cold benchmark, each in processes of its own: the origin, one daemon, nginx
+// The servers of benchmarks, each in processes of its own: the origin, daemons, nginx
 // with its proxy cache. All listen on 127.0.0.1 at ports that the kernel picked. They are forked,
 // so no thread may run in this process yet.
 #pragma once
@@ -9,7 +9,9 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "base/ids.h"
 #include "base/units.h"
 
 namespace holdfast::bench {
@@ -42,9 +44,14 @@ ServerProcess StartOrigin(Duration delay);
 
 struct DaemonSpec {
   std::string state_directory;  // attach.sock is in it
+  NodeId id = 0;
+  // Control addresses of all nodes, by id from 0 on; empty: it is alone.
+  std::vector<std::string> members = {};
   uint64_t memory_bytes = 0;
   uint32_t far_connections = 0;  // at most; the daemon adapts below
 };
+// Addresses for so many daemons, free now.
+std::vector<std::string> FreeAddresses(size_t count);
 // The whole daemon, configured as `cached --set ...` would be.
 ServerProcess StartDaemon(const DaemonSpec& spec);
 
