@@ -159,7 +159,7 @@ class RingWorld final : public World {
 
  private:
   static constexpr uint32_t kObjects = 400'000;
-  static constexpr double kExponent = 0.4;
+  static constexpr double kExponent = 0.42;
   static constexpr double kRequestsPerS = 10;
   static constexpr uint32_t kNodes = 32;
   static constexpr size_t kRecords = 8;  // of a segment

@@ -33,18 +33,22 @@ double Beliefs::Looks::Quotient(double weight) const {
 }
 
 Beliefs::Counts Beliefs::CountsAt(const Chance& curve) const {
-  const Looks& looks = looks_[RangeOf(curve.mean)];
-  Counts counts{.weight = options_.curve_weight, .looks = looks.size()};
+  Counts counts{.weight = options_.curve_weight};
   const double spread = curve.mean * (1 - curve.mean);
   if (spread < curve.variance * (counts.weight + 1)) {
     counts.weight = std::max(spread / curve.variance - 1, 1e-3);
   }
   constexpr double kNothing = 1e-9;  // where the curve is as good as sure that all are there
-  auto there = [gone = 1 - curve.mean](double quotient) {
-    return 1 - std::min(quotient * gone, 1.0);
-  };
-  counts.prior = there(all_.Quotient(options_.curve_weight));
-  counts.found = counts.looks * there(looks.Quotient(kNothing));
+  const double gone = std::max(1 - curve.mean, kNothing);
+  counts.prior = 1 - std::min(all_.Quotient(options_.curve_weight) * gone, 1.0);
+  const Looks& looks = looks_[RangeOf(curve.mean)];
+  if (looks.looks <= 0) return counts;
+  const double there = 1 - std::min(looks.Quotient(kNothing) * gone, 1.0);
+  // An error of c is one of c (1 - P) here: so many looks at this very P would have told as much.
+  const double there_in_range = 1 - looks.lost / looks.looks;
+  counts.looks = looks.size() * looks.expected / looks.looks / gone * (there + kNothing) /
+                 (there_in_range + kNothing);
+  counts.found = counts.looks * there;
   return counts;
 }
 

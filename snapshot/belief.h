@@ -11,7 +11,7 @@
 //
 //   Beta(w P' + k', w (1 - P') + n - k').
 //
-// (c, not k / n itself: a range is as wide as five points, and its upper end must not be pulled to
+// (c, not k / n itself: a range is as wide as ten points, and its upper end must not be pulled to
 // its middle. And c of what is gone, not of what is there: where the store keeps a share of what is
 // asked for instead of dropping it, c is that share's complement at all ages, P near 0 included.)
 // What the curve is unsure of is added to the variance: looks correct it on average over a range,
@@ -72,11 +72,10 @@ class Beliefs {
     double size() const { return squares > 0 ? looks * looks / squares : 0; }  // n
     double Quotient(double weight) const;  // c, being 1 with this weight until now
   };
-  // Bounds of the ranges: five points. Where next to all are there their few losses are counted
-  // together, and where next to none are a point more or less is much.
-  static constexpr std::array<double, 21> kBounds = {0,    0.02, 0.05, 0.10, 0.15, 0.20, 0.25,
-                                                     0.30, 0.35, 0.40, 0.45, 0.50, 0.55, 0.60,
-                                                     0.65, 0.70, 0.75, 0.80, 0.85, 0.90, 1};
+  // Bounds of the ranges: ten points, so that few looks are soon enough; and where next to none are
+  // there, what is not there at all is counted apart.
+  static constexpr std::array<double, 12> kBounds = {0,    0.02, 0.10, 0.20, 0.30, 0.40,
+                                                     0.50, 0.60, 0.70, 0.80, 0.90, 1};
   static size_t RangeOf(double chance);
   struct Counts {
     double prior = 0;   // P'

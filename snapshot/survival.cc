@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <boost/math/special_functions/beta.hpp>
 #include <cmath>
 #include <utility>
@@ -53,6 +54,21 @@ const StartTable& Starts() {
   return starts;
 }
 
+// Of [1, 2) in 256 slices, the cell (of a doubling) in which a slice begins.
+constexpr uint32_t kSliceBits = 8;
+
+const std::array<uint8_t, 1 << kSliceBits>& Sixteenths() {
+  static const auto table = [] {
+    std::array<uint8_t, 1 << kSliceBits> cells{};
+    for (size_t slice = 0; slice < cells.size(); ++slice) {
+      const double start = 1 + static_cast<double>(slice) / static_cast<double>(cells.size());
+      cells[slice] = static_cast<uint8_t>(AgeCells::kPerDoubling * std::log2(start));
+    }
+    return cells;
+  }();
+  return table;
+}
+
 // Were so many lost in this cell as the cells before it do not explain? (Else a quiet youth, in
 // which nothing is evicted, would share its p with the first losses after it.)
 bool Differs(const SurvivalEvidence::Cell& before, const SurvivalEvidence::Cell& cell) {
@@ -71,14 +87,21 @@ Duration AgeCells::StartOf(uint32_t cell) { return Duration(Starts()[cell]); }
 
 double AgeCells::PositionOf(Duration age) {
   if (age <= Duration(0)) return 0;
-  if (age < kFirstCell) return InSeconds(age) / InSeconds(kFirstCell);
-  auto cell = static_cast<uint32_t>(1 + kPerDoubling * std::log2(InSeconds(age)));
+  const double seconds = InSeconds(age);
+  if (age < kFirstCell) return seconds / InSeconds(kFirstCell);
+  const uint64_t bits = std::bit_cast<uint64_t>(seconds);
+  const uint64_t doublings = (bits >> 52) - 1023;
+  if (doublings >= kDoublings) return kCells - 1;
+  uint32_t cell = static_cast<uint32_t>(1 + kPerDoubling * doublings) +
+                  Sixteenths()[(bits >> (52 - kSliceBits)) % (1u << kSliceBits)];
+  const StartTable& starts = Starts();
+  // A cell may end within the slice. (And the last one has no end.)
+  if (cell + 1 < kCells && age.count() >= starts[cell + 1]) ++cell;
   if (cell >= kCells - 1) return kCells - 1;
-  // The logarithm may be a hair off at the borders.
-  if (age < StartOf(cell)) --cell;
-  if (age >= StartOf(cell + 1)) ++cell;
-  const Duration start = StartOf(cell), end = StartOf(cell + 1);
-  return cell + InSeconds(age - start) / InSeconds(end - start);
+  // Starts are rounded up.
+  if (age.count() < starts[cell]) --cell;
+  return cell + static_cast<double>(age.count() - starts[cell]) /
+                    static_cast<double>(starts[cell + 1] - starts[cell]);
 }
 
 Chance::Range Chance::Credible(double share) const {
@@ -183,7 +206,7 @@ double Square(double x) { return x * x; }
 
 Comparison Compare(const std::vector<SurvivalEvidence::Cell>& known,
                    const std::vector<SurvivalEvidence::Cell>& recent) {
-  constexpr size_t kWindow = AgeCells::kPerDoubling / 4;
+  constexpr size_t kWindow = AgeCells::kPerDoubling / 8;
   Comparison c;
   double window = 0;
   for (size_t cell = 0; cell < known.size(); ++cell) {
