@@ -53,7 +53,8 @@ World::World(const WorldOptions& options)
                                     .id = static_cast<NodeId>(id),
                                     .members = members,
                                     .memory_bytes = options.node_bytes,
-                                    .far_connections = 128}));
+                                    .far_connections = 128,
+                                    .index_objects = options.index_objects}));
     client.nodes.push_back({static_cast<NodeId>(id), members[id]});
   }
   for (size_t id = 0; id < kNodes; ++id) {
@@ -124,9 +125,19 @@ void World::Place(uint32_t count) {
   }
 }
 
-Duration World::Snapshot() {
-  const Collected collected =
-      Must(collector_->Collect(WallNow(), 10s, snapshots_++ % kFullEvery == 0));
+void World::PlaceEach(uint32_t first, uint32_t last) {
+  std::vector<std::pair<NodeId, std::string>> wanted;
+  for (uint32_t i = first; i < last; ++i) {
+    wanted.emplace_back(static_cast<NodeId>(i % kNodes), names_[i]);
+    if (wanted.size() < kBatch * 64 && i + 1 < last) continue;
+    Fetch(wanted);
+    wanted.clear();
+  }
+}
+
+Collected World::Snapshot(bool full) {
+  Collected collected =
+      Must(collector_->Collect(WallNow(), 10s, snapshots_++ % kFullEvery == 0 || full));
   if (collected.answered != kNodes) Die("a node did not answer the snapshot");
   if (collected.full) since_full_.clear();
   since_full_.insert(since_full_.end(), collected.frame.begin(), collected.frame.end());
@@ -134,7 +145,7 @@ Duration World::Snapshot() {
           collected.frame, [&] { return since_full_; }, 10s) != kNodes) {
     Die("a node did not take the snapshot");
   }
-  return collected.took;
+  return collected;
 }
 
 void World::StartChurn() {

@@ -26,6 +26,7 @@ struct WorldOptions {
   uint32_t objects = 80'000;  // that the job chooses from
   Duration delay = 30ms;
   double churn_per_s = 1'000;  // other objects that come while the job reads
+  uint64_t index_objects = 0;  // of a node; 0: as the daemon chooses
 };
 
 class World {
@@ -41,8 +42,10 @@ class World {
 
   // Puts `count` random objects at random nodes, whoever else has them.
   void Place(uint32_t count);
-  // Takes a snapshot and gives it to the nodes; what it took.
-  Duration Snapshot();
+  // Puts each of the objects [first, last) at one node.
+  void PlaceEach(uint32_t first, uint32_t last);
+  // Takes a snapshot and gives it to the nodes.
+  Collected Snapshot(bool full = false);
   // Other objects come at options.churn_per_s until Stop; how many came.
   void StartChurn();
   uint64_t StopChurn();

@@ -144,6 +144,7 @@ std::string MembersFile(const DaemonSpec& spec) {
     if (Status set = file->Set(setting); !set.ok()) Die(set.message());
   }
   Result<cached::DaemonConfig> config = cached::ReadDaemonConfig(&*file);
+  if (config.ok() && spec.index_objects > 0) config->memory.index_objects = spec.index_objects;
   if (!config.ok()) Die("daemon: " + config.status().message());
   net::LogSink log({.program = "node", .level = LogLevel::kWarn});
   cached::TakeHeap(config->node.max_planning_bytes);

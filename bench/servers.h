@@ -49,6 +49,7 @@ struct DaemonSpec {
   std::vector<std::string> members = {};
   uint64_t memory_bytes = 0;
   uint32_t far_connections = 0;  // at most; the daemon adapts below
+  uint64_t index_objects = 0;    // 0: as the daemon chooses
 };
 // Addresses for so many daemons, free now.
 std::vector<std::string> FreeAddresses(size_t count);
