@@ -3,30 +3,37 @@
 
 #include <algorithm>
 
+#include "base/status.h"
+
 namespace holdfast::snapshot {
 
 Beliefs::Beliefs(const BeliefOptions& options)
-    : options_(options), curve_(SurvivalEvidence(), options.survival) {}
+    : options_(options), curve_(SurvivalEvidence(), options.survival) {
+  HF_CHECK(options.curve_weight > 0 && options.memory > 1);
+}
 
 void Beliefs::Learn(const SurvivalEvidence& evidence) {
   curve_ = SurvivalCurve(evidence, options_.survival);
 }
 
 size_t Beliefs::RangeOf(double chance) {
-  // All bounds are whole points, so a point lies in one range.
-  static const std::array<uint8_t, 101> by_point = [] {
-    std::array<uint8_t, 101> table{};
+  // All bounds are whole thousandths, so a thousandth lies in one range.
+  constexpr double kParts = 1'000;
+  static const std::array<uint8_t, 1'001> by_part = [] {
+    std::array<uint8_t, 1'001> table{};
     uint8_t range = 0;
-    for (size_t point = 0; point < table.size(); ++point) {
-      while (range + 2u < kBounds.size() &&
-             static_cast<double>(point) + 0.5 > 100 * kBounds[range + 1])
-        ++range;
-      table[point] = range;
+    for (size_t part = 0; part < table.size(); ++part) {
+      const double middle = (static_cast<double>(part) + 0.5) / kParts;
+      while (range + 2u < kBounds.size() && middle > kBounds[range + 1]) ++range;
+      table[part] = range;
     }
     return table;
   }();
-  return by_point[static_cast<size_t>(100 * std::clamp(chance, 0.0, 1.0))];
+  return by_part[static_cast<size_t>(kParts * std::clamp(chance, 0.0, 1.0))];
 }
+
+// The chance of being gone that quotients scale: where the curve has none, looks must count too.
+double Beliefs::GoneOf(double chance) { return std::max(1 - chance, 0.001); }
 
 double Beliefs::Looks::Quotient(double weight) const {
   return (lost + weight) / (expected + weight);
@@ -38,12 +45,12 @@ Beliefs::Counts Beliefs::CountsAt(const Chance& curve) const {
   if (spread < curve.variance * (counts.weight + 1)) {
     counts.weight = std::max(spread / curve.variance - 1, 1e-3);
   }
-  constexpr double kNothing = 1e-9;  // where the curve is as good as sure that all are there
-  const double gone = std::max(1 - curve.mean, kNothing);
-  counts.prior = 1 - std::min(all_.Quotient(options_.curve_weight) * gone, 1.0);
+  constexpr double kNothing = 1e-9;
+  const double gone = GoneOf(curve.mean);
+  counts.prior = 1 - std::min(all_.Quotient(options_.curve_weight) * (1 - curve.mean), 1.0);
   const Looks& looks = looks_[RangeOf(curve.mean)];
   if (looks.looks <= 0) return counts;
-  const double there = 1 - std::min(looks.Quotient(kNothing) * gone, 1.0);
+  const double there = 1 - std::min(looks.Quotient(0) * gone, 1.0);
   // An error of c is one of c (1 - P) here: so many looks at this very P would have told as much.
   const double there_in_range = 1 - looks.lost / looks.looks;
   counts.looks = looks.size() * looks.expected / looks.looks / gone * (there + kNothing) /
@@ -70,6 +77,7 @@ Beliefs::Reasons Beliefs::Explain(Duration age, Duration seen) const {
 }
 
 Chance Beliefs::At(Duration age, Duration seen) const {
+  if (age <= seen) return {1, 0};
   const Chance curve = curve_.At(age, seen);
   const Counts counts = CountsAt(curve);
   const double mean = counts.mean();
@@ -78,7 +86,7 @@ Chance Beliefs::At(Duration age, Duration seen) const {
 }
 
 double Beliefs::Mean(Duration age, Duration seen) const {
-  return CountsAt(curve_.At(age, seen)).mean();
+  return age <= seen ? 1 : CountsAt(curve_.At(age, seen)).mean();
 }
 
 void Beliefs::Looked(Duration age, Duration seen, bool found) {
@@ -88,7 +96,7 @@ void Beliefs::Looked(Duration age, Duration seen, bool found) {
   looks.looks = looks.looks * keep + 1;
   looks.squares = looks.squares * keep * keep + 1;
   looks.lost = looks.lost * keep + (found ? 0 : 1);
-  looks.expected = looks.expected * keep + 1 - chance;
+  looks.expected = looks.expected * keep + GoneOf(chance);
   all_ = {};
   for (const Looks& range : looks_) {
     all_.lost += range.lost;

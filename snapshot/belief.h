@@ -72,11 +72,12 @@ class Beliefs {
     double size() const { return squares > 0 ? looks * looks / squares : 0; }  // n
     double Quotient(double weight) const;  // c, being 1 with this weight until now
   };
-  // Bounds of the ranges: ten points, so that few looks are soon enough; and where next to none are
-  // there, what is not there at all is counted apart.
-  static constexpr std::array<double, 12> kBounds = {0,    0.02, 0.10, 0.20, 0.30, 0.40,
-                                                     0.50, 0.60, 0.70, 0.80, 0.90, 1};
+  // Bounds of the ranges: ten points, so that few looks are soon enough; and apart what is not there
+  // at all, and what is there for sure: unless, say, its node began anew with an empty memory.
+  static constexpr std::array<double, 13> kBounds = {0,    0.02, 0.10, 0.20, 0.30,  0.40, 0.50,
+                                                     0.60, 0.70, 0.80, 0.90, 0.998, 1};
   static size_t RangeOf(double chance);
+  static double GoneOf(double chance);
   struct Counts {
     double prior = 0;   // P'
     double weight = 0;  // w, or less where the curve is less sure

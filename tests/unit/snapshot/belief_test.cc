@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "snapshot/belief.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "base/random.h"
+
+namespace holdfast::snapshot {
+namespace {
+
+constexpr Duration kNow{0};
+constexpr double kMean = 1'000;  // seconds of an exponential life
+
+Duration Seconds(double s) { return Duration(static_cast<int64_t>(s * 1e6)); }
+
+SurvivalEvidence Evidence(Random* random, int lives) {
+  SurvivalEvidence evidence;
+  for (int i = 0; i < lives; ++i) {
+    evidence.Evicted(kNow, Seconds(random->Exponential(kMean)), 1);
+  }
+  return evidence;
+}
+
+// What is asked for is gone `quotient` times as often as what is merely there.
+double Truth(double elapsed, double quotient) {
+  return 1 - quotient * (1 - std::exp(-elapsed / kMean));
+}
+
+void LookMany(Beliefs* beliefs, Random* random, int looks, double quotient) {
+  for (int i = 0; i < looks; ++i) {
+    const double seen = random->Unit() * 500, elapsed = random->Exponential(kMean);
+    beliefs->Looked(Seconds(seen + elapsed), Seconds(seen),
+                    random->Chance(Truth(elapsed, quotient)));
+  }
+}
+
+TEST(BeliefTest, WithoutLooksTheCurve) {
+  Random random(1);
+  Beliefs beliefs({});
+  EXPECT_EQ(beliefs.At(10s, 10s).mean, 1);
+  EXPECT_EQ(beliefs.Mean(5s, 10s), 1);
+  EXPECT_GT(beliefs.At(1h, kNow).variance, 0.01);  // nothing is known yet
+  beliefs.Learn(Evidence(&random, 5'000));
+  for (Duration age = 50s; age < 1h; age += 130s) {
+    EXPECT_NEAR(beliefs.At(age, 20s).mean, beliefs.curve().At(age, 20s).mean, 1e-9);
+  }
+}
+
+TEST(BeliefTest, LooksCorrectTheCurve) {
+  for (double quotient : {0.5, 1.0}) {
+    Random random(2);
+    Beliefs beliefs({});
+    beliefs.Learn(Evidence(&random, 5'000));
+    LookMany(&beliefs, &random, 20'000, quotient);
+    for (double elapsed : {20.0, 100.0, 300.0, 700.0, 1'500.0, 3'000.0}) {
+      EXPECT_NEAR(beliefs.Mean(Seconds(elapsed + 100), 100s), Truth(elapsed, quotient), 0.06)
+          << elapsed << " " << quotient;
+    }
+    // A look or two do not.
+    Beliefs young({});
+    young.Learn(Evidence(&random, 5'000));
+    young.Looked(700s, kNow, false);
+    EXPECT_NEAR(young.Mean(700s, kNow), std::exp(-0.7), 0.08);
+  }
+}
+
+// Few looks of a range are helped by those of the others.
+TEST(BeliefTest, AllLooksMakeThePrior) {
+  Random random(3);
+  Beliefs beliefs({});
+  beliefs.Learn(Evidence(&random, 5'000));
+  for (int i = 0; i < 2'000; ++i) {
+    beliefs.Looked(400s, kNow, random.Chance(Truth(400, 0.5)));
+  }
+  EXPECT_EQ(beliefs.Explain(1'500s, kNow).looks, 0);
+  EXPECT_NEAR(beliefs.Mean(1'500s, kNow), Truth(1'500, 0.5), 0.07);
+}
+
+TEST(BeliefTest, FollowsTheCluster) {
+  Random random(4);
+  Beliefs beliefs({});
+  beliefs.Learn(Evidence(&random, 5'000));
+  LookMany(&beliefs, &random, 20'000, 0.3);
+  LookMany(&beliefs, &random, 10'000, 1);
+  EXPECT_NEAR(beliefs.Mean(700s, kNow), std::exp(-0.7), 0.07);
+}
+
+TEST(BeliefTest, RangesCoverAsOftenAsTheySay) {
+  int covered = 0, cases = 0;
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    Random random(seed);
+    Beliefs beliefs({});
+    beliefs.Learn(Evidence(&random, 2'000));
+    LookMany(&beliefs, &random, 6'000, 0.7);
+    for (double elapsed : {60.0, 200.0, 500.0, 1'100.0, 2'500.0}) {
+      const double truth = Truth(elapsed, 0.7);
+      const Chance::Range range = beliefs.At(Seconds(elapsed + 50), 50s).Credible(0.95);
+      covered += range.low <= truth && truth <= range.high;
+      ++cases;
+    }
+  }
+  EXPECT_NEAR(100.0 * covered / cases, 95, 4);
+}
+
+TEST(BeliefTest, TheFastMeanIsThatOfTheChance) {
+  Random random(5);
+  Beliefs beliefs({});
+  beliefs.Learn(Evidence(&random, 300));
+  LookMany(&beliefs, &random, 300, 0.6);
+  for (int i = 0; i < 10'000; ++i) {
+    const double seen = random.Unit() * 2'000;
+    const Duration age = Seconds(seen + random.Exponential(2'000));
+    const Chance chance = beliefs.At(age, Seconds(seen));
+    ASSERT_NEAR(beliefs.Mean(age, Seconds(seen)), chance.mean, 0.005);
+    ASSERT_TRUE(chance.mean >= 0 && chance.mean <= 1);
+    ASSERT_TRUE(chance.variance >= 0 && chance.variance <= chance.mean * (1 - chance.mean));
+  }
+}
+
+TEST(BeliefTest, ExplainsItself) {
+  Random random(6);
+  Beliefs beliefs({});
+  beliefs.Learn(Evidence(&random, 5'000));
+  LookMany(&beliefs, &random, 3'000, 0.6);
+  const Beliefs::Reasons reasons = beliefs.Explain(900s, 100s);
+  EXPECT_LE(reasons.low, reasons.curve.mean);
+  EXPECT_GE(reasons.high, reasons.curve.mean);
+  EXPECT_GT(reasons.prior, reasons.curve.mean);
+  EXPECT_GT(reasons.looks, 100);
+  EXPECT_LT(reasons.found, reasons.looks);
+  const Chance chance = beliefs.At(900s, 100s);
+  const double size = reasons.alpha + reasons.beta;
+  EXPECT_NEAR(reasons.alpha / size, chance.mean, 1e-9);
+  EXPECT_NEAR(chance.mean * (1 - chance.mean) / (size + 1), chance.variance, 1e-9);
+}
+
+// The curve is sure of what is wrong: looks say otherwise, and nothing is divided by nothing.
+TEST(BeliefTest, ACurveThatIsSureIsCorrectedToo) {
+  SurvivalEvidence evidence;
+  for (int i = 0; i < 1'000; ++i) evidence.Evicted(kNow, 1h, 1'000'000);
+  Beliefs beliefs({});
+  beliefs.Learn(evidence);
+  for (int i = 0; i < 2'000; ++i) beliefs.Looked(30min, kNow, i % 2 == 0);
+  for (int i = 0; i < 2'000; ++i) beliefs.Looked(24h * 30, kNow, i % 2 == 0);
+  EXPECT_GT(beliefs.curve().Mean(30min, kNow), 0.999);
+  EXPECT_NEAR(beliefs.Mean(30min, kNow), 0.5, 0.1);
+  EXPECT_NEAR(beliefs.Mean(24h * 30, kNow), 0.5, 0.1);
+  for (Duration age : {Duration(1), Duration(30min), Duration(1h), Duration::max()}) {
+    const Chance chance = beliefs.At(age, kNow);
+    EXPECT_TRUE(std::isfinite(chance.mean) && std::isfinite(chance.variance));
+    EXPECT_TRUE(chance.mean >= 0 && chance.mean <= 1);
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::snapshot
