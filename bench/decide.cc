@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// bench decide: what looking or going far costs, in simulated clusters: Holdfast's decisions beside an
-// oracle, simpler rules, an exact directory, and placement by hash. Then how soon it follows a change
-// of churn, the controller of the snapshot period, and decisions a second.
+// bench decide: what looking or going far costs, in simulated
+// clusters: Holdfast's decisions beside an oracle, simpler rules, an exact directory, and placement
+// by hash. Then how soon it follows a change of churn, the controller of the snapshot period, and
+// decisions a second.
 #include <array>
 #include <cstdio>
 #include <cstdlib>

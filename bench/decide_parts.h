@@ -32,7 +32,8 @@ struct Savings {
 };
 Savings MeasureSavings(const Laws& laws, bool quick);
 
-// Reads until what is paid is within 5 % of the oracle's after the churn changed ten-fold, both ways.
+// Reads until what is paid is within 5 % of the oracle's after the churn changed ten-fold, both
+// ways.
 struct Recovery {
   double reads = 0;  // the most
 };

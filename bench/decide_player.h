@@ -27,8 +27,8 @@ struct Prices {
   double Cost(snapshot::Way way, bool there) const;
   // On average, when it is there with the chance p.
   double Expected(snapshot::Way way, double p) const;
-  // Going far costs 30 ms of waiting at 1 USD an hour, and money for `money_share` of it all; a look
-  // `look_share` of that, a fiftieth of it work.
+  // Going far costs 30 ms of waiting at 1 USD an hour, and money for `money_share` of it all; a
+  // look `look_share` of that, a fiftieth of it work.
   static Prices Of(double look_share, double money_share);
 };
 

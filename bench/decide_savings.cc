@@ -56,7 +56,7 @@ void Play(const Laws& laws, Churn churn, uint32_t nodes, double chance, bool qui
   for (double money : kRaceMoney) {
     for (double look : kRaceLooks) add(look, money, true);
   }
-  const int snapshots = quick ? 12 : 40, reads = quick ? 800 : 1'500;
+  const int snapshots = quick ? 12 : 50, reads = quick ? 800 : 2'000;
   const double period_us = period * static_cast<double>(options.unit.count());
   for (int i = 0; i < snapshots; ++i) {
     world.TakeSnapshot();
@@ -153,7 +153,8 @@ void PrintBy(const char* name, const std::vector<Scenario>& scenarios, size_t fi
 
 Sums Summary(const std::vector<Scenario>& scenarios, size_t fixed, bool race) {
   Print(scenarios, fixed, race);
-  PrintBy("churn", scenarios, fixed, race, [](const Scenario& s) { return double(s.churn); });
+  PrintBy("churn", scenarios, fixed, race,
+          [](const Scenario& s) { return static_cast<double>(s.churn); });
   PrintBy("nodes", scenarios, fixed, race, [](const Scenario& s) { return s.nodes; });
   PrintBy("P", scenarios, fixed, race, [](const Scenario& s) { return s.chance; });
   PrintBy("look", scenarios, fixed, race, [](const Scenario& s) { return s.look_share; });

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A simulated cluster whose objects come and go, and the log that visits it: what bench decide plays
-// its policies on. Nodes tell what the real ones tell: what they hold with ages, and the sums of ages
-// at eviction.
+// A simulated cluster whose objects come and go, and the log
+// that visits it: what bench decide plays its policies on. Nodes tell what the real ones tell: what
+// they hold with ages, and the sums of ages at eviction.
 //
-// Churn has a clock of its own: objects live for so many units of it. When the churn grows ten-fold,
-// it runs ten times as fast.
+// Churn has a clock of its own: objects live for so many units of it. When the churn grows
+// ten-fold, it runs ten times as fast.
 #pragma once
 
 #include <cstdint>

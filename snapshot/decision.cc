@@ -194,13 +194,10 @@ void Decider::DecideMany(std::span<const Print> prints, Stamp now, std::span<Dec
   HF_CHECK(into.size() == prints.size());
   const Rule rule = RuleNow();
   for (size_t i = 0; i < std::min(kGroup, prints.size()); ++i) known_->Prefetch(prints[i]);
-  for (size_t begin = 0; begin < prints.size(); begin += kGroup) {
-    const size_t end = std::min(begin + kGroup, prints.size());
-    // The next group's memory comes while this one is decided.
-    for (size_t i = end; i < std::min(end + kGroup, prints.size()); ++i) {
-      known_->Prefetch(prints[i]);
-    }
-    for (size_t i = begin; i < end; ++i) into[i] = DecideBy(rule, prints[i], now);
+  for (size_t i = 0; i < prints.size(); ++i) {
+    // The memory of a later one comes while this one is decided.
+    if (i + kGroup < prints.size()) known_->Prefetch(prints[i + kGroup]);
+    into[i] = DecideBy(rule, prints[i], now);
   }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// To look, or to go far? Let p be the chance that the object is there, look the cost of asking and
-// not finding it, hit what a find costs on top of that, and far the cost of reading it by way of its
-// home. A failed look delays the far read, and the cost of a find takes the place of the far one:
+// To look, or to go far? Let p be the chance that the object is
+// there, look the cost of asking and not finding it, hit what a find costs on top of that, and far
+// the cost of reading it by way of its home. A failed look delays the far read, and the cost of a
+// find takes the place of the far one:
 //
 //   look first:  look + p hit + (1 - p) far
 //   far at once: far
@@ -23,11 +24,11 @@
 //
 // Every cost is latency and money together: waiting has a price. Each is measured, fades, and
 // starts from a prior, to which it returns when it is not measured for long, so that the rule never
-// stops for good. Of what it gives up a bounded share is looked for all the same, by Thompson's rule
-// (On the likelihood that one unknown probability exceeds another, Biometrika 1933): with the chance
-// that p is in truth above the threshold. That stops by itself where looks have shown that it is not.
-// (Or with a hundredth of p, if that is more: costs can be wrong, too, and those of a look are learned
-// by looking.)
+// stops for good. Of what it gives up a bounded share is looked for all the same, by Thompson's
+// rule (On the likelihood that one unknown probability exceeds another, Biometrika 1933): with the
+// chance that p is in truth above the threshold. That stops by itself where looks have shown that
+// it is not. (Or with a hundredth of p, if that is more: costs can be wrong, too, and those of a
+// look are learned by looking.)
 //
 // Costs are integers, nanodollars. Pure, and for one thread.
 #pragma once
@@ -64,8 +65,8 @@ class FadingMean {
  public:
   // Negative numbers count as zero.
   FadingMean(double prior, double prior_weight, double memory);
-  // `event` counts what happened until now; it does not decrease. One measurement counts for at most
-  // 1,000 times the mean: a clock that jumped is no cost.
+  // `event` counts what happened until now; it does not decrease. One measurement counts for at
+  // most 1,000 times the mean: a clock that jumped is no cost.
   void Add(double value, uint64_t event);
   double At(uint64_t event) const;
 
@@ -80,8 +81,8 @@ class FadingMean {
   uint64_t last_ = 0;
 };
 
-// What things cost here, as it was measured. Durations and money below zero count as zero; no cost is
-// above 2^50 nanodollars, a million dollars.
+// What things cost here, as it was measured. Durations and money below zero count as zero; no cost
+// is above 2^50 nanodollars, a million dollars.
 class Costs {
  public:
   explicit Costs(const CostOptions& options);
@@ -93,16 +94,16 @@ class Costs {
 
   NanoUsd look() const;  // what asking costs: waiting and work
   NanoUsd look_work() const { return static_cast<NanoUsd>(look_work_); }
-  // What a find costs on top of it. Below zero where looks that fail take longer than those that find
-  // (nodes that do not answer).
+  // What a find costs on top of it. Below zero where looks that fail take longer than those that
+  // find (nodes that do not answer).
   NanoUsd hit() const;
   NanoUsd far() const;  // with its money
   NanoUsd far_money() const;
   // Overhead of all looks by the finds, as the rule of the idea has it: for people.
   NanoUsd overhead_per_find() const;
 
-  // A look pays where p is above: look / (far - hit), in [0, 1]; 1 when going far costs no more than
-  // a hit.
+  // A look pays where p is above: look / (far - hit), in [0, 1]; 1 when going far costs no more
+  // than a hit.
   double Threshold() const;
   // A race is better than both where low < p < high. Nowhere when low >= high.
   struct Band {
@@ -140,16 +141,16 @@ struct Decision {
   NodeId node = kNoNode;  // where to look; also told where it does not pay
   double chance = 0;      // p, there
   double threshold = 0;
-  // For Beliefs: of the object there, now, and when it was seen last. age >= seen >= 0. What was held
-  // by a promise counts as new then: its life in the ring begins when the promise is over.
+  // For Beliefs: of the object there, now, and when it was seen last. age >= seen >= 0. What was
+  // held by a promise counts as new then: its life in the ring begins when the promise is over.
   Duration age{};
   Duration seen{};
 };
 
 struct DecisionOptions {
-  // The largest share of what was given up that is looked for. With a hundredth it takes tens of
-  // thousands of reads to find out that an age was given up by mistake.
-  double explore = 0.1;
+  // The largest share of what was given up that is looked for. It matters little between 0.03 and
+  // 1: Thompson's rule bounds itself; at 0.01 what was given up by mistake is found out late.
+  double explore = 0.03;
   bool race = true;  // false: one after the other, always
 };
 
@@ -159,8 +160,8 @@ class Decider {
   Decider(const Known* known, const Beliefs* beliefs, const Costs* costs, Random* random,
           const DecisionOptions& options);
 
-  // For one object. `now` is by the clock of the log; a clock that went backwards finds things as they
-  // were when they were seen.
+  // For one object. `now` is by the clock of the log; a clock that went backwards finds things as
+  // they were when they were seen.
   Decision Decide(Print print, Stamp now);
   // For many, as Decide one after the other, with prefetch: some 200 ns each at most. `into` is as
   // long as `prints`.

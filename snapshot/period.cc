@@ -89,8 +89,8 @@ struct Candidate {
   double wrong = 0;  // mean over the period, nanodollars a second
 };
 
-// Periods from least to most, in equal ratios, with the mean of wrong(u) up to each: trapezoids from
-// far below `least`, where wrong(u) is as good as proportional to u.
+// Periods from least to most, in equal ratios, with the mean of wrong(u) up to each, by trapezoids
+// from far below `least`, where wrong(u) is as good as proportional to u.
 std::vector<Candidate> Candidates(const Ignorance& ignorance, Duration least, Duration most) {
   const double ratio = InSeconds(most) / InSeconds(least);
   const int steps = static_cast<int>(std::ceil(std::log2(ratio) * kStepsPerDoubling));

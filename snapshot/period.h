@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// How often to take a snapshot: the cost of snapshots falls with the period, that of wrong decisions
-// grows with it. The controller chooses the period of the least sum, by the curve as it is now:
+// How often to take a snapshot: the cost of snapshots falls
+// with the period, that of wrong decisions grows with it. The controller chooses the period of the
+// least sum, by the curve as it is now:
 //
 //   cost(period) = snapshot / period + mean of wrong(u) over u in [0, period],
 //
 // where u is how old the log is, and wrong(u) what not knowing costs per time. It has two parts.
 //
-// Reads of what the log knows: an object of age y at the snapshot is there still with the chance
-// p = P(there at y + u | seen at y). Who decides by p instead of by the truth pays for a look in vain
-// (1 - p) look, for a far read in vain p (far - hit - look), for a race (1 - p) work + p (far money),
-// whichever is least (decision.h). In a cluster whose churn is steady, ages y are distributed as the
-// curve falls: density proportional to P(there at y), the stationary age of a renewal process (Cox,
-// Renewal Theory, 1962).
+// Reads of what the log knows: an object of age y at the snapshot is there still with the chance p
+// = P(there at y + u | seen at y). Who decides by p instead of by the truth pays for a look in vain
+// (1 - p) look, for a far read in vain p (far - hit - look), for a race (1 - p) work + p (far
+// money), whichever is least (decision.h). In a cluster whose churn is steady, ages y are
+// distributed as the curve falls: density proportional to P(there at y), the stationary age of a
+// renewal process (Cox, Renewal Theory, 1962).
 //
 // Reads of what came since the snapshot, and is not at its home, which is asked anyway: far - hit -
 // look. Each is asked for as often as one that is known.
 //
-// The period lies between max(T / 10000, 1 min) and min(T / 2, t_alive), T being how long a snapshot
-// lives: the time after which (nearly) none of its objects are left, t_dead. Where the lower bound is
-// above t_alive, there is no time in which nothing is evicted, and t_alive bounds nothing: T / 2 does.
-// (To take the lower bound then cost 3.2 times as much as the best period in a cluster of four-hour
-// lives of which some are short.) Where it is above T / 2, too, it is the period: objects live so
-// shortly that more snapshots would know little more. Pure.
+// The period lies between max(T / 10000, 1 min) and min(T / 2, t_alive), T being how long a
+// snapshot lives: the time after which (nearly) none of its objects are left, t_dead. Where the
+// lower bound is above t_alive, there is no time in which nothing is evicted, and t_alive bounds
+// nothing: T / 2 does. (To take the lower bound then cost 3.2 times as much as the best period in a
+// cluster of four-hour lives of which some are short.) Where it is above T / 2, too, it is the
+// period: objects live so shortly that more snapshots would know little more. Pure.
 #pragma once
 
 #include <string>

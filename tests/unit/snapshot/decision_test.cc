@@ -259,7 +259,7 @@ TEST_F(DeciderTest, ClocksThatLieGiveNoNegativeAge) {
   Decision d = decider.Decide(5, Before(1h));  // it is now before the visit
   EXPECT_EQ(d.age, 5min);
   EXPECT_EQ(d.seen, 5min);
-  EXPECT_EQ(d.chance, 1);
+  EXPECT_NEAR(d.chance, 1, 1e-6);
   known_.Add(6, {.node = 1, .written = After(1h)});
   d = decider.Decide(6, After(hours(20)));
   EXPECT_EQ(d.seen, 0min);

@@ -43,8 +43,9 @@ SurvivalCurve Exponential(double mean_s) {
 
 double Total(const PeriodChoice& c) { return c.snapshots_usd_per_hour + c.decisions_usd_per_hour; }
 
-// With lives that are all alike the log is never wrong of what it knows, and all that counts is what
-// came since: C / t + R L / K t / 2 G nanodollars a second, the least at sqrt(2 C K / (R L G)).
+// With lives that are all alike the log is never wrong of what it knows, and all that counts is
+// what came since: C / t + R L / K t / 2 G nanodollars a second, the least at
+// sqrt(2 C K / (R L G)).
 TEST(PeriodTest, IsTheRootWhereOnlyWhatIsNewCounts) {
   const SurvivalCurve curve = OneLife(hours(3));
   const PeriodInput input{.snapshot_cost = 2'000'000'000,
