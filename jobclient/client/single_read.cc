@@ -28,38 +28,52 @@ void SingleRead::Decide() {
                      decision_.way == snapshot::Way::kExplore;
   // The home is asked on the way far, too.
   const bool elsewhere = nodes_.empty() || decision_.node != nodes_.front();
-  if (looks && elsewhere && cluster_->BulkEndpoint(decision_.node) != nullptr) return Look();
-  AskNext();
+  if (!looks || !elsewhere || cluster_->BulkEndpoint(decision_.node) == nullptr) return AskNext();
+  racing_ = decision_.way == snapshot::Way::kRace;
+  Look();
+  if (racing_) AskNext();
 }
 
 // --- 1. Look -------------------------------------------------------------------------------------
 
 void SingleRead::Look() {
-  if (buffer_.empty() && !MakeRoom(wanted_ ? wanted_->size : kFirstGuess)) return;
+  if (look_buffer_.empty() && !MakeRoom(&look_buffer_, FirstSize())) return;
   Read(decision_.node, BulkMode::kLook, std::min(deadline_, begun_ + kLookDeadline),
+       look_buffer_.span(),
        [read = shared_from_this()](BulkOutcome outcome) { read->LookedAt(std::move(outcome)); });
 }
 
 void SingleRead::LookedAt(BulkOutcome outcome) {
   const Time now = env_.clock->Now();
   const Code code = outcome.status.code();
-  if (code == Code::kNoSpace && outcome.size > buffer_.size()) {
-    if (MakeRoom(outcome.size)) Look();
+  if (code == Code::kNoSpace && outcome.size > look_buffer_.size()) {
+    if (MakeRoom(&look_buffer_, outcome.size)) Look();
     return;
   }
   whereabouts_->Looked(OidOf(uri_), decision_, outcome.status.ok(), now - begun_);
-  if (outcome.status.ok()) return Finish(outcome.size, ObjectSource::kPeer);
+  if (outcome.status.ok()) {
+    return Finish(std::move(look_buffer_), outcome.size, ObjectSource::kPeer);
+  }
   if (code == Code::kUnavailable && !outcome.answered) cluster_->Failed(decision_.node);
+  look_buffer_ = Buffer();
+  if (std::exchange(racing_, false)) {
+    if (far_failed_) FailFar(*std::move(far_failed_));
+    return;
+  }
   begun_ = now;
   AskNext();
 }
 
-void SingleRead::Read(NodeId node, BulkMode mode, Time deadline,
+// If its size is not known: most objects fit into the first guess, and the answer for others says
+// what they take.
+uint64_t SingleRead::FirstSize() const { return wanted_ ? wanted_->size : kFirstGuess; }
+
+void SingleRead::Read(NodeId node, BulkMode mode, Time deadline, ByteSpan into,
                       std::function<void(BulkOutcome)> landed) {
   BulkItem item;
   item.oid = OidOf(uri_);
   item.name = uri_;
-  item.into = buffer_.span();
+  item.into = into;
   if (wanted_) {
     item.version = HashVersion(wanted_->etag, wanted_->size);
     item.size = wanted_->size;
@@ -75,33 +89,35 @@ void SingleRead::Read(NodeId node, BulkMode mode, Time deadline,
 // --- 2. Ask --------------------------------------------------------------------------------------
 
 void SingleRead::AskNext() {
+  if (finished_) return;
   while (next_ < nodes_.size() && cluster_->BulkEndpoint(nodes_[next_]) == nullptr) ++next_;
   if (next_ >= nodes_.size()) return wanted_ ? Get(*wanted_) : Head();
-  // If its size is not known: most objects fit into the first guess, and the answer for others says
-  // what they take.
-  if (buffer_.empty() && !MakeRoom(wanted_ ? wanted_->size : kFirstGuess)) return;
+  if (buffer_.empty() && !MakeRoom(&buffer_, FirstSize())) return;
   const NodeId node = nodes_[next_];
-  Read(node, BulkMode::kFetch, deadline_, [read = shared_from_this(), node](BulkOutcome outcome) {
-    read->Landed(node, std::move(outcome));
-  });
+  Read(node, BulkMode::kFetch, deadline_, buffer_.span(),
+       [read = shared_from_this(), node](BulkOutcome outcome) {
+         read->Landed(node, std::move(outcome));
+       });
 }
 
 // False when that was the end of it: sizes come from others, and may be anything.
-bool SingleRead::MakeRoom(uint64_t size) {
-  if (buffer_.TryResize(size)) return true;
-  done_(Status::NoSpace(uri_ + ": its " + FormatBytes(size) +
-                        " do not fit into this process's memory"));
+bool SingleRead::MakeRoom(Buffer* buffer, uint64_t size) {
+  if (buffer->TryResize(size)) return true;
+  if (!std::exchange(finished_, true)) {
+    done_(Status::NoSpace(uri_ + ": its " + FormatBytes(size) +
+                          " do not fit into this process's memory"));
+  }
   return false;
 }
 
 void SingleRead::Landed(NodeId node, BulkOutcome outcome) {
   if (outcome.status.ok()) {
     whereabouts_->WentFar(OidOf(uri_), node, env_.clock->Now() - begun_, outcome.size);
-    return Finish(outcome.size, ObjectSource::kThroughHome);
+    return Finish(std::move(buffer_), outcome.size, ObjectSource::kThroughHome);
   }
   const Code code = outcome.status.code();
   if (code == Code::kNoSpace && outcome.size > buffer_.size()) {
-    if (MakeRoom(outcome.size)) AskNext();
+    if (MakeRoom(&buffer_, outcome.size)) AskNext();
     return;
   }
   if (code == Code::kUnavailable && !outcome.answered) cluster_->Failed(node);
@@ -109,24 +125,31 @@ void SingleRead::Landed(NodeId node, BulkOutcome outcome) {
   AskNext();
 }
 
-void SingleRead::Finish(uint64_t size, ObjectSource source) {
-  if (size < buffer_.size()) {
-    buffer_ = Buffer::CopyOf(buffer_.view().first(static_cast<size_t>(size)));
+void SingleRead::Finish(Buffer bytes, uint64_t size, ObjectSource source) {
+  if (std::exchange(finished_, true)) return;  // the other one of a race was faster
+  if (size < bytes.size()) bytes = Buffer::CopyOf(bytes.view().first(static_cast<size_t>(size)));
+  done_(Found{std::move(bytes), source});
+}
+
+void SingleRead::FailFar(Status status) {
+  if (racing_) {
+    far_failed_ = std::move(status);
+  } else if (!std::exchange(finished_, true)) {
+    done_(std::move(status));
   }
-  done_(Found{std::move(buffer_), source});
 }
 
 // --- 3. and 4. The far store ---------------------------------------------------------------------
 
 void SingleRead::Head() {
   env_.far->Head(uri_, deadline_, [read = shared_from_this()](Result<FarInfo> info) {
-    if (!info.ok()) return read->done_(info.status());
+    if (!info.ok()) return read->FailFar(info.status());
     read->Get(*info);
   });
 }
 
 void SingleRead::Get(const FarInfo& info) {
-  if (!MakeRoom(info.size)) return;
+  if (finished_ || !MakeRoom(&buffer_, info.size)) return;
   env_.far->Get({.uri = uri_,
                  .etag = info.etag,
                  .offset = 0,
@@ -135,11 +158,11 @@ void SingleRead::Get(const FarInfo& info) {
                  .into = buffer_.span(),
                  .deadline = deadline_},
                 [read = shared_from_this()](Status status, const FarInfo&, uint64_t) {
-                  if (!status.ok()) return read->done_(std::move(status));
+                  if (!status.ok()) return read->FailFar(std::move(status));
+                  const uint64_t size = read->buffer_.size();
                   read->whereabouts_->WentFar(OidOf(read->uri_), kNoNode,
-                                              read->env_.clock->Now() - read->begun_,
-                                              read->buffer_.size());
-                  read->done_(Found{std::move(read->buffer_), ObjectSource::kFar});
+                                              read->env_.clock->Now() - read->begun_, size);
+                  read->Finish(std::move(read->buffer_), size, ObjectSource::kFar);
                 });
 }
 

@@ -6,7 +6,8 @@
 //   3. Head  nobody is there, or nobody could: look it up far away, unless the version is known
 //   4. Get   and read exactly that version
 //
-// Steps 2 to 4 are the way far.
+// Steps 2 to 4 are the way far. In a race it is begun together with the look; what comes first is
+// returned, and an error only when both have failed.
 //
 // On the loop's thread; owns itself through the callbacks that it waits for.
 #pragma once
@@ -59,10 +60,13 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
   void Decide();
   void Look();
   void LookedAt(BulkOutcome outcome);
+  uint64_t FirstSize() const;
   void AskNext();
-  void Read(NodeId node, BulkMode mode, Time deadline, std::function<void(BulkOutcome)> landed);
-  bool MakeRoom(uint64_t size);
-  void Finish(uint64_t size, ObjectSource source);
+  void Read(NodeId node, BulkMode mode, Time deadline, ByteSpan into,
+            std::function<void(BulkOutcome)> landed);
+  bool MakeRoom(Buffer* buffer, uint64_t size);
+  void Finish(Buffer bytes, uint64_t size, ObjectSource source);
+  void FailFar(Status status);
   void Landed(NodeId node, BulkOutcome outcome);
   void Head();
   void Get(const FarInfo& info);
@@ -77,8 +81,12 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
   std::vector<NodeId> nodes_;
   size_t next_ = 0;
   snapshot::Decision decision_;
-  Time begun_{};  // the step under way: a look, or the way far
-  Buffer buffer_;
+  Time begun_{};         // the step under way: a look, or the way far
+  bool racing_ = false;  // both are under way
+  bool finished_ = false;
+  std::optional<Status> far_failed_;  // while the look of a race is still out
+  Buffer buffer_;                     // of the way far
+  Buffer look_buffer_;
 };
 
 }  // namespace holdfast::client

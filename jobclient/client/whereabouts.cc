@@ -19,7 +19,7 @@ Whereabouts::Whereabouts(const Env& env, ClusterView* cluster, const Whereabouts
       beliefs_({}),
       costs_({.micro_usd_per_hour = options.micro_usd_per_hour,
               .far_money = options.nano_usd_per_get}),
-      decider_(&log_.known(), &beliefs_, &costs_, env.random, {.race = false}) {}
+      decider_(&log_.known(), &beliefs_, &costs_, env.random, {}) {}
 
 // --- 1. The log ----------------------------------------------------------------------------------
 
