@@ -141,6 +141,19 @@ void PrintCurve(const snapshot::SurvivalCurve& curve) {
   }
 }
 
+// What a look costs against going far, here and now: of the client that decides.
+double LookShare(Client& client) {
+  auto& parts = ClientInternals::Of(client);
+  return parts.thread->Call([&] {
+    const snapshot::Costs& costs = parts.whereabouts->costs();
+    std::printf("\ncosts, in nanodollars: a look %lld, a hit %lld more, going far %lld; a look pays "
+                "above %.2f %%\n",
+                static_cast<long long>(costs.look()), static_cast<long long>(costs.hit()),
+                static_cast<long long>(costs.far()), 100 * costs.Threshold());
+    return static_cast<double>(costs.look()) / static_cast<double>(costs.far());
+  });
+}
+
 int Main(int argc, char** argv) {
   bool quick = false;
   uint32_t reads = 100'000, rounds = 5;
@@ -184,12 +197,14 @@ int Main(int argc, char** argv) {
     std::printf("%-8s %12.3f %14.4f %10llu %10llu\n", kNames[p], mean[p] / 1e3, far[p],
                 static_cast<unsigned long long>(absent), static_cast<unsigned long long>(looks));
   }
+  const double look_share = LookShare(world.client());
   PrintCurve(snapshot::SurvivalCurve(world.log().evidence(), {}));
   nlohmann::ordered_json line{{"bench", "dynamic"},
                               {"figures",
                                {{"mean_ms", mean[kOurs] / 1e3},
                                 {"far_per_absent_object", far[kOurs]},
-                                {"collect_s", Median(collect_s)}}},
+                                {"look_vs_far", look_share},
+        {"collect_s", Median(collect_s)}}},
                               {"ratios",
                                {{"latency_vs_perfect", mean[kOurs] / mean[kPerfect]},
                                 {"latency_vs_always_look", mean[kOurs] / mean[kLook]},
