@@ -43,6 +43,8 @@ uint64_t ClusterHash(std::string_view cluster);
 // The header at the start of `bytes`. kCorrupt when it is no frame's, kUnavailable when there are
 // not enough bytes for the whole frame yet (a torn tail), kInvalid for another version.
 Result<FrameHeader> ReadFrameHeader(ByteView bytes);
+// Are a frame's bytes those that were written, whatever it follows? `frame` as its header says.
+Status CheckFrame(ByteView frame);
 
 struct HeldObject {
   Print print = 0;

@@ -109,6 +109,8 @@ Result<FrameHeader> ReadFrameHeader(ByteView bytes) {
   return header;
 }
 
+Status CheckFrame(ByteView frame) { return OpenFrame(frame).status(); }
+
 uint32_t MarkOf(ByteView frame) {
   return std::max(LoadAs<uint32_t>(frame.data() + kHeaderHashAt), uint32_t{1});
 }

@@ -49,6 +49,9 @@ std::vector<uint16_t> FreePorts(size_t count) {
   return ports;
 }
 
+// The log of snapshots, which outlives the cluster: how long objects stayed is worth knowing again.
+bool IsToStay(const fs::path& file) { return file.filename() == "snapshots"; }
+
 // The files of a cluster that was, by their names.
 bool IsOfCluster(const fs::path& file) {
   const std::string name = file.filename().string(), kind = file.extension().string();
@@ -112,8 +115,9 @@ Result<shm::Fd> LockDirectory(const std::string& directory) {
 Status PrepareDirectory(const std::string& directory) {
   std::error_code error;
   std::vector<fs::path> files;
-  for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error))
-    files.push_back(at->path());
+  for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) {
+    if (!IsToStay(at->path())) files.push_back(at->path());
+  }
   if (error) return CannotWrite("\"" + directory + "\"", error.value());
   for (const fs::path& file : files) {
     if (!IsOfCluster(file)) {

@@ -19,8 +19,8 @@ Status WriteFile(const std::string& path, const std::string& text);
 // Makes the directory if there is none. Until the result is gone every other `cluster up` and
 // `down` is kept out of it.
 Result<shm::Fd> LockDirectory(const std::string& directory);
-// Clears it of an earlier cluster's files. kInvalid when anything else is in it: then it is
-// somebody's own.
+// Clears it of an earlier cluster's files, but for the log of its snapshots. kInvalid when anything
+// else is in it: then it is somebody's own.
 Status PrepareDirectory(const std::string& directory);
 // On ports that are free now.
 Status WriteConfigs(const LocalClusterOptions& options);

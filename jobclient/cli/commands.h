@@ -18,6 +18,7 @@ void AddRunCommands(CLI::App& app, const Globals& globals, Chosen* chosen);  // 
 void AddFetchCommand(CLI::App& app, const Globals& globals, Chosen* chosen);
 void AddHoldCommands(CLI::App& app, const Globals& globals, Chosen* chosen);    // hold, release
 void AddObjectCommands(CLI::App& app, const Globals& globals, Chosen* chosen);  // list, drop
+void AddSnapshotCommands(CLI::App& app, const Globals& globals, Chosen* chosen);
 void AddStatusCommand(CLI::App& app, const Globals& globals, Chosen* chosen);
 void AddCompletionCommand(CLI::App& app, Chosen* chosen);
 

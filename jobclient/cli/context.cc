@@ -119,6 +119,12 @@ Result<std::unique_ptr<Client>> Connect(const Globals& globals) {
   return Client::Connect(*std::move(options));
 }
 
+Status NoCluster() {
+  return Status::NotFound(
+      "no cluster is configured and none is up here; give --config FILE, or start one by `holdfast "
+      "cluster up`");
+}
+
 // --- Progress ------------------------------------------------------------------------------------
 
 Progress::Progress(const Globals& globals, std::string what)

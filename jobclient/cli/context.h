@@ -40,6 +40,7 @@ struct Globals {
 // local cluster everything is read far away.
 Result<ClientOptions> ReadOptions(const Globals& globals);
 Result<std::unique_ptr<Client>> Connect(const Globals& globals);
+Status NoCluster();  // of a command that is nothing without one
 
 // Prints "holdfast: <text>" on standard error, in one line: what a terminal would act on, as in the
 // name of an object, is shown as \xNN.

@@ -5,6 +5,7 @@
 //   <directory>/node-N.toml     each daemon's configuration
 //   <directory>/node-N.log      what it says
 //   <directory>/node-N.pid      its process
+//   <directory>/snapshots/      the log of `holdfast snapshot`, which stays when the cluster goes
 #pragma once
 
 #include <cstdint>

@@ -38,6 +38,7 @@ int main(int argc, char** argv) {
   AddFetchCommand(app, globals, &chosen);
   AddHoldCommands(app, globals, &chosen);
   AddObjectCommands(app, globals, &chosen);
+  AddSnapshotCommands(app, globals, &chosen);
   AddStatusCommand(app, globals, &chosen);
   AddCompletionCommand(app, &chosen);
   try {

@@ -40,11 +40,7 @@ int Show(const Globals& globals) {
   Result<ClientOptions> options = ReadOptions(globals);
   if (!options.ok()) return Fail(options.status());
   std::vector<ClientOptions::Node> nodes = options->nodes;
-  if (nodes.empty()) {
-    return Fail(Status::NotFound(
-        "no cluster is configured and none is up here; give --config FILE, or start one by "
-        "`holdfast cluster up`"));
-  }
+  if (nodes.empty()) return Fail(NoCluster());
   options->attach.clear();  // the state is asked for by messages
   Result<std::unique_ptr<Client>> client = Client::Connect(*std::move(options));
   if (!client.ok()) return Fail(client.status());
