@@ -54,7 +54,7 @@ class Report {
   double oracle_brier_ = 0;
 };
 
-// Predicted against observed, by deciles; empty when it cannot be written.
+// Predicted against observed, by deciles; false when it cannot be written.
 bool DrawReliability(const std::vector<Report>& reports, const std::string& file);
 
 }  // namespace holdfast::bench
