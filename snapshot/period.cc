@@ -21,7 +21,8 @@ double InSeconds(Duration d) { return static_cast<double>(d.count()) / 1e6; }
 Duration InPart(Duration d, double part) {
   return Duration(std::llround(static_cast<double>(d.count()) * part));
 }
-double AtLeastZero(double x) { return std::max(0.0, x); }  // also what is not a number
+// Also what is not a number, or infinite.
+double AtLeastZero(double x) { return std::min(std::max(0.0, x), 1e18); }
 
 double UsdPerHour(double nano_usd_per_s) { return nano_usd_per_s * 3600 / 1e9; }
 

@@ -113,7 +113,7 @@ TEST(CostsTest, AnyInputIsSound) {
                      .look_work = us});
         for (int i = 0; i < 100; ++i) {
           if (i % 2 == 0) costs.Looked(Duration(us));
-          if (i % 3 == 0) costs.Found(Duration(-us / 2));
+          if (i % 3 == 0) costs.Found(Duration(us / -2));
           costs.WentFar(Duration(i % 5 == 0 ? us : 1), i % 7 == 0 ? us : 1);
           ASSERT_GE(costs.look(), 0);
           ASSERT_GE(costs.far(), costs.far_money());
