@@ -38,7 +38,8 @@ struct Bills {
   double there = 0;  // share of reads whose object is in the cluster
   double period_s = 0;
   Bill ours{};
-  Bill oracle{};  // ours, with the true chances
+  Bill oracle{};     // ours, with the true chances
+  Bill all_nodes{};  // always looks; at all nodes where the log names none
   Bill directory{};
   Bill hash{};
 };
@@ -88,14 +89,18 @@ Bills Play(const Law& law, const Case& c, const PeerPrices& p, bool quick) {
       reads += 1;
       sums.there += there ? 1 : 0;
       if (world.IsKnown(asked)) {
+        const double before = player.score().always_look;
         const Player::Paid paid = player.Read(asked);
         known += 1;
+        sums.all_nodes.reads += player.score().always_look - before;
         sums.ours.reads += paid.ours;
         sums.oracle.reads += paid.oracle;
       } else {
         const double cost = player.ReadUnknown(asked, kAtHome);
         sums.ours.reads += cost;
         sums.oracle.reads += cost;
+        sums.all_nodes.reads +=
+            prices.wait + kNodes * prices.work + (there ? prices.hit : prices.far());
       }
       // Both know where it is: the directory by asking, the other by the name.
       const double found = there ? prices.look() + prices.hit : prices.far();
@@ -105,13 +110,14 @@ Bills Play(const Law& law, const Case& c, const PeerPrices& p, bool quick) {
     }
     world.AdvanceTo({start_us + period.count()});
   }
-  for (Bill* bill : {&sums.ours, &sums.oracle, &sums.directory, &sums.hash}) {
+  for (Bill* bill : {&sums.ours, &sums.oracle, &sums.all_nodes, &sums.directory, &sums.hash}) {
     bill->reads /= reads;
     bill->messages /= reads;
   }
   sums.there /= reads;
   sums.period_s = spent_s / (reads / each);
-  sums.ours.snapshots = sums.oracle.snapshots = snapshot / sums.period_s / kReadsPerS;
+  sums.ours.snapshots = sums.oracle.snapshots = sums.all_nodes.snapshots =
+      snapshot / sums.period_s / kReadsPerS;
   sums.directory.messages += 2 * message * loads_per_s / kReadsPerS;  // inserts and deletes
   return sums;
 }
@@ -138,6 +144,7 @@ Peers MeasurePeers(const Laws& laws, const PeerPrices& prices, bool quick) {
     const Bills bills = Play(LawOf(laws, Churn::kRing), c, prices, quick);
     Print(c.name, "holdfast", bills.ours, bills.there, bills.period_s);
     Print(c.name, "oracle", bills.oracle, bills.there, bills.period_s);
+    Print(c.name, "look at all", bills.all_nodes, bills.there, bills.period_s);
     Print(c.name, "directory", bills.directory, bills.there, 0);
     Print(c.name, "by hash", bills.hash, bills.there, 0);
     // What lists put at the reader's own node is free here, and never so where names say the node.

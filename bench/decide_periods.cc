@@ -111,12 +111,12 @@ class Course {
 
 // The controller's cost by the best fixed period's.
 double Compare(const Scenario& scenario, const Law& law, bool quick) {
-  const int reads = quick ? 30'000 : 300'000;
+  const int reads = quick ? 20'000 : 300'000;
   const Run ours = Course(scenario, law, Duration(0), reads).Go();
   Run best;
   best.nano_usd_per_s = INFINITY;
   const double unit_s = static_cast<double>(scenario.unit.count()) / 1e6;
-  for (double period_s = 60; period_s < unit_s / 2; period_s *= quick ? 1.7 : 1.25) {
+  for (double period_s = 60; period_s < unit_s / 2; period_s *= quick ? 2 : 1.25) {
     // Where the snapshots alone cost more, it is not the best.
     if (kSnapshotNanoUsd / period_s > ours.nano_usd_per_s) continue;
     const Run run = Course(scenario, law, Duration(std::llround(period_s * 1e6)), reads).Go();

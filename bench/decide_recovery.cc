@@ -52,7 +52,7 @@ void Play(const Law& law, Churn churn, const Change& change, double look, uint64
 }  // namespace
 
 Recovery MeasureRecovery(const Laws& laws, bool quick) {
-  const uint64_t seeds = quick ? 6 : 20;
+  const uint64_t seeds = quick ? 4 : 20;
   std::printf(
       "Cost / oracle's after the churn changed ten-fold, by thousands of reads, mean of %d runs\n\n"
       "%-8s %6s %5s | %6s %6s %6s %6s %6s %6s %6s %6s %6s %6s | %s\n",
