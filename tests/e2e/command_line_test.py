@@ -10,7 +10,8 @@ import unittest
 from harness import CACHED, NO_ACCESS, NOT_REACHED, NOT_THERE, OK, USAGE, WRONG, Scratch, wait_for
 
 COMMANDS = ["cluster", "cluster up", "cluster down", "cluster status", "plan", "run", "fetch", "hold", "release", "list",
-            "drop", "status", "completion"]
+            "drop", "snapshot", "snapshot collect", "snapshot show", "snapshot find", "snapshot diff", "snapshot verify",
+            "snapshot curve", "snapshot period", "status", "completion"]
 
 
 class Help(Scratch):
@@ -43,6 +44,7 @@ class Help(Scratch):
         self.assertLessEqual({c.split()[0] for c in COMMANDS}, set(complete("holdfast", '""')))
         self.assertEqual(complete("holdfast", "sta"), ["status"])
         self.assertLessEqual({"up", "down", "status"}, set(complete("holdfast", "cluster", '""')))
+        self.assertLessEqual({"--log", "--every", "--keep-for"}, set(complete("holdfast", "snapshot", "collect", "--")))
         self.assertLessEqual({"--epochs", "--seed", "--no-verify"}, set(complete("holdfast", "run", "--")))
 
 
@@ -75,7 +77,7 @@ class Arguments(Scratch):
         self.assert_says(self.holdfast("status"), NOT_THERE, "holdfast cluster up", "--config")
         self.assert_says(self.holdfast("cluster", "down"), NOT_THERE, "no cluster in", "cluster up")
         self.assert_says(self.holdfast("cluster", "status"), NOT_THERE, "no cluster in")
-        self.assert_says(self.holdfast("--config", "no.toml", "status"), NOT_THERE, "no.toml", "No such file")
+        self.assert_says(self.holdfast("--config", "no.toml", "status"), USAGE, "no.toml", "No such file")
 
     def test_messages_have_one_line_whatever_a_name_has(self):
         done = self.holdfast("fetch", f"{self.dir}/two\nlines\x1b[31m")
