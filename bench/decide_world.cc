@@ -307,10 +307,7 @@ void World::TakeSnapshot() {
   for (NodeId node = 0; node < options_.nodes; ++node) known_.SetSeen(node, now_);
   snapshot::SurvivalEvidence recent = sums;
   recent -= before_;
-  if (seen_.us > 0) {
-    evidence_.Forget(snapshot::KeepFor(recent, Duration(now_.us - seen_.us), curve_.MeanLife()));
-  }
-  evidence_ += recent;
+  evidence_.Follow(std::move(recent), Duration(seen_.us > 0 ? now_.us - seen_.us : 0));
   before_ = std::move(sums);
   curve_ = snapshot::SurvivalCurve(evidence_, {});
   seen_ = now_;

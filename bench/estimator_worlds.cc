@@ -127,6 +127,7 @@ class RingWorld final : public World {
       if (there) {
         object.read = true;
       } else {
+        object.written = static_cast<float>(next_);
         Append(id);
       }
     }
@@ -180,7 +181,6 @@ class RingWorld final : public World {
   void Append(uint32_t id) {
     const uint32_t node = id % kNodes;
     Ring& ring = nodes_[node];
-    objects_[id].written = static_cast<float>(next_);
     objects_[id].read = false;
     if (ring.empty() || ring.back().size() == kRecords) ring.emplace_back();
     ring.back().push_back(id);

@@ -270,14 +270,6 @@ void SurvivalEvidence::Follow(SurvivalEvidence recent, Duration passed) {
   *this += recent;
 }
 
-double KeepFor(const SurvivalEvidence& recent, Duration passed, Duration mean_life) {
-  constexpr double kEvictions = 2'000;
-  constexpr double kLives = 2;
-  const double lives = InSeconds(passed) / std::max(InSeconds(mean_life), 1e-6);
-  const double faded = std::max(recent.effective_evictions() / kEvictions, lives / kLives);
-  return std::exp(-std::max(faded, 0.0));
-}
-
 void SurvivalEvidence::Add(uint32_t cell, const Cell& said) {
   HF_CHECK(cell < AgeCells::kCells);
   cells_[cell] += said;

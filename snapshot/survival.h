@@ -122,12 +122,6 @@ class SurvivalEvidence {
   void Keep(double from, double to, double count);
 };
 
-// How much of the evidence to keep (for Forget) when `recent` is added, which came in the time
-// `passed`, and objects live for `mean_life` by the curve as it is. What is older than two mean
-// lives, or than 2,000 effective evictions, fades: the first follows a churn that slows down, of
-// which evictions would tell late, the second one that speeds up.
-double KeepFor(const SurvivalEvidence& recent, Duration passed, Duration mean_life);
-
 // The posterior at one time.
 class SurvivalCurve {
  public:

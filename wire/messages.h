@@ -266,7 +266,7 @@ struct SnapshotReply {  // node → collector
   uint64_t id = 0;
   Incarnation incarnation = 0;
   Buffer prints{};  // n × u64: the first halves of the OIDs, in no order; some may come twice
-  Buffer ages{};    // n × u32: milliseconds since it was written or its promises ended
+  Buffer ages{};    // n × u32: milliseconds since it was loaded or its promises ended
   Buffer held{};    // bitmap: a promise keeps it
   // By cell of age (snapshot/survival.h), u64 each, since `previous`: how many objects were evicted,
   // and the sum of the squares of those that left together. Empty when this incarnation does not

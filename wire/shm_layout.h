@@ -135,7 +135,7 @@ struct RecordHeader {
   VersionHash version;
   uint64_t size;           // of the payload
   uint64_t payload_hash;   // XXH3-64
-  int64_t written_us = 0;  // the daemon's own clock when it was loaded or, read often, kept on
+  int64_t written_us = 0;  // the daemon's own clock when it was loaded
   uint64_t header_hash;    // XXH3-64 of this header with that of name and ETag in this field
 };
 

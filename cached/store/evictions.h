@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ages at which records were evicted, counted since the start: what snapshot/survival.h learns
-// from. An age counts from when the record was written into the ring, or joined it with its segment
-// when the promises for it had ended.
+// from. An age counts from the load (what is kept on because it was read goes on ageing: a log of
+// sightings knows it by its load), or from when its segment joined the ring because the promises in
+// it had ended.
 #pragma once
 
 #include <cstdint>

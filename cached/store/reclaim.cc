@@ -53,7 +53,7 @@ void Reclaim::PrefetchAhead(uint64_t offset) const {
 // False when the record has to stay and there is no room for it elsewhere.
 bool Reclaim::Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_reread) {
   if (index_->holds(slot) != 0) return MoveHeld(slot, bytes, now);
-  if (keep_reread && index_->was_reread(slot) && KeepReread(slot, bytes, now)) return true;
+  if (keep_reread && index_->was_reread(slot) && KeepReread(slot, bytes)) return true;
   evictions_.Evicted(now - records_->Since(slot));
   records_->Unlink(slot);
   ++counters_.dropped_objects;
@@ -78,12 +78,12 @@ bool Reclaim::MoveHeld(uint32_t slot, uint64_t bytes, Time now) {
   return true;
 }
 
-bool Reclaim::KeepReread(uint32_t slot, uint64_t bytes, Time now) {
+bool Reclaim::KeepReread(uint32_t slot, uint64_t bytes) {
   if (kept_bytes_ + bytes > region_.segment_bytes() / 2) return false;
   // The victim itself comes back for the segment that this may take from the reserve.
   const std::optional<Place> to = segments_->Append(kRingClass, bytes, kMoveReserve - 1);
   if (!to) return false;
-  records_->Move(slot, *to, now);
+  records_->Move(slot, *to);
   segments_->WriterDone(to->segment);
   index_->ForgetReread(slot);  // it has to be read again to stay once more
   kept_bytes_ += bytes;

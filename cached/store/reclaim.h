@@ -55,7 +55,7 @@ class Reclaim {
   void PrefetchAhead(uint64_t offset) const;
   bool Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_reread);
   bool MoveHeld(uint32_t slot, uint64_t bytes, Time now);
-  bool KeepReread(uint32_t slot, uint64_t bytes, Time now);
+  bool KeepReread(uint32_t slot, uint64_t bytes);
 
   Region region_;
   Index* index_;

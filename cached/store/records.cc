@@ -28,16 +28,11 @@ void Records::Unlink(uint32_t slot) {
   --counters_.live_objects;
 }
 
-void Records::Move(uint32_t slot, Place to, std::optional<Time> written) {
+void Records::Move(uint32_t slot, Place to) {
   const Place from = PlaceOf(slot);
   const shm::RecordHeader* record = region_.record(from);
   const uint64_t bytes = RecordBytesOf(*record);
   std::memcpy(region_.at(to), region_.at(from), bytes);
-  if (written) {
-    shm::RecordHeader* copy = region_.record(to);
-    copy->written_us = written->us;
-    copy->header_hash = HeaderHash(copy);
-  }
   index_->Relink(slot, shm::MakeEntry(shm::TagFor(record->oid), to.segment, to.offset));
   segments_->AddLive(to.segment, bytes);
   segments_->RemoveLive(from.segment, bytes);

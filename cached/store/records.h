@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "base/units.h"
 #include "cached/store/index.h"
@@ -29,9 +28,8 @@ class Records {
   void Link(uint32_t reserved, Place place, uint16_t holds);
   // Not held.
   void Unlink(uint32_t slot);
-  // Copies the record to `to`, where there is room for it, and has readers find it there; as one
-  // that was written now, if `written` says when that is.
-  void Move(uint32_t slot, Place to, std::optional<Time> written = std::nullopt);
+  // Copies the record to `to`, where there is room for it, and has readers find it there.
+  void Move(uint32_t slot, Place to);
   void SetHolds(uint32_t slot, uint16_t holds);
 
   Place PlaceOf(uint32_t slot) const {

@@ -138,9 +138,7 @@ Result<Collected> SnapshotCollector::Collect(Stamp stamp, Duration deadline, boo
   const SurvivalEvidence recent = EvidenceSince(*log_, replies, listings);
   collected.evictions = recent.effective_evictions();
   SurvivalEvidence evidence = log_->evidence();
-  const snapshot::SurvivalCurve curve(evidence, {});
-  evidence.Forget(KeepFor(recent, Since(log_->stamp(), stamp), curve.MeanLife()));
-  evidence += recent;
+  evidence.Follow(recent, Since(log_->stamp(), stamp));
   collected.full = full || previous == 0;
   collected.frame = log_->Append(stamp, listings, evidence, full);
   if (collected.frame.empty()) {
