@@ -16,6 +16,7 @@ using Chosen = std::function<int()>;
 void AddClusterCommand(CLI::App& app, const Globals& globals, Chosen* chosen);
 void AddRunCommands(CLI::App& app, const Globals& globals, Chosen* chosen);  // plan, run
 void AddFetchCommand(CLI::App& app, const Globals& globals, Chosen* chosen);
+void AddExplainCommand(CLI::App& app, const Globals& globals, Chosen* chosen);
 void AddHoldCommands(CLI::App& app, const Globals& globals, Chosen* chosen);    // hold, release
 void AddObjectCommands(CLI::App& app, const Globals& globals, Chosen* chosen);  // list, drop
 void AddSnapshotCommands(CLI::App& app, const Globals& globals, Chosen* chosen);

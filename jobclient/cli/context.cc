@@ -85,6 +85,20 @@ Status CannotWrite(const std::string& what, int error) {
           "cannot write " + what + ": " + std::strerror(error)};
 }
 
+const char* WordFor(ObjectSource source) {
+  switch (source) {
+    case ObjectSource::kLocal:
+      return "own memory";
+    case ObjectSource::kPeer:
+      return "another node";
+    case ObjectSource::kThroughHome:
+      return "its home";
+    case ObjectSource::kFar:
+      return "far away";
+  }
+  return "";
+}
+
 void PrintJson(const Json& json) {
   // Names are bytes; what is not UTF-8 in them is shown as U+FFFD instead of failing.
   std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());

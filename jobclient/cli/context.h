@@ -50,6 +50,8 @@ int Fail(const Status& status);
 // "cannot write WHAT: " and what the system says of `error`. kDenied where it is a question of
 // rights, else kNoSpace: no node and no far store has failed.
 Status CannotWrite(const std::string& what, int error);
+// "own memory", "another node", "its home", "far away".
+const char* WordFor(ObjectSource source);
 // One JSON object on one line on standard output.
 void PrintJson(const Json& json);
 
@@ -75,11 +77,11 @@ class Progress {
   Duration next_{};  // when to show again
 };
 
-// "-": standard input; a file: a list file; a directory or a URI that ends in '/': everything below
-// it. An argument as the name of an object or prefix: paths are those of this shell, so relative
-// ones are completed. (In list files names are absolute: they are read by others, elsewhere.)
+// An argument as the name of an object or prefix: paths are those of this shell, so relative ones
+// are completed. (In list files names are absolute: they are read by others, elsewhere.)
 std::string NameOf(const std::string& argument);
-// kNotFound for a prefix below which there is nothing, kInvalid for an empty list file.
+// "-": standard input; a file: a list file; a directory or a URI that ends in '/': everything below
+// it. kNotFound for a prefix below which there is nothing, kInvalid for an empty list file.
 Result<ObjectList> ReadList(Client& client, const Globals& globals, const std::string& source);
 Status NothingBelow(const std::string& prefix);
 Result<std::string> ReadText(const std::string& path);

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -14,6 +15,9 @@ namespace holdfast::cli {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr uint32_t kInFlightToPrint = 8;  // all of them may wait in memory for the first
+constexpr uint32_t kInFlightToWrite = 64;
 
 // Where an object goes below `directory`: the path of its name, so that equal last parts do not
 // meet. ".." cannot lead out: names of files have none, and in keys it is refused.
@@ -52,44 +56,54 @@ Status WriteObject(const fs::path& path, ByteView bytes) {
   return CannotWrite(path.string(), why);
 }
 
-const char* WordFor(ObjectSource source) {
-  switch (source) {
-    case ObjectSource::kLocal:
-      return "own memory";
-    case ObjectSource::kPeer:
-      return "another node";
-    case ObjectSource::kThroughHome:
-      return "its home";
-    case ObjectSource::kFar:
-      return "far away";
-  }
-  return "";
-}
+// Where objects go, in the order in which they were asked for.
+class Sink {
+ public:
+  Sink(const Globals& globals, const std::string& directory)
+      : globals_(globals), directory_(directory) {}
 
-Status FetchOne(const Globals& globals, Client& client, const ObjectList::Item& item,
-                const std::string& directory) {
-  Result<Object> object = client.Get(item);
-  if (!object.ok()) return object.status();
-  if (directory.empty()) {
-    ByteView bytes = object->bytes();
+  void Take(size_t index, Result<Object> object) {
+    if (!directory_.empty()) return Count(object.ok() ? Write(*object) : object.status());
+    waiting_.emplace(index, std::move(object));
+    for (auto it = waiting_.find(next_); it != waiting_.end(); it = waiting_.find(++next_)) {
+      Count(it->second.ok() ? Print(*it->second) : it->second.status());
+      waiting_.erase(it);
+    }
+  }
+  int code() const { return code_; }
+
+ private:
+  void Count(const Status& status) {
+    if (!status.ok()) code_ = Fail(status);
+  }
+  static Status Print(const Object& object) {
+    const ByteView bytes = object.bytes();
     const bool written =
         bytes.empty() || std::fwrite(bytes.data(), 1, bytes.size(), stdout) == bytes.size();
-    if (!written || std::fflush(stdout) != 0) {
-      return CannotWrite("to standard output", errno);
-    }
+    if (!written || std::fflush(stdout) != 0) return CannotWrite("to standard output", errno);
     return {};
   }
-  Result<fs::path> path = PathFor(directory, object->name());
+  Status Write(const Object& object) const;
+
+  const Globals& globals_;
+  const std::string& directory_;
+  std::map<size_t, Result<Object>> waiting_;  // for those before them
+  size_t next_ = 0;
+  int code_ = kOk;
+};
+
+Status Sink::Write(const Object& object) const {
+  Result<fs::path> path = PathFor(directory_, object.name());
   if (!path.ok()) return path.status();
-  HF_RETURN_IF_ERROR(WriteObject(*path, object->bytes()));
-  if (globals.json) {
-    PrintJson({{"name", object->name()},
+  HF_RETURN_IF_ERROR(WriteObject(*path, object.bytes()));
+  if (globals_.json) {
+    PrintJson({{"name", object.name()},
                {"file", path->string()},
-               {"bytes", object->size()},
-               {"from", WordFor(object->source())}});
-  } else if (!globals.quiet) {
-    std::printf("%s  %s from %s\n", path->c_str(), FormatBytes(object->size()).c_str(),
-                WordFor(object->source()));
+               {"bytes", object.size()},
+               {"from", WordFor(object.source())}});
+  } else if (!globals_.quiet) {
+    std::printf("%s  %s from %s\n", path->c_str(), FormatBytes(object.size()).c_str(),
+                WordFor(object.source()));
   }
   return {};
 }
@@ -98,22 +112,23 @@ int Fetch(const Globals& globals, const std::vector<std::string>& names,
           const std::string& directory) {
   Result<std::unique_ptr<Client>> client = Connect(globals);
   if (!client.ok()) return Fail(client.status());
-  int code = kOk;
-  auto fetch = [&](const ObjectList::Item& item) {
-    Status status = FetchOne(globals, **client, item, directory);
-    if (!status.ok()) code = Fail(status);
-  };
+  ObjectList list;
+  std::vector<std::string> uris;
+  std::vector<ObjectList::Item> items;
   if (names == std::vector<std::string>{"-"}) {
-    Result<ObjectList> list = ReadList(**client, globals, "-");
-    if (!list.ok()) return Fail(list.status());
-    for (size_t i = 0; i < list->size(); ++i) fetch(list->item(i));
-    return code;
+    Result<ObjectList> read = ReadList(**client, globals, "-");
+    if (!read.ok()) return Fail(read.status());
+    list = *std::move(read);
+    for (size_t i = 0; i < list.size(); ++i) items.push_back(list.item(i));
+  } else {
+    for (const std::string& name : names) uris.push_back(NameOf(name));
+    for (const std::string& uri : uris) items.push_back({.uri = uri, .etag = {}});
   }
-  for (const std::string& name : names) {
-    const std::string uri = NameOf(name);
-    fetch({.uri = uri, .etag = {}});
-  }
-  return code;
+  Sink sink(globals, directory);
+  (*client)->GetMany(items,
+                     [&](size_t i, Result<Object> object) { sink.Take(i, std::move(object)); },
+                     {.in_flight = directory.empty() ? kInFlightToPrint : kInFlightToWrite});
+  return sink.code();
 }
 
 }  // namespace

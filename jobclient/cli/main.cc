@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   AddClusterCommand(app, globals, &chosen);
   AddRunCommands(app, globals, &chosen);
   AddFetchCommand(app, globals, &chosen);
+  AddExplainCommand(app, globals, &chosen);
   AddHoldCommands(app, globals, &chosen);
   AddObjectCommands(app, globals, &chosen);
   AddSnapshotCommands(app, globals, &chosen);

@@ -208,14 +208,16 @@ class Collection {
   PeriodBasis basis_;
 };
 
-// What fails is said, and tried again when its time comes; the log is as it was.
+// What fails is said, and tried again when its time comes or a minute later; the log is as it was.
 int CollectEvery(Collection& collection, const EndSignals& signals) {
+  constexpr Duration kRetry = 1min;
   Duration next = SinceBoot();
   while (!signals.WaitUntil(next)) {
     const Status status = collection.Once();
     if (!status.ok()) Say(status.message());
+    const Duration period = collection.Period();
     // By the time at which this one was due, as long as that is not missed.
-    next = std::max(next + collection.Period(), SinceBoot());
+    next = std::max(next + (status.ok() ? period : std::min(period, kRetry)), SinceBoot());
   }
   return kOk;
 }

@@ -183,7 +183,8 @@ Status SnapshotDirectory::Extend(ByteView frame) {
 
 Status SnapshotDirectory::SyncDirectory() const {
   const shm::Fd fd(::open(options_.path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd && ::fsync(fd.get()) == 0) return {};
+  // Some file systems know no such thing.
+  if (fd && (::fsync(fd.get()) == 0 || errno == EINVAL)) return {};
   return CannotKeep(options_.path, errno);
 }
 
