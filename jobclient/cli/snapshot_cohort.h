@@ -6,8 +6,8 @@
 //
 // An object counts as
 //   back     it is listed, and was not in some snapshot before: it was evicted and loaded again
-//   renewed  it is listed, was in every snapshot, and yet is younger than the first one: it was kept
-//            on because it was read, or evicted and loaded again between two snapshots
+//   renewed  it is listed, was in every snapshot, and yet is younger than the first one: it was
+//            loaded again between two snapshots, or by another node, or promises for it have ended
 // Of more than kMostFollowed objects a sample is followed, by their prints.
 #pragma once
 

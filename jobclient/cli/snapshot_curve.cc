@@ -113,7 +113,7 @@ void PrintCohort(const SurvivalCurve& curve, const Cohort& cohort) {
       100 * ShareOf(last.same(), cohort.followed()), 100 * cohort.Expected(curve, last.later));
   std::printf(
       "  of those listed %.1f %% had gone and were loaded again: the bump; %.1f %% are "
-      "younger than they would be, read and kept on, or loaded again in between\n",
+      "younger than they would be, loaded again in between or held meanwhile\n",
       100 * ShareOf(last.back, last.listed), 100 * ShareOf(last.renewed, last.listed));
 }
 

@@ -57,7 +57,7 @@ TEST_F(CohortTest, AnObjectIsThereAtWhicheverNode) {
   EXPECT_EQ(last().same(), 2u);
   Collect(200s, {Listing(1, {}), Listing(2, {{1, 5s}, {2, 205s}})});
   EXPECT_EQ(last().listed, 2u);
-  EXPECT_EQ(last().renewed, 1u) << "it was copied to node 2";
+  EXPECT_EQ(last().renewed, 1u) << "node 2 has loaded it since";
 }
 
 TEST_F(CohortTest, AnAbsentNodeHasLostNothing) {
