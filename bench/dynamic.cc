@@ -169,6 +169,7 @@ int Main(int argc, char** argv) {
   app.add_flag("--quick", quick, "fewer reads");
   app.add_option("--reads", reads, "of each policy, all rounds together");
   app.add_option("--rounds", rounds, "of the four policies; multiples of 4 are balanced");
+  app.add_option("--log", options.log_directory, "keep the snapshots there, for holdfast snapshot");
   app.add_option("--churn", options.churn_per_s, "other objects a second");
   CLI11_PARSE(app, argc, argv);
   if (quick) reads = 20'000;

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/hash.h"
@@ -34,6 +35,14 @@ T Must(Result<T> result) {
 snapshot::Stamp WallNow() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return {std::chrono::duration_cast<Duration>(now).count()};
+}
+
+// Named by its first frame.
+std::string LogFile(const std::string& directory, uint64_t sequence) {
+  std::filesystem::create_directories(directory);
+  char name[32];
+  std::snprintf(name, sizeof(name), "/%020llu.snap", static_cast<unsigned long long>(sequence));
+  return directory + name;
 }
 
 }  // namespace
@@ -140,6 +149,12 @@ Collected World::Snapshot(bool full) {
       Must(collector_->Collect(WallNow(), 10s, snapshots_++ % kFullEvery == 0 || full));
   if (collected.answered != kNodes) Die("a node did not answer the snapshot");
   if (collected.full) since_full_.clear();
+  if (!options_.log_directory.empty()) {
+    if (collected.full) log_file_ = LogFile(options_.log_directory, log_.sequence());
+    std::ofstream(log_file_, std::ios::binary | std::ios::app)
+        .write(reinterpret_cast<const char*>(collected.frame.data()),
+               static_cast<std::streamsize>(collected.frame.size()));
+  }
   since_full_.insert(since_full_.end(), collected.frame.begin(), collected.frame.end());
   if (collector_->Broadcast(
           collected.frame, [&] { return since_full_; }, 10s) != kNodes) {

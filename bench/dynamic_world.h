@@ -25,8 +25,9 @@ struct WorldOptions {
   uint32_t object_bytes = 4 * 1024;
   uint32_t objects = 80'000;  // that the job chooses from
   Duration delay = 30ms;
-  double churn_per_s = 1'000;  // other objects that come while the job reads
-  uint64_t index_objects = 0;  // of a node; 0: as the daemon chooses
+  double churn_per_s = 1'000;      // other objects that come while the job reads
+  uint64_t index_objects = 0;      // of a node; 0: as the daemon chooses
+  std::string log_directory = {};  // where to keep the snapshots, for `holdfast snapshot`
 };
 
 class World {
@@ -72,6 +73,7 @@ class World {
   std::unique_ptr<SnapshotCollector> collector_;
   uint32_t snapshots_ = 0;
   std::vector<std::byte> since_full_;
+  std::string log_file_;
   std::thread churn_;
   std::atomic<bool> churning_{false};
   std::atomic<uint64_t> churned_{0};
