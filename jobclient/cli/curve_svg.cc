@@ -209,8 +209,7 @@ std::string DrawCurve(const CurvePicture& picture, double last_us) {
 // The density of the group's Beta distribution, by its greatest value, in a frame in the upper right.
 void DrawPosterior(Panel* panel, const SurvivalCurve::Group& group, double last_us) {
   const double size = group.alpha + group.beta, mean = group.alpha / size;
-  // Never so narrow that its sides are one number.
-  const double spread = std::max(std::sqrt(mean * (1 - mean) / (size + 1)), 1e-9);
+  const double spread = std::sqrt(mean * (1 - mean) / (size + 1));
   const double low = std::max(mean - 5 * spread, 0.0), high = std::min(mean + 5 * spread, 1.0);
   std::array<double, kSteps> logs{};
   for (int i = 0; i < kSteps; ++i) {

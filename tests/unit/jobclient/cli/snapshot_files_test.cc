@@ -91,6 +91,18 @@ TEST_F(SnapshotFiles, AnEmptyFileAndOneThatBeginsWithADifference) {
   EXPECT_EQ(Check().size(), 2u);
 }
 
+// Even one that follows what was read before: every file stands for itself.
+TEST_F(SnapshotFiles, ADifferenceBeginsNoFile) {
+  Fill(2, 2);
+  const std::string path = Files()[0].path, whole = Bytes(path);
+  const uint64_t second = Offsets(path)[1];
+  SetBytes(path, whole.substr(0, second));
+  SetBytes(options_.path + "/00000000000000000002.snap", whole.substr(second));
+  EXPECT_EQ(Numbers(), (Numbers_{1}));
+  EXPECT_EQ(faults_.size(), 1u);
+  EXPECT_EQ(Check().size(), 1u);
+}
+
 TEST_F(SnapshotFiles, TwoClustersInOnePlaceAreRefused) {
   Fill(2, 2);
   const std::string mine = Files()[0].path;
