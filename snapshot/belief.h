@@ -2,25 +2,26 @@
 // The chance that an object that somebody asks for is still where it was seen.
 //
 // The survival curve (survival.h) is made of all objects. Those that are asked for live longer than
-// those that are merely there: they were read, and what is read stays. So the curve is a prior of
-// bounded weight w, and looks are the likelihood. Looks of a range of P, the curve's chance, are
-// counted together: of n, n - k did not find the object where the curve expected sum (1 - P) not to.
-// Their quotient c says how many times as often as the curve has it an object is gone, so that at
-// this P the n looks would have found k' = n (1 - c (1 - P)). The quotient of all looks makes the
-// prior, P' = 1 - c' (1 - P), for ranges with few of them:
+// those that are merely there: they were read, and what is read stays; and what is gone may have
+// been loaded again. By how much depends on the curve's chance P, and on how many objects are still
+// there at the age at which this one was seen, S: who has lived long is of the kind that is read. So
+// looks learn a correction of the curve's log-odds, by a surface over both:
 //
-//   Beta(w P' + k', w (1 - P') + n - k').
+//   logit p = u + f(u, S), u = logit P,
 //
-// (c, not k / n itself: a range is as wide as ten points, and its upper end must not be pulled to
-// its middle. And c of what is gone, not of what is there: where the store keeps a share of what is
-// asked for instead of dropping it, c is that share's complement at all ages, P near 0 included.)
-// What the curve is unsure of is added to the variance: looks correct it on average over a range,
-// not at each age. Counts decay, so that the belief follows the cluster; n is the number of
-// undecayed looks that would tell as much. Pure, and for one thread.
+// f being bilinear between knots whose heights are Gaussian: at first 0, give or take kCommon for
+// all together and kApart for each, neighbours alike, and more where the curve has next to nothing
+// (there, being loaded again is all). A look updates mean and covariance of all heights as a Kalman
+// filter does, with the logistic function linearised at its prediction (West, Harrison and Migon,
+// Dynamic Generalized Linear Models and Bayesian Forecasting, 1985): so few looks are soon enough,
+// and what one range of P learned helps its neighbours. Heights return to 0 with time, counted in
+// looks, so that the belief follows the cluster. What the curve is unsure of is added to the
+// variance: looks correct it on average over a range, not at each age. Pure, and for one thread.
 #pragma once
 
 #include <array>
-#include <cstdint>
+#include <cstddef>
+#include <vector>
 
 #include "base/units.h"
 #include "snapshot/survival.h"
@@ -29,8 +30,7 @@ namespace holdfast::snapshot {
 
 struct BeliefOptions {
   SurvivalOptions survival{};
-  double curve_weight = 20;  // w, in looks
-  double memory = 300;       // looks of a range: older ones fade
+  double memory = 50'000;  // looks: older ones fade
 };
 
 class Beliefs {
@@ -43,7 +43,7 @@ class Beliefs {
   // P(there at `age` | seen there at `seen`), for one that is asked for; 1 when age <= seen. A
   // chance of its own uncertainty: some microseconds.
   Chance At(Duration age, Duration seen) const;
-  // Its mean, from tables: some nanoseconds, within half a percentage point.
+  // Its mean, from tables: some ten nanoseconds, within half a percentage point.
   double Mean(Duration age, Duration seen) const;
 
   // The outcome of a look.
@@ -52,10 +52,9 @@ class Beliefs {
   // How At came to be, for people.
   struct Reasons {
     Chance curve{};    // what the curve alone says
-    double prior = 0;  // P'
-    double looks = 0;  // n of its range
-    double found = 0;  // k'
-    double low = 0;    // the range of P that is counted together
+    double looks = 0;  // so many at this very chance would tell as much as all did
+    double found = 0;  // and so many of them would find it
+    double low = 0;    // the range of P whose looks tell the most: between two knots
     double high = 0;
     double alpha = 0;  // of the posterior
     double beta = 0;
@@ -64,33 +63,29 @@ class Beliefs {
   const SurvivalCurve& curve() const { return curve_; }
 
  private:
-  struct Looks {
-    double looks = 0;
-    double squares = 0;   // of their weights
-    double lost = 0;      // found nothing
-    double expected = 0;  // to find nothing, by the curve
-    double size() const { return squares > 0 ? looks * looks / squares : 0; }  // n
-    double Quotient(double weight) const;  // c, being 1 with this weight until now
+  static constexpr size_t kChances = 9;  // knots of u
+  static constexpr size_t kShares = 3;   // and of S
+  static constexpr size_t kKnots = kChances * kShares;
+
+  // Between four knots.
+  struct Place {
+    double log_odds = 0;  // u
+    std::array<size_t, 4> knots{};
+    std::array<double, 4> weights{};
   };
-  // Bounds of the ranges: ten points, so that few looks are soon enough; and apart what is not there
-  // at all, and what is there for sure: unless, say, its node began anew with an empty memory.
-  static constexpr std::array<double, 13> kBounds = {0,    0.02, 0.10, 0.20, 0.30,  0.40, 0.50,
-                                                     0.60, 0.70, 0.80, 0.90, 0.998, 1};
-  static size_t RangeOf(double chance);
-  static double GoneOf(double chance);
-  struct Counts {
-    double prior = 0;   // P'
-    double weight = 0;  // w, or less where the curve is less sure
-    double looks = 0;   // n
-    double found = 0;   // k'
-    double mean() const { return (weight * prior + found) / (weight + looks); }
-  };
-  Counts CountsAt(const Chance& curve) const;
+  Place PlaceOf(double chance, Duration seen) const;
+  // Of the corrected log-odds: mean, and variance.
+  double LogOdds(const Place& place) const;
+  double Variance(const Place& place) const;
+  double MeanAt(const Place& place) const;
 
   BeliefOptions options_;
   SurvivalCurve curve_;
-  std::array<Looks, kBounds.size() - 1> looks_{};
-  Looks all_{};  // lost and expected of all ranges
+  std::vector<float> shares_;  // S by cells of age
+  using Matrix = std::array<std::array<double, kKnots>, kKnots>;
+  std::array<double, kKnots> heights_{};
+  Matrix prior_{};  // covariances, before any look
+  Matrix covariances_{};
 };
 
 }  // namespace holdfast::snapshot
