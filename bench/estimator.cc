@@ -35,6 +35,7 @@ struct Plan {
   double end = 0;
   uint64_t each = 1;  // one look in so many is scored
   uint64_t seeds = 200;
+  uint64_t seed_offset = 0;
 };
 
 // The ensemble probability, by situation.
@@ -163,7 +164,7 @@ std::vector<Prediction> Predict(const Plan& plan) {
   for (uint64_t t = 0; t < kThreads; ++t) {
     threads.emplace_back([&plan, t, mine = &results[t]] {
       for (uint64_t seed = 1 + t; seed <= plan.seeds; seed += kThreads) {
-        Cluster(plan, seed, mine).Run();
+        Cluster(plan, plan.seed_offset + seed, mine).Run();
       }
     });
   }
@@ -191,20 +192,22 @@ std::vector<Prediction> Predict(const Plan& plan) {
   return predictions;
 }
 
-int Main(bool quick, uint64_t seeds, const std::string& svg) {
+int Main(bool quick, uint64_t seeds, uint64_t seed_offset, const std::string& svg) {
   std::printf("%llu clusters in each world\n\n", static_cast<unsigned long long>(seeds));
   // Snapshots as far apart as leaves something to guess.
   const Plan lifetimes{.period = 1'500,
                        .warm_up = 9'000,
                        .end = quick ? 21'000.0 : 60'000.0,
                        .each = 5,
-                       .seeds = seeds};
+                       .seeds = seeds,
+                       .seed_offset = seed_offset};
   const Plan ring{.ring = true,
                   .period = 1'200,
                   .warm_up = 9'600,
                   .end = quick ? 19'200.0 : 60'000.0,
                   .each = quick ? 4u : 8u,
-                  .seeds = seeds};
+                  .seeds = seeds,
+                  .seed_offset = seed_offset};
   std::vector<Report> reports;
   reports.emplace_back("lifetimes", Predict(lifetimes));
   reports.emplace_back("ring", Predict(ring));
@@ -248,11 +251,13 @@ int main(int argc, char** argv) {
   CLI::App app("Predicted chances beside the truth; prints a reliability table and a line of JSON.",
                "bench_estimator");
   bool quick = false;
-  uint64_t seeds = 200;
+  uint64_t seeds = 200, seed_offset = 0;
   std::string svg;
   app.add_flag("--quick", quick, "shorter runs: within 50 seconds");
   app.add_option("--seeds", seeds, "clusters in each world")->check(CLI::Range(50, 10'000));
+  app.add_option("--seed-offset", seed_offset, "added to all seeds: other clusters of the kind")
+      ->check(CLI::Range(uint64_t{0}, uint64_t{1} << 32));
   app.add_option("--svg", svg, "draws the reliability diagram into this file");
   CLI11_PARSE(app, argc, argv);
-  return holdfast::bench::Main(quick, seeds, svg);
+  return holdfast::bench::Main(quick, seeds, seed_offset, svg);
 }
