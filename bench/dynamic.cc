@@ -136,8 +136,8 @@ class Job {
 };
 
 void PrintCurve(const snapshot::SurvivalCurve& curve) {
-  std::printf("\nthe survival curve of this run: t_alive %s, mean life %s, t_dead %s\n",
-              FormatDuration(curve.AgeOf(0.99)).c_str(), FormatDuration(curve.MeanLife()).c_str(),
+  std::printf("\nthe survival curve of this run: t_alive %s, half are gone at %s, t_dead %s\n",
+              FormatDuration(curve.AgeOf(0.99)).c_str(), FormatDuration(curve.AgeOf(0.5)).c_str(),
               FormatDuration(curve.AgeOf(0.01)).c_str());
   for (int s = 1; s <= 64; s *= 2) {
     const snapshot::Chance chance = curve.At(std::chrono::seconds(s), Duration(0));

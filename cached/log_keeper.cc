@@ -28,9 +28,9 @@ Status LogKeeper::Append(ByteView frames, Time now) {
 bool LogKeeper::Follows(const snapshot::FrameHeader& header) const {
   if (frames_.empty()) return header.full;
   if (header.full) {
-    return header.sequence > sequence() || header.stamp > frames_.back().stamp;
+    return header.sequence > sequence() || header.stamp > frames_.back().header.stamp;
   }
-  return header.sequence == sequence() + 1;
+  return header.sequence == sequence() + 1 && header.follows == frames_.back().header.mark;
 }
 
 Status LogKeeper::Take(ByteView frame, const snapshot::FrameHeader& header) {
@@ -41,7 +41,7 @@ Status LogKeeper::Take(ByteView frame, const snapshot::FrameHeader& header) {
                            "more often");
   }
   if (header.full) frames_.clear();
-  frames_.push_back({header.sequence, header.stamp, Buffer::CopyOf(frame)});
+  frames_.push_back({header, Buffer::CopyOf(frame)});
   bytes_ = kept + frame.size();
   return {};
 }
@@ -49,14 +49,19 @@ Status LogKeeper::Take(ByteView frame, const snapshot::FrameHeader& header) {
 wire::LogReply LogKeeper::Answer(const wire::LogQuery& query, Time now) const {
   wire::LogReply reply{.id = query.id, .sequence = sequence(), .age = now - came_, .frames = {}};
   size_t first = 0;
-  if (!frames_.empty() && query.after >= frames_.front().sequence && query.after <= sequence()) {
-    first = static_cast<size_t>(query.after - frames_.front().sequence) + 1;
+  if (!frames_.empty() && query.after >= frames_.front().header.sequence &&
+      query.after <= sequence()) {
+    first = static_cast<size_t>(query.after - frames_.front().header.sequence) + 1;
   }
+  size_t last = first;
   uint64_t bytes = 0;
-  for (size_t i = first; i < frames_.size(); ++i) bytes += frames_[i].bytes.size();
+  while (last < frames_.size() &&
+         (last == first || bytes + frames_[last].bytes.size() <= kAnswerBytes)) {
+    bytes += frames_[last++].bytes.size();
+  }
   reply.frames = Buffer(bytes);
   uint64_t at = 0;
-  for (size_t i = first; i < frames_.size(); ++i) {
+  for (size_t i = first; i < last; ++i) {
     std::memcpy(reply.frames.data() + at, frames_[i].bytes.data(), frames_[i].bytes.size());
     at += frames_[i].bytes.size();
   }

@@ -26,15 +26,17 @@ class LogKeeper {
   // max_bytes; then the frames before the bad one have been taken.
   Status Append(ByteView frames, Time now);
 
-  // The frames after `after`, or all from the full one on when they do not follow it.
+  // The frames after `after`, or all from the full one on when they do not follow it; not all at
+  // once when they are long: who asks on gets the rest. One frame at least.
   wire::LogReply Answer(const wire::LogQuery& query, Time now) const;
-  uint64_t sequence() const { return frames_.empty() ? 0 : frames_.back().sequence; }
+  uint64_t sequence() const { return frames_.empty() ? 0 : frames_.back().header.sequence; }
   uint64_t memory_bytes() const { return bytes_; }
 
  private:
+  static constexpr uint64_t kAnswerBytes = 4 * kMiB;
+
   struct Frame {
-    uint64_t sequence = 0;
-    snapshot::Stamp stamp{};
+    snapshot::FrameHeader header;
     Buffer bytes;
   };
   bool Follows(const snapshot::FrameHeader& header) const;

@@ -292,9 +292,8 @@ void Node::Parts::StepDrop(uint64_t id) {
 }
 
 void Node::Parts::On(PeerId from, wire::SnapshotQuery& query) {
-  SnapshotFlow flow(&context, &evictions, from, query);
-  if (snapshots.size() == kMaxSnapshots ||
-      PlanningBytes() + flow.memory_bytes() > context.options.max_planning_bytes) {
+  if (snapshots.size() == kMaxSnapshots || PlanningBytes() + SnapshotFlow::BytesFor(*context.tier) >
+                                               context.options.max_planning_bytes) {
     const std::string node = std::to_string(context.options.node);
     context.Send(from, wire::ErrorReply{.about = "SnapshotQuery",
                                         .job = 0,
@@ -304,7 +303,7 @@ void Node::Parts::On(PeerId from, wire::SnapshotQuery& query) {
     return;
   }
   const uint64_t id = ++last_flow;
-  snapshots.emplace(id, std::move(flow));
+  snapshots.try_emplace(id, &context, &evictions, from, query);
   StepSnapshot(id);
 }
 
@@ -318,10 +317,13 @@ void Node::Parts::StepSnapshot(uint64_t id) {
 }
 
 void Node::Parts::On(PeerId from, wire::LogAppend& append) {
-  Status taken = log.Append(append.frames.view(), context.Now());
+  Status taken = PlanningBytes() + append.frames.size() > context.options.max_planning_bytes
+                     ? Status::NoSpace(
+                           "the plans of jobs leave no room for the snapshot log in "
+                           "memory.planning")
+                     : log.Append(append.frames.view(), context.Now());
   if (!taken.ok()) {
     context.Send(from, wire::ErrorReply{.about = "LogAppend", .job = 0, .status = taken});
-    return;
   }
   context.Send(from, wire::LogReply{.id = append.id, .sequence = log.sequence()});
 }

@@ -23,7 +23,14 @@ std::vector<uint64_t> Difference(const std::vector<uint64_t>& now,
   return difference;
 }
 
+// Some more may come while it is made.
+uint64_t CapacityFor(const store::MemoryTier& tier) { return tier.Stats().live_objects * 9 / 8; }
+
 }  // namespace
+
+uint64_t SnapshotFlow::BytesFor(const store::MemoryTier& tier) {
+  return CapacityFor(tier) * kBytesPerObject;
+}
 
 // A number that comes again is that of a snapshot that was given up.
 void EvictionHistory::Remember(uint64_t sequence, const store::EvictionCounts& counts) {
@@ -45,7 +52,7 @@ SnapshotFlow::SnapshotFlow(const Context* context, EvictionHistory* history, Pee
       history_(history),
       peer_(peer),
       query_(query),
-      capacity_(context->tier->Stats().live_objects + context->tier->Stats().live_objects / 8) {
+      capacity_(CapacityFor(*context->tier)) {
   prints_.reserve(capacity_);
   ages_.reserve(capacity_);
 }

@@ -37,6 +37,9 @@ class SnapshotFlow {
   SnapshotFlow(const Context* context, EvictionHistory* history, PeerId peer,
                const wire::SnapshotQuery& query);
 
+  // What the listing of the tier as it is now will take.
+  static uint64_t BytesFor(const store::MemoryTier& tier);
+
   // False when the reply has been sent.
   bool Step();
   uint64_t memory_bytes() const { return capacity_ * kBytesPerObject; }

@@ -35,6 +35,10 @@ struct FrameHeader {
   uint64_t sequence = 0;  // 1, 2, ...: each frame's is one more than that of the one before it
   Stamp stamp{};          // when the snapshot was begun
   uint64_t body_bytes = 0;
+  // What tells this very frame from any other, and that of the frame which a difference follows: not
+  // for those who make a header.
+  uint32_t mark = 0;
+  uint32_t follows = 0;
 
   size_t frame_bytes() const { return kFrameHeaderBytes + body_bytes; }
 };

@@ -100,11 +100,13 @@ Result<FrameHeader> ReadFrameHeader(ByteView bytes) {
   }
   const std::byte* p = bytes.data();
   HF_RETURN_IF_ERROR(CheckHeader(p));
-  const FrameHeader header{.full = (LoadAs<uint16_t>(p + kFlagsAt) & kFullFlag) != 0,
-                           .cluster = LoadAs<uint64_t>(p + kClusterAt),
-                           .sequence = LoadAs<uint64_t>(p + kSequenceAt),
-                           .stamp = {LoadAs<int64_t>(p + kStampAt)},
-                           .body_bytes = LoadAs<uint32_t>(p + kBodyBytesAt)};
+  FrameHeader header{.full = (LoadAs<uint16_t>(p + kFlagsAt) & kFullFlag) != 0,
+                     .cluster = LoadAs<uint64_t>(p + kClusterAt),
+                     .sequence = LoadAs<uint64_t>(p + kSequenceAt),
+                     .stamp = {LoadAs<int64_t>(p + kStampAt)},
+                     .body_bytes = LoadAs<uint32_t>(p + kBodyBytesAt)};
+  header.mark = MarkOf(bytes);
+  header.follows = FollowsOf(bytes);
   if (bytes.size() < header.frame_bytes()) return CutOff();
   return header;
 }

@@ -21,6 +21,8 @@ const char* Meaning(Explanation::Choice choice) {
       return "a look there first, then by way of its home";
     case Explanation::Choice::kHome:
       return "that node is its home, which is asked in any case";
+    case Explanation::Choice::kRace:
+      return "a look there and the way by its home at once: waiting for either costs more";
   }
   return "";
 }

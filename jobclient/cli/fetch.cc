@@ -16,7 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint32_t kInFlightToPrint = 8;  // all of them may wait in memory for the first
+constexpr size_t kPart = 64;  // all of these may wait in memory for the first of them
+constexpr uint32_t kInFlightToPrint = 8;
 constexpr uint32_t kInFlightToWrite = 64;
 
 // Where an object goes below `directory`: the path of its name, so that equal last parts do not
@@ -125,9 +126,13 @@ int Fetch(const Globals& globals, const std::vector<std::string>& names,
     for (const std::string& uri : uris) items.push_back({.uri = uri, .etag = {}});
   }
   Sink sink(globals, directory);
-  (*client)->GetMany(items,
-                     [&](size_t i, Result<Object> object) { sink.Take(i, std::move(object)); },
-                     {.in_flight = directory.empty() ? kInFlightToPrint : kInFlightToWrite});
+  const bool print = directory.empty();
+  for (size_t first = 0; first < items.size(); first += kPart) {
+    (*client)->GetMany(
+        std::span(items).subspan(first, std::min(kPart, items.size() - first)),
+        [&](size_t i, Result<Object> object) { sink.Take(first + i, std::move(object)); },
+        {.in_flight = print ? kInFlightToPrint : kInFlightToWrite});
+  }
   return sink.code();
 }
 

@@ -137,6 +137,10 @@ class Collection {
           return std::vector<std::byte>(bytes.begin(), bytes.end());
         },
         settings_.deadline);
+    if (have < collected->answered) {
+      Say(std::to_string(collected->answered - have) +
+          " nodes did not take the snapshot; their logs say why");
+    }
     Tell(*collected, have);
     Learn(*collected, before);
     return directory_->Retire().status();

@@ -15,6 +15,8 @@ namespace {
 
 using client::SingleRead;
 
+constexpr size_t kGroup = 64;
+
 // A read on its way from the user's thread to the loop's.
 struct Wanted {
   size_t index = 0;
@@ -79,7 +81,9 @@ void Client::GetMany(std::span<const ObjectList::Item> items,
     // In groups: to hand work to the loop costs a wake-up.
     if (next < items.size() && under_way <= most / 2) {
       std::vector<Wanted> group;
-      for (; next < items.size() && under_way + group.size() < most; ++next) {
+      // What is here does not keep the others waiting for long.
+      const size_t end = std::min(items.size(), next + std::max<size_t>(most, kGroup));
+      for (; next < end && under_way + group.size() < most; ++next) {
         Result<std::string> uri = Canonical(items[next].uri);
         if (!uri.ok()) {
           each(next, uri.status());
@@ -132,6 +136,8 @@ const char* NameOf(Explanation::Choice choice) {
       return "look";
     case Explanation::Choice::kHome:
       return "home";
+    case Explanation::Choice::kRace:
+      return "race";
   }
   return "";
 }

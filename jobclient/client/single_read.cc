@@ -30,37 +30,53 @@ void SingleRead::Decide() {
   const bool elsewhere = nodes_.empty() || decision_.node != nodes_.front();
   if (!looks || !elsewhere || cluster_->BulkEndpoint(decision_.node) == nullptr) return AskNext();
   racing_ = decision_.way == snapshot::Way::kRace;
+  if (racing_) {
+    AskNext();  // first: should there be no room for a look, it is under way already
+    if (finished_) return;
+  }
   Look();
-  if (racing_) AskNext();
 }
 
 // --- 1. Look -------------------------------------------------------------------------------------
 
 void SingleRead::Look() {
-  if (look_buffer_.empty() && !MakeRoom(&look_buffer_, FirstSize())) return;
-  Read(decision_.node, BulkMode::kLook, std::min(deadline_, begun_ + kLookDeadline),
-       look_buffer_.span(),
+  if (!look_buffer_.TryResize(FirstSize())) return LookFailed();
+  LookBy(begun_ + kLookDeadline + std::chrono::microseconds(FirstSize() / kLeastBytesPerUs));
+}
+
+void SingleRead::LookBy(Time deadline) {
+  Read(decision_.node, BulkMode::kLook, std::min(deadline_, deadline), look_buffer_.span(),
        [read = shared_from_this()](BulkOutcome outcome) { read->LookedAt(std::move(outcome)); });
 }
 
 void SingleRead::LookedAt(BulkOutcome outcome) {
-  const Time now = env_.clock->Now();
+  if (finished_) return;  // the way far was faster
   const Code code = outcome.status.code();
-  if (code == Code::kNoSpace && outcome.size > look_buffer_.size()) {
-    if (MakeRoom(&look_buffer_, outcome.size)) Look();
-    return;
+  const bool larger = code == Code::kNoSpace && outcome.size > look_buffer_.size();
+  if (larger && cluster_->BulkEndpoint(decision_.node) != nullptr &&
+      look_buffer_.TryResize(outcome.size)) {
+    return LookBy(deadline_);  // it is there, and takes its time
   }
-  whereabouts_->Looked(OidOf(uri_), decision_, outcome.status.ok(), now - begun_);
+  // Only what the node says tells whether it is there; silence costs time.
+  whereabouts_->Looked(OidOf(uri_), decision_,
+                       outcome.status.ok() || larger ? Whereabouts::Seen::kThere
+                       : code == Code::kNotFound     ? Whereabouts::Seen::kGone
+                                                     : Whereabouts::Seen::kNothing,
+                       env_.clock->Now() - begun_);
   if (outcome.status.ok()) {
     return Finish(std::move(look_buffer_), outcome.size, ObjectSource::kPeer);
   }
   if (code == Code::kUnavailable && !outcome.answered) cluster_->Failed(decision_.node);
+  LookFailed();
+}
+
+void SingleRead::LookFailed() {
   look_buffer_ = Buffer();
   if (std::exchange(racing_, false)) {
     if (far_failed_) FailFar(*std::move(far_failed_));
     return;
   }
-  begun_ = now;
+  begun_ = env_.clock->Now();
   AskNext();
 }
 
@@ -92,7 +108,7 @@ void SingleRead::AskNext() {
   if (finished_) return;
   while (next_ < nodes_.size() && cluster_->BulkEndpoint(nodes_[next_]) == nullptr) ++next_;
   if (next_ >= nodes_.size()) return wanted_ ? Get(*wanted_) : Head();
-  if (buffer_.empty() && !MakeRoom(&buffer_, FirstSize())) return;
+  if (buffer_.empty() && !MakeRoom(FirstSize())) return;
   const NodeId node = nodes_[next_];
   Read(node, BulkMode::kFetch, deadline_, buffer_.span(),
        [read = shared_from_this(), node](BulkOutcome outcome) {
@@ -101,12 +117,10 @@ void SingleRead::AskNext() {
 }
 
 // False when that was the end of it: sizes come from others, and may be anything.
-bool SingleRead::MakeRoom(Buffer* buffer, uint64_t size) {
-  if (buffer->TryResize(size)) return true;
-  if (!std::exchange(finished_, true)) {
-    done_(Status::NoSpace(uri_ + ": its " + FormatBytes(size) +
+bool SingleRead::MakeRoom(uint64_t size) {
+  if (buffer_.TryResize(size)) return true;
+  FailFar(Status::NoSpace(uri_ + ": its " + FormatBytes(size) +
                           " do not fit into this process's memory"));
-  }
   return false;
 }
 
@@ -117,7 +131,7 @@ void SingleRead::Landed(NodeId node, BulkOutcome outcome) {
   }
   const Code code = outcome.status.code();
   if (code == Code::kNoSpace && outcome.size > buffer_.size()) {
-    if (MakeRoom(&buffer_, outcome.size)) AskNext();
+    if (MakeRoom(outcome.size)) AskNext();
     return;
   }
   if (code == Code::kUnavailable && !outcome.answered) cluster_->Failed(node);
@@ -149,7 +163,7 @@ void SingleRead::Head() {
 }
 
 void SingleRead::Get(const FarInfo& info) {
-  if (finished_ || !MakeRoom(&buffer_, info.size)) return;
+  if (finished_ || !MakeRoom(info.size)) return;
   env_.far->Get({.uri = uri_,
                  .etag = info.etag,
                  .offset = 0,

@@ -46,6 +46,7 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
   static constexpr uint64_t kFirstGuess = 256 * kKiB;
 
   static constexpr Duration kLookDeadline = 1s;
+  static constexpr uint64_t kLeastBytesPerUs = 10;  // that a node brings: 10 MB/s
 
   SingleRead(const World& world, std::string uri, std::optional<FarInfo> wanted, Time deadline,
              Done done)
@@ -59,12 +60,14 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
 
   void Decide();
   void Look();
+  void LookBy(Time deadline);
   void LookedAt(BulkOutcome outcome);
+  void LookFailed();
   uint64_t FirstSize() const;
   void AskNext();
   void Read(NodeId node, BulkMode mode, Time deadline, ByteSpan into,
             std::function<void(BulkOutcome)> landed);
-  bool MakeRoom(Buffer* buffer, uint64_t size);
+  bool MakeRoom(uint64_t size);
   void Finish(Buffer bytes, uint64_t size, ObjectSource source);
   void FailFar(Status status);
   void Landed(NodeId node, BulkOutcome outcome);

@@ -6,9 +6,11 @@
 
 namespace holdfast::client {
 
+using snapshot::ClusterHash;
 using snapshot::Decision;
 using snapshot::Print;
 using snapshot::PrintOf;
+using snapshot::SnapshotLog;
 using snapshot::Stamp;
 
 Whereabouts::Whereabouts(const Env& env, ClusterView* cluster, const WhereaboutsOptions& options)
@@ -19,7 +21,8 @@ Whereabouts::Whereabouts(const Env& env, ClusterView* cluster, const Whereabouts
       beliefs_({}),
       costs_({.micro_usd_per_hour = options.micro_usd_per_hour,
               .far_money = options.nano_usd_per_get}),
-      decider_(&log_.known(), &beliefs_, &costs_, env.random, {}) {}
+      decider_(&log_.known(), &beliefs_, &costs_, env.random, {}),
+      next_node_(env.random->Below(1'000'000)) {}  // not all clients at the same node
 
 // --- 1. The log ----------------------------------------------------------------------------------
 
@@ -42,51 +45,70 @@ void Whereabouts::Ask() {
       [this](uint64_t id) -> wire::Message {
         return wire::LogQuery{.id = id, .after = log_.sequence()};
       },
-      env_.clock->Now() + kFirstWait,
+      env_.clock->Now() + kAnswerWait,
       [this, node](Result<wire::Message> answer) { Take(node, std::move(answer)); });
+  if (!settled_) env_.clock->At(env_.clock->Now() + kFirstWait, [this] { Settle(); });
 }
 
 void Whereabouts::Take(NodeId node, Result<wire::Message> answer) {
   asking_ = false;
   const Time now = env_.clock->Now();
-  next_ask_ = now + kLeastPause;
   const auto* reply = answer.ok() ? std::get_if<wire::LogReply>(&*answer) : nullptr;
-  if (reply == nullptr) return Settle();
-  if (reply->sequence == 0) next_ask_ = now + kNoLogPause;
-  if (!reply->frames.empty()) {
-    const Stamp before = log_.stamp();
-    const uint64_t sequence = log_.sequence();
-    if (Status applied = Apply(reply->frames.view()); !applied.ok()) {
-      env_.log->Warn("node " + std::to_string(node) +
-                     " keeps a snapshot log that does not do: " + applied.message());
-      // It may be a log that was begun anew; what is known stays until all of it is here.
-      if (applied.code() == Code::kNotFound && sequence != 0) {
-        log_ = snapshot::SnapshotLog(snapshot::ClusterHash(options_.cluster));
-        return Ask();
-      }
-    }
+  if (reply == nullptr) {
+    pause_ = std::min(2 * pause_, kMostPause);
+    next_ask_ = now + pause_;
+    return Settle();
+  }
+  pause_ = kLeastPause;
+  next_ask_ = now + (reply->sequence == 0 ? kNoLogPause : kLeastPause);
+  const Stamp before = log_.stamp();
+  const uint64_t sequence = log_.sequence();
+  const Status applied = Apply(reply->frames.view());
+  if (!applied.ok()) {
+    env_.log->Warn("node " + std::to_string(node) +
+                   " keeps a snapshot log that does not do: " + applied.message());
+    next_ask_ = now + kNoLogPause;
+    // It does not follow what is known here. Everything is asked for, and takes its place.
+    if (applied.code() == Code::kNotFound) log_ = SnapshotLog(ClusterHash(options_.cluster));
+    return Settle();
+  }
+  if (log_.sequence() == sequence && log_.stamp() == before) return Settle();  // nothing new
+  beliefs_.Learn(log_.evidence());
+  if (log_.sequence() < reply->sequence) {  // the rest of a long log
+    next_ask_ = now;
+  } else {
     anchor_ = now - reply->age;
     // The next frame comes about as long after this one as this one after that before it.
     const Duration period(log_.stamp().us - before.us);
     if (sequence != 0 && log_.sequence() == sequence + 1) {
-      next_ask_ = std::max(next_ask_, anchor_ + period);
+      next_ask_ = std::max(next_ask_, std::min(anchor_ + period, now + kMostPause));
     }
   }
+  if (next_ask_ == now) return Ask();
   Settle();
 }
 
 Status Whereabouts::Apply(ByteView frames) {
-  // The log says now what this client had found out itself, or it is out of date.
-  for (const auto& [print, node] : own_) log_.known().Erase(print, node);
-  own_.clear();
   while (!frames.empty()) {
     Result<snapshot::FrameHeader> header = snapshot::ReadFrameHeader(frames);
     if (!header.ok()) return header.status();
+    // The log says now what this client had found out itself, or it is out of date.
+    if (header->sequence != log_.sequence()) ForgetOwn();
     HF_RETURN_IF_ERROR(log_.Apply(frames.first(header->frame_bytes())));
     frames = frames.subspan(header->frame_bytes());
   }
-  beliefs_.Learn(log_.evidence());
   return {};
+}
+
+void Whereabouts::ForgetOwn() {
+  for (const Own& own : own_) {
+    if (own.before) {
+      log_.known().Add(own.print, *own.before);
+    } else {
+      log_.known().Erase(own.print, own.node);
+    }
+  }
+  own_.clear();
 }
 
 void Whereabouts::Settle() {
@@ -106,11 +128,13 @@ Decision Whereabouts::Decide(const Oid& oid) {
 
 // --- 3. Evidence ---------------------------------------------------------------------------------
 
-void Whereabouts::Looked(const Oid& oid, const Decision& decision, bool found, Duration took) {
-  beliefs_.Looked(decision.age, decision.seen, found);
-  if (found) return costs_.Found(took);
+void Whereabouts::Looked(const Oid& oid, const Decision& decision, Seen seen, Duration took) {
+  if (seen != Seen::kNothing) {
+    beliefs_.Looked(decision.age, decision.seen, seen == Seen::kThere);
+  }
+  if (seen == Seen::kThere) return costs_.Found(took);
   costs_.Looked(took);
-  log_.known().Erase(PrintOf(oid), decision.node);
+  if (seen == Seen::kGone) log_.known().Erase(PrintOf(oid), decision.node);
 }
 
 void Whereabouts::WentFar(const Oid& oid, NodeId home, Duration took, uint64_t bytes) {
@@ -119,7 +143,7 @@ void Whereabouts::WentFar(const Oid& oid, NodeId home, Duration took, uint64_t b
                                                                        static_cast<double>(bytes)));
   // Without a log there is no clock by which it would grow old.
   if (home == kNoNode || log_.sequence() == 0 || own_.size() == kMaxOwn) return;
-  own_.emplace_back(PrintOf(oid), home);
+  own_.push_back({PrintOf(oid), home, log_.known().At(PrintOf(oid), home)});
   log_.known().Add(PrintOf(oid), {.node = home, .held = false, .written = Now()});
 }
 
@@ -150,10 +174,15 @@ void Whereabouts::Explain(NodeId home, Explanation* why) {
   why->chance_high = range.high;
   why->above_threshold = chance.Above(why->threshold);
   // Not what a die decided: to explore is not what is done for a reason of this object.
-  const bool pays = chance.mean > why->threshold;
-  why->choice = !pays                   ? Explanation::Choice::kFar
-                : decision.node == home ? Explanation::Choice::kHome
-                                        : Explanation::Choice::kLook;
+  const snapshot::Costs::Band race = costs_.Race();
+  const bool races = chance.mean > race.low && chance.mean < race.high;
+  if (!races && chance.mean <= why->threshold) {
+    why->choice = Explanation::Choice::kFar;
+  } else if (decision.node == home) {
+    why->choice = Explanation::Choice::kHome;
+  } else {
+    why->choice = races ? Explanation::Choice::kRace : Explanation::Choice::kLook;
+  }
 }
 
 }  // namespace holdfast::client

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,7 +48,12 @@ class Whereabouts {
     decide_ = std::move(decide);
   }
   // A look that was decided on came back after `took`.
-  void Looked(const Oid& oid, const snapshot::Decision& decision, bool found, Duration took);
+  enum class Seen : uint8_t {
+    kThere,
+    kGone,     // the node does not have it
+    kNothing,  // it did not say
+  };
+  void Looked(const Oid& oid, const snapshot::Decision& decision, Seen seen, Duration took);
   // It was got by way of `home`, which has it now, or from the far store itself (kNoNode).
   void WentFar(const Oid& oid, NodeId home, Duration took, uint64_t bytes);
 
@@ -61,14 +67,17 @@ class Whereabouts {
   snapshot::Stamp Now() const;
 
  private:
-  static constexpr Duration kFirstWait = 2s;
-  static constexpr Duration kLeastPause = 1s;  // between two questions for the log
+  static constexpr Duration kFirstWait = 2s;    // of reads, for the log
+  static constexpr Duration kAnswerWait = 60s;  // of the log itself: it may be long
+  static constexpr Duration kLeastPause = 1s;   // between two questions for it
   static constexpr Duration kNoLogPause = 10s;
+  static constexpr Duration kMostPause = 60s;
   static constexpr size_t kMaxOwn = 200'000;
 
   void Ask();
   void Take(NodeId node, Result<wire::Message> answer);
   Status Apply(ByteView frames);
+  void ForgetOwn();
   void Settle();
 
   Env env_;
@@ -83,11 +92,17 @@ class Whereabouts {
   bool asking_ = false;
   bool settled_ = false;  // the first answer came, or was waited for long enough
   Time next_ask_{INT64_MIN / 2};
-  size_t next_node_ = 0;
-  Time anchor_{};  // when the last frame was made, by our clock
+  size_t next_node_;
+  Duration pause_ = kLeastPause;  // after a question that was not answered; doubles
+  Time anchor_{};                 // when the last frame was made, by our clock
   std::vector<std::function<void()>> waiting_;
-  // What this client knows better than the log, until its next frame.
-  std::vector<std::pair<snapshot::Print, NodeId>> own_;
+  // What this client knows better than the log, until its next frame, and what the log said.
+  struct Own {
+    snapshot::Print print;
+    NodeId node;
+    std::optional<snapshot::Sighting> before;
+  };
+  std::vector<Own> own_;
 };
 
 }  // namespace holdfast::client

@@ -17,6 +17,7 @@ struct Explanation {
     kFar = 2,        // it is too unlikely to be where the log saw it: by way of its home
     kLook = 3,       // at `node` first
     kHome = 4,       // likely at its home, which is asked in any case
+    kRace = 5,       // at `node`, and by way of its home at the same time
   };
   std::string uri;  // canonical
   Oid oid;

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "base/random.h"
 #include "snapshot/log.h"
 
 namespace holdfast::cached {
@@ -92,6 +93,40 @@ TEST(LogKeeper, ALogThatWasBegunAnewTakesThePlaceOfTheOldOne) {
   Collector anew("training", 5'000);
   ASSERT_TRUE(keeper.Append(anew.Next(), Time{}).ok());
   EXPECT_EQ(keeper.sequence(), anew.sequence());
+}
+
+// Two collectors, or one whose log came back from a backup: the numbers go on, the frames do not.
+TEST(LogKeeper, ADifferenceOfAnotherHistoryIsNotTaken) {
+  LogKeeper keeper("training", kRoom);
+  Collector one("training", 1'000), other("training", 1'100);
+  ASSERT_TRUE(keeper.Append(one.Next(), Time{}).ok());
+  ASSERT_TRUE(keeper.Append(other.Next(), Time{}).ok());
+  EXPECT_EQ(keeper.sequence(), 1u);
+  ASSERT_TRUE(keeper.Append(one.Next(), Time{}).ok());
+  EXPECT_EQ(keeper.sequence(), 1u);
+  ASSERT_TRUE(keeper.Append(other.Next(), Time{}).ok());
+  EXPECT_EQ(keeper.sequence(), 2u);
+}
+
+TEST(LogKeeper, ALongLogIsGivenInParts) {
+  LogKeeper keeper("training", 64 * kMiB);
+  SnapshotLog writer(snapshot::ClusterHash("training")), reader(snapshot::ClusterHash("training"));
+  Random random(1);
+  for (int64_t i = 1; i <= 5; ++i) {
+    snapshot::NodeListing node{.node = 1, .incarnation = 1, .answered = true};
+    for (uint64_t n = 0; n < 500'000; ++n) {
+      node.objects.push_back({n * 2'000'000 + random.Below(2'000'000), 1s});
+    }
+    ASSERT_TRUE(keeper.Append(writer.Append({i * 1'000'000}, {node}, {}, false), Time{}).ok());
+  }
+  int parts = 0;
+  while (reader.sequence() < keeper.sequence()) {
+    const wire::LogReply part = keeper.Answer({.id = 1, .after = reader.sequence()}, Time{});
+    EXPECT_LT(part.frames.size(), 8 * kMiB);
+    SequenceOf(part.frames.view(), &reader);
+    ASSERT_LE(++parts, 5);
+  }
+  EXPECT_GT(parts, 1);
 }
 
 TEST(LogKeeper, RefusesGarbageOtherClustersAndTooMuch) {
