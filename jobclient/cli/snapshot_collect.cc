@@ -118,6 +118,7 @@ class Collection {
   }
 
   Status Once() {
+    HF_RETURN_IF_ERROR(directory_->Refresh());
     const Stamp now = StampNow(), before = directory_->log()->stamp();
     if (before > now) {
       Say("the clock is " + FormatDuration(Since(now, before)) +
@@ -143,7 +144,10 @@ class Collection {
     }
     Tell(*collected, have);
     Learn(*collected, before);
-    return directory_->Retire().status();
+    if (const Status retired = directory_->Retire().status(); !retired.ok()) {
+      Say(retired.message());  // the snapshot is kept all the same
+    }
+    return {};
   }
 
   // The time between two snapshots, by what the last one said.

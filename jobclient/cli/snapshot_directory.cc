@@ -132,8 +132,15 @@ Status SnapshotDirectory::Append(ByteView frame) {
   const Result<FrameHeader> header = snapshot::ReadFrameHeader(frame);
   HF_CHECK(header.ok() && (header->full || extendable_));
   const Status written = header->full ? Begin(header->sequence, frame) : Extend(frame);
-  if (!written.ok()) HF_RETURN_IF_ERROR(Load());
+  stale_ = !written.ok();
+  (void)Refresh();
   return written;
+}
+
+Status SnapshotDirectory::Refresh() {
+  if (stale_) HF_RETURN_IF_ERROR(Load());
+  stale_ = false;
+  return {};
 }
 
 Status SnapshotDirectory::Begin(uint64_t number, ByteView frame) {

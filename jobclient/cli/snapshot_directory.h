@@ -44,6 +44,9 @@ class SnapshotDirectory {
   // All frames from the last full one on: for those who know nothing.
   Result<Buffer> SinceFull() const { return ReadLogFile(newest_.path); }
 
+  // What could not be kept is not in the log either, but if reading it again failed as well: then
+  // this reads it, before anything else is made of it.
+  Status Refresh();
   // Deletes files whose last frame is older than `keep_for`, and the oldest ones of more than
   // `max_bytes` together; never the newest one. How many.
   Result<uint32_t> Retire();
@@ -66,6 +69,7 @@ class SnapshotDirectory {
   std::function<void(const std::string&)> warn_;
   shm::Fd lock_;
   snapshot::SnapshotLog log_;
+  bool stale_ = false;  // log_ is not what is on the disk
   LogFile newest_{};
   bool extendable_ = false;  // the newest file has no fault
   uint32_t frames_ = 0;      // in it
