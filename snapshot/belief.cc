@@ -15,7 +15,7 @@ constexpr double kStep = 1.5;
 // Standard deviations of heights, in log-odds.
 constexpr double kCommon = 0.3;
 constexpr double kApart = 0.4;
-constexpr double kPerLogOddsBelow0 = 0.2;
+constexpr double kPerLogOddsBelow0 = 0.3;
 // How far apart, in log-odds and in S, heights are alike by no more than exp(-1).
 constexpr double kAlikeLogOdds = 3;
 constexpr double kAlikeShare = 1;
@@ -106,8 +106,9 @@ double Beliefs::MeanAt(const Place& place) const {
 
 Chance Beliefs::At(Duration age, Duration seen) const {
   // The filter allows as much for what may have changed since the looks as for their being few, so
-  // that it follows; while nothing changes it is off by half of that.
-  constexpr double kStationary = 0.5;
+  // that it follows. While nothing changes it is off by half of that, and by what the surface is too
+  // plain to show.
+  constexpr double kStationary = 0.6;
   if (age <= seen) return {1, 0};
   const Chance curve = curve_.At(age, seen);
   const Place place = PlaceOf(curve.mean, seen);

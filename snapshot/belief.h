@@ -30,7 +30,7 @@ namespace holdfast::snapshot {
 
 struct BeliefOptions {
   SurvivalOptions survival{};
-  double memory = 50'000;  // looks: older ones fade
+  double memory = 60'000;  // looks: older ones fade
 };
 
 class Beliefs {

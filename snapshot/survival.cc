@@ -254,8 +254,8 @@ double MeanAgeAtEviction(const std::vector<SurvivalEvidence::Cell>& cells) {
 }  // namespace
 
 void SurvivalEvidence::Follow(SurvivalEvidence recent, Duration passed) {
-  constexpr double kEvictions = 2'000;
-  constexpr double kLives = 2;
+  constexpr double kEvictions = 6'000;
+  constexpr double kLives = 4;
   constexpr double kContradicted = 0.02;
   const std::vector<Cell> known = Cells();
   const Comparison comparison = Compare(known, recent.Cells());

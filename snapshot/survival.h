@@ -86,7 +86,7 @@ class SurvivalEvidence {
   // Follows the cluster: forgets, and adds `recent`, what happened in the time `passed` since the
   // last time.
   //
-  // What is older than two mean ages at eviction, or than 2,000 effective evictions, fades: the
+  // What is older than four mean ages at eviction, or than 6,000 effective evictions, fades: the
   // former follows a churn that slows down, of which evictions tell late, the latter one that
   // speeds up. Where `recent` contradicts what is known (half as many evictions again as were to be
   // expected or more, or two thirds of them or fewer, and that by five standard deviations), next
