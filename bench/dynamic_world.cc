@@ -18,7 +18,6 @@ namespace holdfast::bench {
 namespace {
 
 constexpr uint32_t kBatch = 64;  // objects of one fetch
-constexpr uint32_t kFullEvery = 8;
 constexpr const char* kCluster = "holdfast";
 
 [[noreturn]] void Die(const std::string& text) {
@@ -146,9 +145,12 @@ void World::PlaceEach(uint32_t first, uint32_t last) {
 
 Collected World::Snapshot(bool full) {
   Collected collected =
-      Must(collector_->Collect(WallNow(), 10s, snapshots_++ % kFullEvery == 0 || full));
+      Must(collector_->Collect(WallNow(), 10s, full || since_full_.size() >= 2 * full_bytes_));
   if (collected.answered != kNodes) Die("a node did not answer the snapshot");
-  if (collected.full) since_full_.clear();
+  if (collected.full) {
+    since_full_.clear();
+    full_bytes_ = collected.frame.size();
+  }
   if (!options_.log_directory.empty()) {
     if (collected.full) log_file_ = LogFile(options_.log_directory, log_.sequence());
     std::ofstream(log_file_, std::ios::binary | std::ios::app)

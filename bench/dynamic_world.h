@@ -71,7 +71,7 @@ class World {
   Random random_{1};
   snapshot::SnapshotLog log_;
   std::unique_ptr<SnapshotCollector> collector_;
-  uint32_t snapshots_ = 0;
+  size_t full_bytes_ = 0;
   std::vector<std::byte> since_full_;
   std::string log_file_;
   std::thread churn_;
