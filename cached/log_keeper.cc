@@ -10,19 +10,34 @@ LogKeeper::LogKeeper(std::string_view cluster, uint64_t max_bytes)
     : cluster_(snapshot::ClusterHash(cluster)), max_bytes_(max_bytes) {}
 
 Status LogKeeper::Append(ByteView frames, Time now) {
+  Result<std::vector<snapshot::FrameHeader>> headers = HeadersOf(frames);
+  if (!headers.ok()) return headers.status();
+  // A log that goes on from an earlier frame than the last one here: what came after that one was
+  // lost where it is kept.
+  const bool branch = !frames_.empty() && !headers->empty() && headers->front().full &&
+                      headers->back().stamp > frames_.back().header.stamp;
+  for (const snapshot::FrameHeader& header : *headers) {
+    const ByteView frame = frames.first(header.frame_bytes());
+    frames = frames.subspan(header.frame_bytes());
+    if (!Follows(header) && !(branch && header.full)) continue;
+    HF_RETURN_IF_ERROR(Take(frame, header));
+    came_ = now;
+  }
+  return {};
+}
+
+Result<std::vector<snapshot::FrameHeader>> LogKeeper::HeadersOf(ByteView frames) const {
+  std::vector<snapshot::FrameHeader> headers;
   while (!frames.empty()) {
     Result<snapshot::FrameHeader> header = snapshot::ReadFrameHeader(frames);
     if (!header.ok()) return Status::Corrupt("the snapshot log: " + header.status().message());
     if (header->cluster != cluster_) {
       return Status::Denied("the snapshot log is another cluster's");
     }
-    if (Follows(*header)) {
-      HF_RETURN_IF_ERROR(Take(frames.first(header->frame_bytes()), *header));
-      came_ = now;
-    }
     frames = frames.subspan(header->frame_bytes());
+    headers.push_back(*std::move(header));
   }
-  return {};
+  return headers;
 }
 
 bool LogKeeper::Follows(const snapshot::FrameHeader& header) const {

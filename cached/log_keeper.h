@@ -20,10 +20,10 @@ class LogKeeper {
   LogKeeper(std::string_view cluster, uint64_t max_bytes);
 
   // Takes over what follows: frames that are known already change nothing, a full one that is newer
-  // by its number or by its stamp (its owner had lost the log) takes the place of all before it, and
-  // after a gap nothing is taken. The answer says which frame is the
-  // last one here. kDenied for another cluster's frames, kCorrupt for garbage, kNoSpace beyond
-  // max_bytes; then the frames before the bad one have been taken.
+  // by its number or by its stamp (its owner had lost the log), or whose last follower is newer (it
+  // goes on from an earlier frame), takes the place of all before it, and after a gap nothing is
+  // taken. kDenied for another cluster's frames and kCorrupt for garbage: nothing is taken. kNoSpace
+  // beyond max_bytes: what came before has been taken.
   Status Append(ByteView frames, Time now);
 
   // The frames after `after`, or all from the full one on when they do not follow it; not all at
@@ -39,6 +39,7 @@ class LogKeeper {
     snapshot::FrameHeader header;
     Buffer bytes;
   };
+  Result<std::vector<snapshot::FrameHeader>> HeadersOf(ByteView frames) const;
   bool Follows(const snapshot::FrameHeader& header) const;
   Status Take(ByteView frame, const snapshot::FrameHeader& header);
 

@@ -72,7 +72,10 @@ void Whereabouts::Take(NodeId node, Result<wire::Message> answer) {
     if (applied.code() == Code::kNotFound) log_ = SnapshotLog(ClusterHash(options_.cluster));
     return Settle();
   }
-  if (log_.sequence() == sequence && log_.stamp() == before) return Settle();  // nothing new
+  if (log_.sequence() == sequence && log_.stamp() == before) {  // nothing new
+    if (!reply->frames.empty()) next_ask_ = now + kNoLogPause;  // that node is behind
+    return Settle();
+  }
   beliefs_.Learn(log_.evidence());
   if (log_.sequence() < reply->sequence) {  // the rest of a long log
     next_ask_ = now;

@@ -108,6 +108,32 @@ TEST(LogKeeper, ADifferenceOfAnotherHistoryIsNotTaken) {
   EXPECT_EQ(keeper.sequence(), 2u);
 }
 
+// The end of the collector's log was torn, and it goes on from the frame before.
+TEST(LogKeeper, ALogThatGoesOnFromAnEarlierFrameTakesTheOthersPlace) {
+  LogKeeper keeper("training", kRoom);
+  SnapshotLog log(snapshot::ClusterHash("training"));
+  auto next = [&log](int64_t second) {
+    return log.Append({second * 1'000'000}, {{.node = 1, .incarnation = 1, .answered = true}}, {},
+                      false);
+  };
+  std::vector<std::byte> all = next(1'000);
+  const SnapshotLog torn = log;
+  ASSERT_TRUE(keeper.Append(all, Time{}).ok());
+  ASSERT_TRUE(keeper.Append(next(1'010), Time{}).ok());
+  ASSERT_TRUE(keeper.Append(next(1'020), Time{}).ok());
+  ASSERT_EQ(keeper.sequence(), 3u);
+  log = torn;
+  const std::vector<std::byte> other = next(1'030);
+  ASSERT_TRUE(keeper.Append(other, Time{}).ok());
+  EXPECT_EQ(keeper.sequence(), 3u);  // it follows nothing here
+  all.insert(all.end(), other.begin(), other.end());
+  ASSERT_TRUE(keeper.Append(all, Time{}).ok());
+  EXPECT_EQ(keeper.sequence(), 2u);
+  SnapshotLog reader(snapshot::ClusterHash("training"));
+  EXPECT_EQ(SequenceOf(keeper.Answer({.id = 1, .after = 0}, Time{}).frames.view(), &reader), 2u);
+  EXPECT_EQ(reader.stamp(), log.stamp());
+}
+
 TEST(LogKeeper, ALongLogIsGivenInParts) {
   LogKeeper keeper("training", 64 * kMiB);
   SnapshotLog writer(snapshot::ClusterHash("training")), reader(snapshot::ClusterHash("training"));
