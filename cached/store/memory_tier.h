@@ -142,8 +142,8 @@ class MemoryTier {
   void ForEachIn(uint32_t segment, const Visit& visit) const;
   void ForEachVersion(const Oid& oid, const Visit& visit) const;
 
-  // Visits what the slots [first, last) of the index lead to, some 20 ns each: since when it has
-  // been in the ring, or held. A record that reclaim moves keeps its slot; one that makes room for
+  // Visits what the slots [first, last) of the index lead to, some 20 ns each; `since` is when
+  // it was loaded, or when its promises ended. A record that reclaim moves keeps its slot; one that makes room for
   // another may be visited twice or not at all by a walk in several parts.
   uint32_t slots() const;
   void ListSlots(uint32_t first, uint32_t last,

@@ -36,7 +36,7 @@ class Records {
     return {shm::SegmentOf(index_->entry(slot)), shm::OffsetOf(index_->entry(slot))};
   }
   uint64_t BytesOf(uint32_t slot) const;
-  // Since when it has been in the ring, or will have been when its promises end.
+  // When it was loaded, or when its segment joined the ring if it was held before.
   Time Since(uint32_t slot) const;
   const RecordCounters& counters() const { return counters_; }
 
