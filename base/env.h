@@ -151,6 +151,28 @@ class FarStore {
   virtual FarCounters Counters() const = 0;
 };
 
+// Segment storage: a node's numbered segments, all of one size, with room for all of their bytes
+// from the start, so that a write does not find the disk full. They outlive the process. A crash may
+// lose or tear what was written and not synced. Calls of different segments, or of parts that do not
+// overlap, may be under way together.
+class Disk {
+ public:
+  static constexpr uint64_t kBlock = 4096;
+
+  virtual ~Disk() = default;
+  virtual uint32_t segments() const = 0;
+  virtual uint64_t segment_bytes() const = 0;  // a multiple of kBlock
+  // Fills `into` (which stays the caller's) from `offset` on; `hash` is the XXH3-64 of the bytes.
+  virtual void Read(uint32_t segment, uint64_t offset, ByteSpan into,
+                    std::function<void(Status, uint64_t hash)> done) = 0;
+  // Writes `parts`, one after the other, from `offset` on, which is a multiple of kBlock; what is
+  // left of the last block becomes zero. Their memory must not change until `done`.
+  virtual void Write(uint32_t segment, uint64_t offset, std::vector<ByteView> parts,
+                     std::function<void(Status)> done) = 0;
+  // What was written to the segment before, and reported so, survives a crash from `done` on.
+  virtual void Sync(uint32_t segment, std::function<void(Status)> done) = 0;
+};
+
 // What a core is given at birth; everything outlives it.
 struct Env {
   Clock* clock;

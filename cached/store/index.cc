@@ -44,6 +44,17 @@ Index::Index(const Region& region)
       buckets_(region.buckets()),
       buckets_count_(region.plan().buckets),
       side_(size_t{region.plan().buckets} * kBucketEntries, 0) {
+  Clear();
+}
+
+Index::Index(std::span<shm::Bucket> buckets)
+    : buckets_(buckets.data()),
+      buckets_count_(static_cast<uint32_t>(buckets.size())),
+      side_(buckets.size() * kBucketEntries, 0) {
+  Clear();
+}
+
+void Index::Clear() {
   capacity_ = side_.size() * 92 / 100;
   for (size_t slot = 0; slot < side_.size(); ++slot) {
     slots()[slot].store(0, std::memory_order_relaxed);
@@ -52,7 +63,11 @@ Index::Index(const Region& region)
 
 bool Index::Matches(shm::Entry e, const Oid& oid, VersionHash version) const {
   if (e == 0) return false;
-  const shm::RecordHeader* record = region_.record(e);
+  if (!region_) {
+    if (shm::TagOf(e) != shm::TagFor(oid)) return false;
+    return version == 0 || shm::OffsetOf(e) == DiskOffset(OffsetOnDisk(e), version);
+  }
+  const shm::RecordHeader* record = region_->record(e);
   return record->oid == oid && (version == 0 || record->version == version);
 }
 
@@ -115,7 +130,7 @@ void Index::FindMany(std::span<const Oid> oids, std::span<const VersionHash> ver
       const uint32_t at = static_cast<uint32_t>(std::countr_zero(mask));
       candidate[i] = at < kBucketEntries ? first[i] * kBucketEntries + at
                                          : second[i] * kBucketEntries + at - kBucketEntries;
-      __builtin_prefetch(region_.record(entry(candidate[i])));
+      if (region_) __builtin_prefetch(region_->record(entry(candidate[i])));
       __builtin_prefetch(&side_[candidate[i]]);
     }
     for (size_t i = 0; i < n; ++i) {

@@ -20,6 +20,11 @@
 
 namespace holdfast::store {
 
+// Of records in mapped memory, OID and version are checked in the record itself. Those of a disk are
+// not at hand: there the entry's tag has to do, with six bits of the version in the upper part of its
+// offset (DiskOffset), and whoever reads the record checks it. That is wrong for one of 20 million
+// look-ups of a version, and for one of 260,000 of any version.
+//
 // The deciding thread's. Slots are numbers (bucket · 8 + place) that stay valid until the next
 // Reserve.
 class Index {
@@ -29,6 +34,14 @@ class Index {
 
   // Empties the buckets of the region.
   explicit Index(const Region& region);
+  // Of a disk. The buckets are the caller's.
+  explicit Index(std::span<shm::Bucket> buckets);
+  // What an entry of a disk has as its offset: below it 26 bits for the segment's bytes, above them
+  // 6 of the version.
+  static constexpr uint64_t DiskOffset(uint64_t offset, VersionHash version) {
+    return (version >> 58) << 26 | offset;
+  }
+  static constexpr uint64_t OffsetOnDisk(shm::Entry e) { return shm::OffsetOf(e) & 0x3ffffff; }
 
   // The slot of a record of this object; version 0 finds any. kNone when there is none.
   uint32_t Find(const Oid& oid, VersionHash version) const;
@@ -70,9 +83,11 @@ class Index {
   }
   // Reads are counted up to two: none, one, more. What was loaded for a reader is read once in any
   // case.
+  bool was_read(uint32_t slot) const { return (side_[slot] & kReadsMask) != 0; }
   bool was_reread(uint32_t slot) const { return (side_[slot] & kReadsMask) == kReread; }
   void AddRead(uint32_t slot) { SetReads(slot, (side_[slot] & kReadsMask) == 0 ? kRead : kReread); }
   void ForgetReread(uint32_t slot) { SetReads(slot, kRead); }
+  void ForgetReads(uint32_t slot) { SetReads(slot, 0); }
 
   uint32_t slot_count() const { return buckets_count_ * shm::kBucketEntries; }
   // Linked and reserved slots, and how many there can be.
@@ -101,7 +116,9 @@ class Index {
   uint32_t Displace(uint32_t first, uint32_t second);
   void Move(uint32_t from, uint32_t to);
 
-  Region region_;
+  void Clear();
+
+  std::optional<Region> region_;  // of mapped memory
   shm::Bucket* buckets_;
   uint32_t buckets_count_;
   uint64_t used_ = 0;

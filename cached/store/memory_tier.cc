@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "cached/store/descent.h"
 #include "cached/store/grants.h"
 #include "cached/store/index.h"
 #include "cached/store/reclaim.h"
@@ -84,6 +85,7 @@ struct MemoryTier::Core {
   Segments segments;
   Records records;
   Reclaim reclaim;
+  std::unique_ptr<Descent> descent;  // where there is a tier below
   uint32_t low_water;
   uint64_t max_object_bytes;
   std::map<uint64_t, Allocated> allocated;
@@ -259,6 +261,12 @@ void MemoryTier::SetHoldUntil(std::function<Time(const Oid&, VersionHash)> hold_
   core_->reclaim.SetHoldUntil(std::move(hold_until));
 }
 
+void MemoryTier::SetBelow(DiskTier* disk) {
+  core_->reclaim.SetBelow(disk);
+  core_->descent = std::make_unique<Descent>(core_->region, &core_->index, &core_->segments,
+                                             &core_->records, &core_->reclaim, disk);
+}
+
 bool MemoryTier::Drop(const Oid& oid, VersionHash version) {
   const uint32_t slot = core_->index.Find(oid, version);
   if (slot == Index::kNone || core_->index.holds(slot) != 0) return false;
@@ -317,7 +325,9 @@ void MemoryTier::Maintain(Time now, uint64_t budget_bytes) {
   const Reclaim::Wish wish{.budget_bytes = budget_bytes,
                            .min_gain = core_->region.segment_bytes() / 4,
                            .keep_reread = true};
-  if (core_->segments.free() + core_->segments.waiting() >= core_->low_water) return;
+  if (core_->descent) core_->descent->Maintain(now, 2 * core_->low_water, wish.min_gain);
+  const uint32_t to_come = core_->segments.free() + core_->segments.waiting();
+  if (to_come >= core_->low_water && core_->segments.copied() == 0) return;
   core_->reclaim.Run(now, wish);
   core_->segments.FreeUnpinned();
 }
@@ -346,6 +356,7 @@ TierStats MemoryTier::Stats() const {
           .waiting_segments = core_->segments.waiting(),
           .dropped_objects = reclaim.dropped_objects,
           .dropped_bytes = reclaim.dropped_bytes,
+          .descended_objects = reclaim.descended_objects,
           .moved_bytes = reclaim.moved_bytes,
           .marks = core_->marks};
 }

@@ -32,6 +32,7 @@
 #include "base/ids.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "cached/store/disk_tier.h"
 #include "cached/store/evictions.h"
 #include "cached/store/sessions.h"
 #include "wire/shm_layout.h"
@@ -82,7 +83,8 @@ struct TierStats {
   uint32_t waiting_segments = 0;  // emptied, pinned by readers
   uint64_t dropped_objects = 0;   // by reclaim, since start
   uint64_t dropped_bytes = 0;
-  uint64_t moved_bytes = 0;  // by reclaim: held and re-appended
+  uint64_t descended_objects = 0;  // of the dropped ones, on the disk
+  uint64_t moved_bytes = 0;        // by reclaim: held and re-appended
   uint64_t marks = 0;
 };
 
@@ -132,6 +134,9 @@ class MemoryTier {
   bool Unhold(const Oid& oid, VersionHash version, Held* after = nullptr);
   // Where to move a held record that lies in the ring: until when is it held? Asked during reclaim.
   void SetHoldUntil(std::function<Time(const Oid&, VersionHash)> hold_until);
+
+  // What would be dropped goes to `disk` first, if it is worth it (descent.h). It outlives the tier.
+  void SetBelow(DiskTier* disk);
 
   // Takes a record out; false when it is not there or held.
   bool Drop(const Oid& oid, VersionHash version);

@@ -54,7 +54,12 @@ void Reclaim::PrefetchAhead(uint64_t offset) const {
 bool Reclaim::Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_reread) {
   if (index_->holds(slot) != 0) return MoveHeld(slot, bytes, now);
   if (keep_reread && index_->was_reread(slot) && KeepReread(slot, bytes)) return true;
-  evictions_.Evicted(now - records_->Since(slot));
+  const shm::RecordHeader* record = region_.record(records_->PlaceOf(slot));
+  if (below_ != nullptr && below_->Has(record->oid, record->version)) {
+    ++counters_.descended_objects;
+  } else {
+    evictions_.Evicted(now - records_->Since(slot));
+  }
   records_->Unlink(slot);
   ++counters_.dropped_objects;
   counters_.dropped_bytes += bytes;
@@ -79,7 +84,7 @@ bool Reclaim::MoveHeld(uint32_t slot, uint64_t bytes, Time now) {
 }
 
 bool Reclaim::KeepReread(uint32_t slot, uint64_t bytes) {
-  if (kept_bytes_ + bytes > region_.segment_bytes() / 2) return false;
+  if (kept_bytes_ + bytes > MostKept(region_.segment_bytes())) return false;
   // The victim itself comes back for the segment that this may take from the reserve.
   const std::optional<Place> to = segments_->Append(kRingClass, bytes, kMoveReserve - 1);
   if (!to) return false;

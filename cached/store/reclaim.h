@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Takes segments back, one victim at a time and in slices: held records move into the hold class
 // that fits the time they are held until now, records that were read since they were written are
-// appended to the ring again, the others are dropped. The records of a victim that are still to
+// appended to the ring again, the others are dropped (those that are worth it are on the disk by
+// then: descent.h). The records of a victim that are still to
 // come can be found, held and read as ever.
 #pragma once
 
@@ -10,6 +11,7 @@
 
 #include "base/ids.h"
 #include "base/units.h"
+#include "cached/store/disk_tier.h"
 #include "cached/store/evictions.h"
 #include "cached/store/records.h"
 
@@ -22,6 +24,7 @@ struct ReclaimCounters {
   uint64_t dropped_objects = 0;
   uint64_t dropped_bytes = 0;
   uint64_t moved_bytes = 0;
+  uint64_t descended_objects = 0;  // of the dropped ones, on the disk
 };
 
 class Reclaim {
@@ -48,6 +51,12 @@ class Reclaim {
   }
   // Goes on with the victim at hand, or chooses one; at most one is emptied.
   Outcome Run(Time now, const Wish& wish);
+  // What this tier has already is not evicted when memory drops it: it has moved down.
+  void SetBelow(const DiskTier* below) { below_ = below; }
+  // At hand; Segments::kNone when there is none.
+  uint32_t victim() const { return victim_; }
+  // Of a victim, records that were read again.
+  static constexpr uint64_t MostKept(uint64_t segment_bytes) { return segment_bytes / 2; }
   const ReclaimCounters& counters() const { return counters_; }
   const EvictionCounts& evictions() const { return evictions_; }
 
@@ -62,6 +71,7 @@ class Reclaim {
   Segments* segments_;
   Records* records_;
   std::function<Time(const Oid&, VersionHash)> hold_until_;
+  const DiskTier* below_ = nullptr;
   ReclaimCounters counters_;
   EvictionCounts evictions_;
   uint32_t victim_ = Segments::kNone;

@@ -2,6 +2,7 @@
 #include "cached/store/segments.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/status.h"
 
@@ -101,14 +102,33 @@ void Segments::JoinRingIfDone(uint32_t segment) {
   ring_.emplace(s.ring_age, segment);
 }
 
+bool Segments::CanTake(uint32_t segment) const {
+  const Segment& s = segments_[segment];
+  if (s.use != SegmentUse::kSealed || s.writers != 0 || segment == copying_) return false;
+  // Without this a pinned segment would lose its records and give no room.
+  return !sessions_->SeemsPinned(segment);
+}
+
+void Segments::EndCopy() { copied_.push_back(std::exchange(copying_, kNone)); }
+
 uint32_t Segments::ChooseVictim(uint64_t min_gain) const {
+  for (uint32_t segment : copied_) {
+    const uint64_t gain = region_.segment_bytes() - segments_[segment].held_bytes;
+    if (gain >= min_gain && CanTake(segment)) return segment;
+  }
+  return ChooseOf(min_gain, true);
+}
+
+uint32_t Segments::ChooseToCopy(uint64_t min_gain) const { return ChooseOf(min_gain, false); }
+
+uint32_t Segments::ChooseOf(uint64_t min_gain, bool copied_too) const {
   uint32_t best = kNone;
   uint64_t fewest = region_.segment_bytes() - std::min(min_gain, region_.segment_bytes()) + 1;
   auto consider = [&](uint32_t segment) {
     const Segment& s = segments_[segment];
-    if (s.use != SegmentUse::kSealed || s.writers != 0) return false;
-    // Without this a pinned segment would lose its records and give no room.
-    if (sessions_->SeemsPinned(segment)) return false;
+    if (!CanTake(segment)) return false;
+    if (!copied_too && std::find(copied_.begin(), copied_.end(), segment) != copied_.end())
+      return false;
     if (s.held_bytes < fewest) {
       best = segment;
       fewest = s.held_bytes;
@@ -132,6 +152,7 @@ void Segments::Emptied(uint32_t segment) {
   HF_CHECK(s.use == SegmentUse::kSealed && s.live_bytes == 0 && s.held_bytes == 0 &&
            s.writers == 0);
   if (s.ring_age != 0) ring_.erase(s.ring_age);
+  std::erase(copied_, segment);
   s = Segment();
   s.use = SegmentUse::kWaiting;
   region_.states()[segment].generation.fetch_add(1, std::memory_order_seq_cst);

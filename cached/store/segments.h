@@ -74,6 +74,14 @@ class Segments {
   // oldest of the ring, or, when that gains less than a quarter of a segment, of all. It has no
   // writers and nobody pins it. kNone when none would gain `min_gain` bytes.
   uint32_t ChooseVictim(uint64_t min_gain) const;
+  // The same, but of those whose records have not been copied to a lower tier.
+  uint32_t ChooseToCopy(uint64_t min_gain) const;
+  // Reclaim leaves a segment alone while its records are copied, and takes it before all others once
+  // they are. One at a time.
+  void BeginCopy(uint32_t segment) { copying_ = segment; }
+  void EndCopy();
+  uint32_t copying() const { return copying_; }
+  uint32_t copied() const { return static_cast<uint32_t>(copied_.size()); }
   // All of its entries are cleared. It waits for its readers.
   void Emptied(uint32_t segment);
   // Frees the waiting segments that nobody pins; how many.
@@ -83,6 +91,8 @@ class Segments {
 
  private:
   void Seal(uint32_t segment);
+  bool CanTake(uint32_t segment) const;
+  uint32_t ChooseOf(uint64_t min_gain, bool copied_too) const;
   void JoinRingIfDone(uint32_t segment);
   Place Take(uint32_t segment, uint64_t bytes);
 
@@ -91,8 +101,10 @@ class Segments {
   uint32_t hold_classes_;
   std::vector<Segment> segments_;
   std::array<uint32_t, kMaxHoldClasses + 1> open_;
-  std::vector<uint32_t> free_;         // the last one is taken next
-  std::vector<uint32_t> waiting_;      // emptied, oldest first
+  std::vector<uint32_t> free_;     // the last one is taken next
+  std::vector<uint32_t> waiting_;  // emptied, oldest first
+  uint32_t copying_ = kNone;
+  std::vector<uint32_t> copied_;       // oldest first
   std::map<uint64_t, uint32_t> ring_;  // by age
   uint64_t next_age_ = 1;
   Time now_{};

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Moves down what reclaim would drop: before a segment of memory is taken back, the records in it that
+// are worth it are copied to the disk tier.
+//
+//   1. Choose  the segment that reclaim would take next, a little before it has to
+//   2. Copy    records that nobody holds and that reclaim would not keep; they can be read as ever
+//   3. Give    the segment to reclaim, which finds them on the disk and drops them from memory
+//
+// One segment at a time. When the disk is slower than what comes, reclaim takes others meanwhile and
+// what is in those is gone: memory does not wait for a disk.
+#pragma once
+
+#include "cached/store/disk_tier.h"
+#include "cached/store/reclaim.h"
+
+namespace holdfast::store {
+
+class Descent {
+ public:
+  Descent(const Region& region, Index* index, Segments* segments, Records* records,
+          const Reclaim* reclaim, DiskTier* disk)
+      : region_(region),
+        index_(index),
+        segments_(segments),
+        records_(records),
+        reclaim_(reclaim),
+        disk_(disk) {}
+
+  // Begins with a segment when there are fewer than `high_water` to come by.
+  void Maintain(Time now, uint32_t high_water, uint64_t min_gain);
+
+ private:
+  std::vector<DiskWriter::Item> Collect(uint32_t segment, Time now) const;
+
+  Region region_;
+  Index* index_;
+  Segments* segments_;
+  Records* records_;
+  const Reclaim* reclaim_;
+  DiskTier* disk_;
+};
+
+}  // namespace holdfast::store

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/store/disk_reclaim.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/hash.h"
+
+namespace holdfast::store {
+
+// --- 1. Table ------------------------------------------------------------------------------------
+
+void DiskReclaim::Maintain() {
+  if (victim_ != DiskSegments::kNone || segments_->free() >= kLeastFree || writer_->off()) return;
+  victim_ = segments_->TakeOldest();
+  if (victim_ == DiskSegments::kNone) return;
+  const DiskSegment& s = (*segments_)[victim_];
+  bytes_ = Buffer(s.entries * disk::kEntryBytes);
+  disk_->Read(victim_, s.end, bytes_.span(), [this](const Status& status, uint64_t hash) {
+    const bool right = status.ok() && hash == (*segments_)[victim_].table_hash;
+    Settle(right ? bytes_.view() : ByteView());
+  });
+}
+
+// --- 2. Settle -----------------------------------------------------------------------------------
+
+void DiskReclaim::Settle(ByteView table) {
+  const DiskSegment& s = (*segments_)[victim_];
+  Result<std::vector<disk::Entry>> entries = disk::DecodeTable(table, segments_->segment_bytes());
+  if (!entries.ok() || entries->size() != s.entries) {
+    ++counters_.bad_tables;
+    records_->UnlinkSegment(victim_);
+    return End();
+  }
+  uint64_t left = segments_->segment_bytes() / 4;
+  for (const disk::Entry& entry : *entries) {
+    const uint32_t slot = records_->SlotOf(victim_, entry);
+    if (slot == Index::kNone) continue;  // dropped, or written again
+    const uint64_t bytes = entry.end() - entry.offset;
+    if (records_->index().was_read(slot) && bytes <= std::min(left, kKeepAtOnce)) {
+      left -= bytes;
+      kept_.push_back(entry);
+    } else {
+      Evict(entry);
+    }
+  }
+  evictions_.SegmentDone();
+  Keep();
+}
+
+void DiskReclaim::Evict(const disk::Entry& entry) {
+  const uint32_t slot = records_->SlotOf(victim_, entry);
+  if (slot == Index::kNone) return;
+  records_->Unlink(slot);
+  ++counters_.evicted_objects;
+  const int64_t now_us = env_.clock->Wall().seconds * 1'000'000;
+  // A wall clock may have been set back, and what a disk says may be anything.
+  evictions_.Evicted(
+      Duration(entry.loaded_us < now_us && entry.loaded_us > 0 ? now_us - entry.loaded_us : 0));
+}
+
+// --- 3. Keep -------------------------------------------------------------------------------------
+
+void DiskReclaim::Keep() {
+  reading_.clear();
+  uint64_t bytes = 0;
+  while (!kept_.empty() && bytes + kept_.back().end() - kept_.back().offset <= kKeepAtOnce) {
+    bytes += kept_.back().end() - kept_.back().offset;
+    reading_.push_back(kept_.back());
+    kept_.pop_back();
+  }
+  if (reading_.empty()) return End();
+  bytes_ = Buffer(bytes);
+  reads_ = reading_.size();
+  uint64_t at = 0;
+  for (const disk::Entry& entry : reading_) {
+    const uint64_t record = entry.end() - entry.offset;
+    disk_->Read(victim_, entry.offset, bytes_.span().subspan(at, record),
+                [this](const Status& status, uint64_t) { KeepRead(status); });
+    at += record;
+  }
+}
+
+// What could not be read does not have its checksums.
+void DiskReclaim::KeepRead(const Status&) {
+  if (--reads_ > 0) return;
+  std::vector<DiskWriter::Item> items;
+  uint64_t at = 0;
+  for (const disk::Entry& entry : reading_) {
+    const ByteView whole = bytes_.view().subspan(at, entry.end() - entry.offset);
+    at += whole.size();
+    Result<disk::Head> head = disk::DecodeHead(whole, entry.offset, segments_->segment_bytes());
+    const uint64_t head_bytes = entry.payload_offset() - entry.offset;
+    const bool right = head.ok() && head->entry.oid == entry.oid &&
+                       head->entry.version == entry.version && head->entry.size == entry.size &&
+                       Hash64(whole.subspan(head_bytes, entry.size)) == head->payload_hash;
+    if (!right) continue;
+    counters_.kept_bytes += whole.size();
+    items.push_back({.head = *std::move(head), .payload = {}, .whole = whole});
+  }
+  writer_->Write(std::move(items), [this] {
+    for (const disk::Entry& entry : reading_) Evict(entry);  // those that were not written
+    evictions_.SegmentDone();
+    Keep();
+  });
+}
+
+// --- 4. Clean ------------------------------------------------------------------------------------
+
+void DiskReclaim::End() {
+  bytes_ = Buffer();
+  writer_->Clean(std::exchange(victim_, DiskSegments::kNone));
+}
+
+}  // namespace holdfast::store

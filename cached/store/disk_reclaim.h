@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Takes the oldest segment of a disk tier back, one at a time:
+//
+//   1. Table   which records it has
+//   2. Settle  what was read since it was written is kept, up to a quarter of the segment, the rest is
+//              evicted
+//   3. Keep    those are read, a few MiB at a time, and written again
+//   4. Clean   (disk_writer.h)
+#pragma once
+
+#include <vector>
+
+#include "base/env.h"
+#include "cached/store/disk_writer.h"
+#include "cached/store/evictions.h"
+
+namespace holdfast::store {
+
+class DiskReclaim {
+ public:
+  static constexpr uint32_t kLeastFree = 2;  // segments: below it, one is taken back
+  static constexpr uint64_t kKeepAtOnce = 4 * kMiB;
+
+  struct Counters {
+    uint64_t evicted_objects = 0;
+    uint64_t kept_bytes = 0;
+    uint64_t bad_tables = 0;
+  };
+
+  DiskReclaim(const Env& env, Disk* disk, DiskSegments* segments, DiskRecords* records,
+              DiskWriter* writer)
+      : env_(env), disk_(disk), segments_(segments), records_(records), writer_(writer) {}
+
+  // Begins with one if there is need. Call it every few milliseconds under load.
+  void Maintain();
+  const EvictionCounts& evictions() const { return evictions_; }
+  const Counters& counters() const { return counters_; }
+
+ private:
+  void Settle(ByteView table);
+  void Keep();
+  void KeepRead(const Status& status);
+  void Evict(const disk::Entry& entry);
+  void End();
+
+  Env env_;
+  Disk* disk_;
+  DiskSegments* segments_;
+  DiskRecords* records_;
+  DiskWriter* writer_;
+  EvictionCounts evictions_;
+  Counters counters_;
+  uint32_t victim_ = DiskSegments::kNone;
+  Buffer bytes_;                      // the table, then records that are kept
+  std::vector<disk::Entry> kept_;     // still to be kept, the last one first
+  std::vector<disk::Entry> reading_;  // at hand
+  size_t reads_ = 0;                  // under way
+};
+
+}  // namespace holdfast::store

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is done to one record of a disk: found, linked, taken out. The one place where index, segments
+// and counters of the disk tier change together.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cached/store/disk_segments.h"
+#include "cached/store/index.h"
+#include "wire/disk_segment.h"
+
+namespace holdfast::store {
+
+class DiskRecords {
+ public:
+  // Of an object that may be there: the record itself will say.
+  struct Candidate {
+    uint32_t segment = 0;
+    uint64_t offset = 0;
+  };
+
+  DiskRecords(DiskSegments* segments, uint64_t index_objects);
+  static uint64_t MemoryBytes(uint64_t index_objects);
+
+  Index& index() { return index_; }
+  const Index& index() const { return index_; }
+
+  // In the order of their slots; version 0 finds any.
+  std::vector<Candidate> Find(const Oid& oid, VersionHash version) const;
+  // The slot that leads to this very record; Index::kNone when none does.
+  uint32_t SlotOf(uint32_t segment, const disk::Entry& entry) const;
+
+  // The record is on the disk; it takes the place of an older one of the object and version. False
+  // when there is a younger one, or no room in the index.
+  bool Link(uint32_t segment, const disk::Entry& entry);
+  void Unlink(uint32_t slot);
+  // Takes out all that leads to a segment: for one whose table cannot be read.
+  void UnlinkSegment(uint32_t segment);
+
+  uint64_t live() const { return live_; }
+
+ private:
+  static uint64_t BucketsFor(uint64_t index_objects);
+
+  DiskSegments* segments_;
+  std::vector<shm::Bucket> buckets_;
+  Index index_;
+  uint64_t live_ = 0;
+};
+
+}  // namespace holdfast::store

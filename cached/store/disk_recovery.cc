@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/store/disk_recovery.h"
+
+#include <string>
+#include <utility>
+
+namespace holdfast::store {
+
+void DiskRecovery::Start(std::function<void(Status)> done) {
+  done_ = std::move(done);
+  env_.clock->At(env_.clock->Now(), [this] { Step(); });
+}
+
+void DiskRecovery::Step() {
+  while (refused_.ok() && next_ < segments_->size() && bytes_.size() < kAtOnce) {
+    const uint32_t segment = next_++;
+    Buffer& block = bytes_[segment] = Buffer(disk::kBlock);
+    disk_->Read(segment, 0, block.span(),
+                [this, segment](const Status& read, uint64_t) { OnSeal(segment, read); });
+  }
+  if (bytes_.empty() && done_) std::exchange(done_, nullptr)(refused_);
+}
+
+void DiskRecovery::Next(uint32_t segment) {
+  bytes_.erase(segment);
+  Step();
+}
+
+// --- 1. Seal -------------------------------------------------------------------------------------
+
+void DiskRecovery::OnSeal(uint32_t segment, const Status& read) {
+  Result<disk::Seal> seal = read;
+  if (read.ok()) seal = disk::DecodeSeal(bytes_[segment].view(), segments_->segment_bytes());
+  const bool foreign = seal.ok() && (seal->node != identity_.node ||
+                                     seal->cluster != disk::ClusterHash(identity_.cluster));
+  if (foreign) {
+    refused_ = Status::Invalid("segment " + std::to_string(segment) + " is of node " +
+                               std::to_string(seal->node) +
+                               " of another cluster, or another node "
+                               "of this one: give each node a disk.directory of its own");
+  } else if (seal.status().code() == Code::kInvalid) {
+    refused_ = seal.status().Annotate("segment " + std::to_string(segment));
+  } else if (!seal.ok() || !sequences_.insert(seal->sequence).second) {
+    segments_->AddFree(segment);
+  } else {
+    Buffer& table = bytes_[segment] = Buffer(seal->entries * disk::kEntryBytes);
+    disk_->Read(segment, seal->table_offset, table.span(),
+                [this, segment, seal = *seal](const Status& status, uint64_t hash) {
+                  OnTable(segment, seal, status, hash);
+                });
+    return;
+  }
+  Next(segment);
+}
+
+// --- 2. Table ------------------------------------------------------------------------------------
+
+void DiskRecovery::OnTable(uint32_t segment, const disk::Seal& seal, const Status& read,
+                           uint64_t hash) {
+  Result<std::vector<disk::Entry>> entries = read;
+  if (read.ok() && hash == seal.table_hash) {
+    entries = disk::DecodeTable(bytes_[segment].view(), seal.table_offset);
+  }
+  if (!read.ok() || hash != seal.table_hash || !entries.ok()) {
+    env_.log->Warn("segment " + std::to_string(segment) +
+                   " of the disk has a damaged table; what it held is forgotten");
+    segments_->AddFree(segment);
+    return Next(segment);
+  }
+  segments_->AddSealed(segment, seal);
+  for (const disk::Entry& entry : *entries) objects_ += records_->Link(segment, entry) ? 1 : 0;
+  Next(segment);
+}
+
+}  // namespace holdfast::store

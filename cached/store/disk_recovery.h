@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finds what a disk has when a node starts, by its seals and tables:
+//
+//   1. Seal    every segment's first block; one without a valid seal is free
+//   2. Table   of one that was sealed; its records are linked, of those of one object the youngest
+//
+// Some segments at a time, in any order.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+
+#include "base/env.h"
+#include "cached/store/disk_records.h"
+#include "cached/store/disk_writer.h"
+
+namespace holdfast::store {
+
+class DiskRecovery {
+ public:
+  static constexpr uint32_t kAtOnce = 16;
+
+  DiskRecovery(const Env& env, Disk* disk, DiskIdentity identity, DiskSegments* segments,
+               DiskRecords* records)
+      : env_(env),
+        disk_(disk),
+        identity_(std::move(identity)),
+        segments_(segments),
+        records_(records) {}
+
+  // kInvalid when a segment belongs to another node or cluster, or is of another version: then the
+  // disk is to be left alone.
+  void Start(std::function<void(Status)> done);
+  // Records that were found.
+  uint64_t objects() const { return objects_; }
+
+ private:
+  void Step();
+  void OnSeal(uint32_t segment, const Status& read);
+  void OnTable(uint32_t segment, const disk::Seal& seal, const Status& read, uint64_t hash);
+  void Next(uint32_t segment);
+
+  Env env_;
+  Disk* disk_;
+  DiskIdentity identity_;
+  DiskSegments* segments_;
+  DiskRecords* records_;
+  std::function<void(Status)> done_;
+  std::map<uint32_t, Buffer> bytes_;  // under way, by segment
+  std::set<uint64_t> sequences_;
+  uint32_t next_ = 0;
+  uint64_t objects_ = 0;
+  Status refused_;
+};
+
+}  // namespace holdfast::store

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/store/disk_segments.h"
+
+#include <algorithm>
+
+#include "base/status.h"
+
+namespace holdfast::store {
+
+void DiskSegments::AddFree(uint32_t segment) {
+  segments_[segment] = DiskSegment();
+  free_.push_back(segment);
+}
+
+void DiskSegments::AddSealed(uint32_t segment, const disk::Seal& seal) {
+  DiskSegment& s = segments_[segment];
+  s.use = DiskUse::kSealed;
+  s.entries = static_cast<uint32_t>(seal.entries);
+  s.sequence = seal.sequence;
+  s.end = seal.table_offset;
+  s.table_hash = seal.table_hash;
+  last_sequence_ = std::max(last_sequence_, seal.sequence);
+  ring_.emplace(seal.sequence, segment);
+}
+
+bool DiskSegments::Fits(uint64_t bytes) const {
+  if (open_ == kNone) return false;
+  const uint64_t end = shm::AlignUp(segments_[open_].end + bytes, disk::kBlock);
+  return end + (uint64_t{planned_} + 1) * disk::kEntryBytes <= segment_bytes_;
+}
+
+bool DiskSegments::Open() {
+  if (open_ != kNone) return true;
+  if (free_.empty()) return false;
+  open_ = free_.back();
+  free_.pop_back();
+  DiskSegment& s = segments_[open_];
+  s.use = DiskUse::kOpen;
+  s.sequence = ++last_sequence_;
+  s.end = disk::kFirstRecord;
+  planned_ = 0;
+  return true;
+}
+
+uint32_t DiskSegments::Close() {
+  const uint32_t segment = open_;
+  if (segment != kNone) {
+    segments_[segment].use = DiskUse::kClosed;
+    segments_[segment].end = shm::AlignUp(segments_[segment].end, disk::kBlock);
+  }
+  open_ = kNone;
+  return segment;
+}
+
+void DiskSegments::BeginBatch() {
+  segments_[open_].end = shm::AlignUp(segments_[open_].end, disk::kBlock);
+}
+
+uint64_t DiskSegments::Take(uint64_t bytes) {
+  DiskSegment& s = segments_[open_];
+  const uint64_t offset = s.end;
+  s.end += bytes;
+  ++planned_;
+  return offset;
+}
+
+void DiskSegments::Sealed(uint32_t segment) {
+  DiskSegment& s = segments_[segment];
+  HF_CHECK(s.use == DiskUse::kClosed && s.writers == 0);
+  s.use = DiskUse::kSealed;
+  s.table.clear();
+  s.table.shrink_to_fit();
+  ring_.emplace(s.sequence, segment);
+}
+
+uint32_t DiskSegments::TakeOldest() {
+  if (ring_.empty()) return kNone;
+  const uint32_t segment = ring_.begin()->second;
+  ring_.erase(ring_.begin());
+  segments_[segment].use = DiskUse::kReclaimed;
+  return segment;
+}
+
+}  // namespace holdfast::store

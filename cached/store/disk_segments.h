@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// The segments of a disk tier: what state each is in, and where the next record goes.
+//
+//   free → open → closed (for its writers, its table and its seal) → sealed, in the ring → reclaimed
+//        → cleaned (for its readers; its seal is taken away) → free
+//
+// Pure, and for one thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "wire/disk_segment.h"
+
+namespace holdfast::store {
+
+enum class DiskUse : uint8_t { kFree, kOpen, kClosed, kSealed, kReclaimed, kCleaned };
+
+struct DiskSegment {
+  DiskUse use = DiskUse::kFree;
+  uint32_t writers = 0;   // batches under way
+  uint32_t readers = 0;   // reads under way
+  uint32_t live = 0;      // records that the index leads to
+  uint32_t entries = 0;   // records that were written
+  uint64_t sequence = 0;  // younger segments have higher ones; 0 while free
+  uint64_t end = 0;       // where the next record goes; once closed, where the table begins
+  uint64_t table_hash = 0;
+  std::vector<disk::Entry> table{};  // until it is sealed
+};
+
+class DiskSegments {
+ public:
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  DiskSegments(uint32_t segments, uint64_t segment_bytes)
+      : segments_(segments), segment_bytes_(segment_bytes) {}
+
+  DiskSegment& operator[](uint32_t segment) { return segments_[segment]; }
+  const DiskSegment& operator[](uint32_t segment) const { return segments_[segment]; }
+  uint32_t size() const { return static_cast<uint32_t>(segments_.size()); }
+  uint64_t segment_bytes() const { return segment_bytes_; }
+  uint32_t free() const { return static_cast<uint32_t>(free_.size()); }
+  uint32_t open() const { return open_; }
+
+  // At the start: it is free, or was found with its seal.
+  void AddFree(uint32_t segment);
+  void AddSealed(uint32_t segment, const disk::Seal& seal);
+
+  // Is there room for a record, and its line in the table, in the open segment?
+  bool Fits(uint64_t bytes) const;
+  // Opens a free one when none is open; false when there is none.
+  bool Open();
+  // The open one takes no more. kNone when there is none.
+  uint32_t Close();
+  // The next batch begins at a block.
+  void BeginBatch();
+  // Room that Fits has found.
+  uint64_t Take(uint64_t bytes);
+
+  void Sealed(uint32_t segment);
+  // The oldest of the ring leaves it; kNone when it is empty.
+  uint32_t TakeOldest();
+
+ private:
+  std::vector<DiskSegment> segments_;
+  uint64_t segment_bytes_;
+  std::vector<uint32_t> free_;         // the last one is taken next
+  std::map<uint64_t, uint32_t> ring_;  // by sequence
+  uint32_t open_ = kNone;
+  uint64_t last_sequence_ = 0;
+  uint32_t planned_ = 0;  // records that have room in the open one
+};
+
+}  // namespace holdfast::store

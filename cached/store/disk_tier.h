@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// The disk tier of a node: what reclaim would drop from memory goes here, if it is worth the write,
+// and is read back into memory when somebody wants it. Records lie in segments (disk_segments.h) that
+// are written once from one end to the other, sealed, and taken back whole, the oldest first.
+//
+// The index is in memory, 10 bytes an object and about 11 with what stays empty; it knows an object by
+// 22 bits and a version by 6 (index.h), so that Has may be wrong, and whoever needs to know reads. A
+// start reads seals and tables, not records: those are believed one by one, by their own hashes.
+//
+// Admission. A disk wears out by what is written to it. While it has never been full everything is
+// written; after that only what comes back: of which reclaim of memory has let go before, not long
+// ago, as a filter of 16-bit fingerprints remembers it.
+//
+// The deciding thread's. Callbacks run on it, never from inside the call that was given them.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/env.h"
+#include "cached/store/disk_reclaim.h"
+#include "cached/store/disk_recovery.h"
+#include "cached/store/disk_writer.h"
+
+namespace holdfast::store {
+
+struct DiskTierOptions {
+  DiskIdentity identity{};
+  uint64_t index_objects = 0;  // the most objects at a time; 0: one per 64 KiB
+};
+
+struct DiskStats {
+  uint64_t bytes = 0;  // of all segments
+  uint32_t segments = 0;
+  uint32_t free_segments = 0;
+  uint64_t objects = 0;
+  uint64_t index_objects = 0;
+  uint64_t recovered_objects = 0;
+  uint64_t reads = 0;            // records that were read and right
+  uint64_t corrupt = 0;          // and those that were not what they should be
+  uint64_t refused_objects = 0;  // by admission
+  DiskWriter::Counters writes{};
+  DiskReclaim::Counters reclaim{};
+  bool off = false;
+};
+
+class DiskTier {
+ public:
+  // kInvalid, naming the option, for what cannot work: fewer than 8 segments or more than 65,535,
+  // segments over 64 MiB, an index that is too large.
+  static Status Check(uint64_t segments, uint64_t segment_bytes, const DiskTierOptions& options);
+  // What the tier takes of memory, about.
+  static uint64_t MemoryBytes(uint64_t segments, uint64_t segment_bytes,
+                              const DiskTierOptions& options);
+
+  // `disk` outlives it, and passes Check.
+  DiskTier(const Env& env, Disk* disk, const DiskTierOptions& options);
+
+  // Finds what the disk still has; once, before anything else. Until `done` nothing is found and
+  // nothing taken. kInvalid: the disk is another node's, cluster's or version's, and not touched.
+  void Recover(std::function<void(Status)> done);
+
+  // Is it there? By the index alone: nearly always right. Version 0 is any.
+  bool Has(const Oid& oid, VersionHash version) const;
+
+  // A record that was found: all but its payload.
+  struct Found {
+    disk::Head head{};
+    uint32_t segment = 0;
+    uint64_t sequence = 0;
+    Buffer bytes{};  // what was read from the record on: small payloads are in it
+  };
+  // kNotFound when it is not there.
+  void Look(const Oid& oid, VersionHash version, std::function<void(Result<Found>)> done);
+  // Its payload; `into` is as long. kNotFound when it was evicted meanwhile, kCorrupt when it is not
+  // what its head says; then it is forgotten.
+  void Read(const Found& found, ByteSpan into, std::function<void(Status)> done);
+
+  // Is this worth to be written, now that memory lets go of it?
+  bool Wants(const Oid& oid, VersionHash version, uint64_t record_bytes);
+  // When what is so old was loaded, as a record says it.
+  int64_t Stamp(Duration age) const { return env_.clock->Wall().seconds * 1'000'000 - age.count(); }
+  // Takes copies; the memory must not change until `done`. What does not fit is left out.
+  void Take(std::vector<DiskWriter::Item> items, std::function<void()> done);
+
+  void Drop(const Oid& oid, VersionHash version);
+
+  // Call it every few milliseconds under load.
+  void Maintain();
+  const EvictionCounts& evictions() const { return reclaim_.evictions(); }
+  DiskStats Stats() const;
+
+ private:
+  struct Looking {
+    Oid oid;
+    VersionHash version = 0;
+    std::vector<DiskRecords::Candidate> candidates{};  // that were not tried
+    DiskRecords::Candidate at{};
+    uint64_t sequence = 0;
+    Buffer bytes{};
+    std::function<void(Result<Found>)> done{};
+  };
+
+  void Try(uint64_t id);
+  void Tried(uint64_t id, const Status& read);
+  Status Judge(const Looking& looking, const Status& read, disk::Head* head);
+  void Forget(uint32_t segment, const disk::Entry& entry);
+  void DoneReading(uint32_t segment);
+
+  Env env_;
+  Disk* disk_;
+  DiskSegments segments_;
+  DiskRecords records_;
+  DiskWriter writer_;
+  DiskReclaim reclaim_;
+  DiskRecovery recovery_;
+  std::map<uint64_t, Looking> looks_;
+  uint64_t next_look_ = 1;
+  std::vector<uint16_t> let_go_;  // fingerprints, by hash
+  bool ready_ = false;
+  bool was_full_ = false;
+  uint64_t reads_ = 0;
+  uint64_t corrupt_ = 0;
+  uint64_t refused_ = 0;
+};
+
+}  // namespace holdfast::store

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes records to a disk tier, many at a time, one segment after the other:
+//
+//   1. Plan    each record gets its place behind the last one; a segment without room is closed
+//   2. Write   a batch for each segment; its records can be found once it is on the disk
+//   3. Seal    a closed segment whose batches have come: table, sync, seal
+//   4. Clean   a reclaimed segment that nobody reads any more: its seal is taken away, synced; free
+//
+// A batch that cannot be written is lost, and so is what the open segment holds at a crash: what lies
+// here is in the far store, too. Three failures in a row turn the disk off for a while.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <vector>
+
+#include "base/env.h"
+#include "cached/store/disk_records.h"
+
+namespace holdfast::store {
+
+struct DiskIdentity {
+  NodeId node = 0;
+  std::string cluster{};
+};
+
+class DiskWriter {
+ public:
+  // A record, or the whole of one as it lies in another segment. The memory is the caller's until
+  // `done`.
+  struct Item {
+    disk::Head head{};  // without its offset
+    ByteView payload{};
+    ByteView whole{};  // instead of both
+  };
+  struct Counters {
+    uint64_t written_objects = 0;
+    uint64_t written_bytes = 0;
+    uint64_t failed_writes = 0;
+  };
+  static constexpr uint32_t kFailuresUntilOff = 3;
+  static constexpr Duration kOffFor = 60s;
+
+  DiskWriter(const Env& env, Disk* disk, DiskIdentity identity, DiskSegments* segments,
+             DiskRecords* records)
+      : env_(env),
+        disk_(disk),
+        identity_(std::move(identity)),
+        segments_(segments),
+        records_(records) {}
+
+  // What has no room, or cannot be written, is left out.
+  void Write(std::vector<Item> items, std::function<void()> done);
+  // Nothing leads to the segment, and it is not to be read any more. It is free once its readers have
+  // gone: whoever takes one from it calls Clean again.
+  void Clean(uint32_t segment);
+
+  bool off() const { return env_.clock->Now() < off_until_; }
+  const Counters& counters() const { return counters_; }
+
+ private:
+  struct Batch {
+    uint64_t group = 0;
+    uint32_t segment = 0;
+    uint64_t offset = 0;
+    Buffer heads{};
+    uint64_t head_bytes = 0;  // used
+    std::vector<ByteView> parts{};
+    std::vector<disk::Entry> entries{};
+    uint64_t bytes = 0;
+  };
+  struct Group {
+    std::vector<Item> items{};
+    size_t batches = 0;
+    std::function<void()> done{};
+  };
+
+  bool RoomFor(uint64_t bytes);
+  void Add(Batch& batch, const Item& item);
+  void Issue(Batch batch);
+  void Written(uint64_t id, const Status& status);
+  void CloseOpen();
+  void SealIfDone(uint32_t segment);
+  void WriteSeal(uint32_t segment);
+  void Finish(uint32_t segment);
+  void CleanLater(uint32_t segment);
+  bool Failed(const Status& status, const char* what);
+
+  Env env_;
+  Disk* disk_;
+  DiskIdentity identity_;
+  DiskSegments* segments_;
+  DiskRecords* records_;
+  std::map<uint64_t, Batch> batches_;
+  std::map<uint64_t, Group> groups_;
+  std::map<uint32_t, Buffer> blocks_;  // of seals and tables on their way, by segment
+  uint64_t next_id_ = 1;
+  uint32_t failures_ = 0;  // in a row
+  Time off_until_{INT64_MIN / 2};
+  Counters counters_;
+};
+
+}  // namespace holdfast::store

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/disk/segment_files.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include "base/hash.h"
+#include "base/units.h"
+#include "io/shm/access.h"
+#include "wire/disk_segment.h"
+
+namespace holdfast::disk {
+namespace {
+
+constexpr uint64_t kBounceBytes = kMiB;
+constexpr uint32_t kOtherDescriptors = 512;  // of the rest of the process
+constexpr const char* kLayoutWord = "holdfast-segments";
+
+uint64_t FloorBlock(uint64_t n) { return n / kBlock * kBlock; }
+uint64_t CeilBlock(uint64_t n) { return FloorBlock(n + kBlock - 1); }
+
+// All of it, or the error.
+template <typename Call>
+Status Whole(const std::string& what, uint64_t bytes, const Call& call) {
+  for (uint64_t done = 0; done < bytes;) {
+    const ssize_t n = call(done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return shm::ErrnoStatus(what);
+    if (n == 0) return Status::Corrupt(what + ": the file is shorter than a segment");
+    done += static_cast<uint64_t>(n);
+  }
+  return {};
+}
+
+Status Full(const std::string& path, uint64_t needed) {
+  struct statvfs space {};
+  std::string free_bytes = "unknown";
+  if (::statvfs(std::filesystem::path(path).parent_path().c_str(), &space) == 0) {
+    free_bytes = FormatBytes(uint64_t{space.f_bavail} * space.f_frsize);
+  }
+  return Status::NoSpace("cannot allocate " + path + " of " + FormatBytes(needed) + ": " +
+                         free_bytes + " are free there; lower disk.limit or make room");
+}
+
+}  // namespace
+
+// Page-aligned, as O_DIRECT wants it.
+class SegmentFiles::Bounce {
+ public:
+  Bounce() : data_(static_cast<std::byte*>(std::aligned_alloc(kBlock, kBounceBytes))) {
+    HF_CHECK(data_ != nullptr);
+  }
+  ~Bounce() { std::free(data_); }
+  Bounce(const Bounce&) = delete;
+  std::byte* data() const { return data_; }
+
+ private:
+  std::byte* data_;
+};
+
+// --- Open ----------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<SegmentFiles>> SegmentFiles::Open(
+    const SegmentFilesOptions& options, std::function<void(std::function<void()>)> post) {
+  HF_CHECK(options.segment_bytes % kBlock == 0 && options.threads > 0);
+  std::unique_ptr<SegmentFiles> files(new SegmentFiles());
+  files->directory_ = options.directory;
+  files->segment_bytes_ = options.segment_bytes;
+  files->post_ = std::move(post);
+  HF_RETURN_IF_ERROR(shm::MakePrivateDirectory(options.directory, std::nullopt));
+  HF_RETURN_IF_ERROR(files->Lock());
+  HF_RETURN_IF_ERROR(files->CheckLayout(options));
+  HF_RETURN_IF_ERROR(files->RaiseDescriptors(options.segments));
+  HF_RETURN_IF_ERROR(files->OpenFiles(options));
+  HF_RETURN_IF_ERROR(files->RemoveBeyond(options.segments));
+  if (!files->direct_ && options.log != nullptr) {
+    options.log->Warn(options.directory +
+                      ": its file system does not know O_DIRECT; what is read and written passes "
+                      "through the page cache");
+  }
+  for (uint32_t i = 0; i < options.threads; ++i) {
+    files->threads_.emplace_back([f = files.get(), i] { f->Work(i % 2 == 1); });
+  }
+  return files;
+}
+
+SegmentFiles::~SegmentFiles() {
+  {
+    std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  came_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+std::string SegmentFiles::PathOf(uint32_t segment) const {
+  std::array<char, 32> name;
+  std::snprintf(name.data(), name.size(), "/%06u.segment", segment);
+  return directory_ + name.data();
+}
+
+Status SegmentFiles::Lock() {
+  const std::string path = directory_ + "/lock";
+  lock_ = shm::Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!lock_) return shm::ErrnoStatus("cannot open " + path);
+  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
+    return Status::Unavailable("another daemon is using " + directory_ +
+                               "; stop it, or give this one another disk.directory");
+  }
+  return {};
+}
+
+// The first daemon writes it; later ones must fit.
+Status SegmentFiles::CheckLayout(const SegmentFilesOptions& options) {
+  const std::string path = directory_ + "/layout";
+  std::ostringstream ours;
+  ours << kLayoutWord << ' ' << kFormatVersion << ' ' << options.node << ' '
+       << options.segment_bytes << ' ' << options.cluster << '\n';
+  if (!std::filesystem::exists(path)) {
+    for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
+      if (entry.path().filename() == "lock") continue;
+      return Status::Invalid(directory_ + " has " + entry.path().filename().string() +
+                             " in it and is no directory of segments; give disk.directory an "
+                             "empty or a new one");
+    }
+    std::ofstream file(path, std::ios::binary);
+    file << ours.str() << std::flush;
+    return file ? Status() : Status::Unavailable("cannot write " + path);
+  }
+  std::ifstream file(path, std::ios::binary);
+  std::string line;
+  std::getline(file, line);
+  if (line + "\n" == ours.str()) return {};
+  std::istringstream words(line);
+  std::string word, cluster;
+  uint32_t version = 0, node = 0;
+  uint64_t bytes = 0;
+  words >> word >> version >> node >> bytes >> cluster;
+  std::string problem = "is no layout of segments";
+  if (word == kLayoutWord && version != kFormatVersion) {
+    problem = "is of version " + std::to_string(version) + ", this program knows " +
+              std::to_string(kFormatVersion);
+  } else if (word == kLayoutWord && (node != options.node || cluster != options.cluster)) {
+    problem = "says that it is of node " + std::to_string(node) + " of cluster \"" + cluster + "\"";
+  } else if (word == kLayoutWord) {
+    problem = "says that its segments have " + FormatBytes(bytes) + ": set disk.segment to that";
+  }
+  return Status::Invalid(path + " " + problem +
+                         "; or give another disk.directory, or empty this one");
+}
+
+Status SegmentFiles::RaiseDescriptors(uint32_t segments) const {
+  rlimit limit{};
+  const rlim_t needed = segments + kOtherDescriptors;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return shm::ErrnoStatus("getrlimit");
+  if (limit.rlim_cur >= needed) return {};
+  const rlim_t now = limit.rlim_cur;
+  limit.rlim_cur = std::min(needed, limit.rlim_max);
+  if (limit.rlim_max >= needed && ::setrlimit(RLIMIT_NOFILE, &limit) == 0) return {};
+  return Status::NoSpace("a disk of " + std::to_string(segments) + " segments takes " +
+                         std::to_string(needed) + " open files, this process may have " +
+                         std::to_string(now) + "; raise disk.segment, or the limit (ulimit -n)");
+}
+
+Status SegmentFiles::OpenFiles(const SegmentFilesOptions& options) {
+  files_.resize(options.segments);
+  for (uint32_t segment = 0; segment < options.segments; ++segment) {
+    HF_RETURN_IF_ERROR(OpenFile(segment));
+  }
+  return {};
+}
+
+Status SegmentFiles::OpenFile(uint32_t segment) {
+  const std::string path = PathOf(segment);
+  constexpr int kFlags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
+  shm::Fd& fd = files_[segment];
+  if (direct_) fd = shm::Fd(::open(path.c_str(), kFlags | O_DIRECT, 0600));
+  if (!fd && (!direct_ || errno == EINVAL)) {
+    direct_ = false;
+    fd = shm::Fd(::open(path.c_str(), kFlags, 0600));
+  }
+  if (!fd) return shm::ErrnoStatus("cannot open " + path);
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) return shm::ErrnoStatus("cannot look at " + path);
+  if (!S_ISREG(status.st_mode)) return Status::Invalid(path + " is not a regular file");
+  const auto bytes = static_cast<off_t>(segment_bytes_);
+  // A longer one is of somebody else; a shorter one was not finished, or has lost its end.
+  if (status.st_size > bytes) return Status::Invalid(path + " is longer than a segment");
+  if (status.st_size == bytes) return {};
+  int error = 0;
+  do {
+    error = ::posix_fallocate(fd.get(), 0, bytes);
+  } while (error == EINTR);
+  if (error == ENOSPC || error == EFBIG || error == EDQUOT) {
+    static_cast<void>(::ftruncate(fd.get(), status.st_size));
+    return Full(path, segment_bytes_);
+  }
+  return error == 0 ? Status() : shm::ErrnoStatus("cannot allocate " + path, error);
+}
+
+Status SegmentFiles::RemoveBeyond(uint32_t segments) {
+  for (uint32_t segment = segments; ::unlink(PathOf(segment).c_str()) == 0; ++segment) {
+  }
+  return {};
+}
+
+// --- Operations ----------------------------------------------------------------------------------
+
+void SegmentFiles::Read(uint32_t segment, uint64_t offset, ByteSpan into,
+                        std::function<void(Status, uint64_t hash)> done) {
+  HF_CHECK(segment < files_.size() && offset + into.size() <= segment_bytes_);
+  Enqueue(
+      [this, segment, offset, into, done = std::move(done)](Bounce& bounce) mutable {
+        uint64_t hash = 0;
+        Status status = DoRead(bounce, segment, offset, into, &hash);
+        post_([done = std::move(done), status = std::move(status), hash] { done(status, hash); });
+      },
+      true);
+}
+
+void SegmentFiles::Write(uint32_t segment, uint64_t offset, std::vector<ByteView> parts,
+                         std::function<void(Status)> done) {
+  uint64_t bytes = 0;
+  for (const ByteView& part : parts) bytes += part.size();
+  HF_CHECK(segment < files_.size() && offset % kBlock == 0 && offset + bytes <= segment_bytes_);
+  Enqueue(
+      [this, segment, offset, parts = std::move(parts),
+       done = std::move(done)](Bounce& bounce) mutable {
+        Status status = DoWrite(bounce, segment, offset, parts);
+        post_([done = std::move(done), status = std::move(status)] { done(status); });
+      },
+      false);
+}
+
+void SegmentFiles::Sync(uint32_t segment, std::function<void(Status)> done) {
+  HF_CHECK(segment < files_.size());
+  Enqueue(
+      [this, segment, done = std::move(done)](Bounce&) mutable {
+        Status status = ::fdatasync(files_[segment].get()) == 0
+                            ? Status()
+                            : shm::ErrnoStatus("syncing " + PathOf(segment));
+        post_([done = std::move(done), status = std::move(status)] { done(status); });
+      },
+      false);
+}
+
+void SegmentFiles::Enqueue(Task task, bool read) {
+  std::lock_guard lock(mutex_);
+  (read ? reads_ : writes_).push_back(std::move(task));
+  came_.notify_one();
+}
+
+// Every other thread prefers writes, so that neither waits for long behind the other.
+void SegmentFiles::Work(bool writes_first) {
+  Bounce bounce;
+  std::deque<Task>& first = writes_first ? writes_ : reads_;
+  std::deque<Task>& second = writes_first ? reads_ : writes_;
+  std::unique_lock lock(mutex_);
+  while (true) {
+    came_.wait(lock, [this] { return ending_ || !reads_.empty() || !writes_.empty(); });
+    if (ending_) return;
+    std::deque<Task>& from = first.empty() ? second : first;
+    Task task = std::move(from.front());
+    from.pop_front();
+    lock.unlock();
+    task(bounce);
+    task = nullptr;
+    lock.lock();
+  }
+}
+
+Status SegmentFiles::DoRead(Bounce& bounce, uint32_t segment, uint64_t offset, ByteSpan into,
+                            uint64_t* hash) {
+  Hasher64 hasher;
+  for (uint64_t done = 0; done < into.size();) {
+    const uint64_t from = FloorBlock(offset + done);
+    const uint64_t skip = offset + done - from;
+    const uint64_t useful = std::min(into.size() - done, kBounceBytes - skip);
+    const uint64_t bytes = CeilBlock(skip + useful);
+    HF_RETURN_IF_ERROR(Whole("reading " + PathOf(segment), bytes, [&](uint64_t at) {
+      return ::pread(files_[segment].get(), bounce.data() + at, bytes - at,
+                     static_cast<off_t>(from + at));
+    }));
+    std::memcpy(into.data() + done, bounce.data() + skip, useful);
+    hasher.Update({bounce.data() + skip, useful});
+    done += useful;
+  }
+  *hash = hasher.Digest();
+  return {};
+}
+
+Status SegmentFiles::DoWrite(Bounce& bounce, uint32_t segment, uint64_t offset,
+                             const std::vector<ByteView>& parts) {
+  uint64_t filled = 0;
+  auto flush = [&]() -> Status {
+    const uint64_t bytes = CeilBlock(filled);
+    std::memset(bounce.data() + filled, 0, bytes - filled);
+    HF_RETURN_IF_ERROR(Whole("writing " + PathOf(segment), bytes, [&](uint64_t at) {
+      return ::pwrite(files_[segment].get(), bounce.data() + at, bytes - at,
+                      static_cast<off_t>(offset + at));
+    }));
+    offset += bytes;
+    filled = 0;
+    return {};
+  };
+  for (ByteView part : parts) {
+    while (!part.empty()) {
+      const uint64_t n = std::min<uint64_t>(part.size(), kBounceBytes - filled);
+      std::memcpy(bounce.data() + filled, part.data(), n);
+      filled += n;
+      part = part.subspan(n);
+      if (filled == kBounceBytes) HF_RETURN_IF_ERROR(flush());
+    }
+  }
+  return filled > 0 ? flush() : Status();
+}
+
+}  // namespace holdfast::disk

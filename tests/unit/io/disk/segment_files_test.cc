@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/disk/segment_files.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <future>
+
+#include "base/hash.h"
+#include "base/random.h"
+
+namespace holdfast::disk {
+namespace {
+
+constexpr uint64_t kSegment = 2 * kMiB;
+
+class SegmentFilesTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = (std::filesystem::temp_directory_path() / "segments-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    root_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(root_); }
+
+  SegmentFilesOptions Options() const {
+    return {.directory = root_ + "/disk",
+            .cluster = "c",
+            .node = 3,
+            .segments = 3,
+            .segment_bytes = kSegment,
+            .threads = 3,
+            .log = nullptr};
+  }
+  // Callbacks run on the threads that made them.
+  static Result<std::unique_ptr<SegmentFiles>> Open(const SegmentFilesOptions& options) {
+    return SegmentFiles::Open(options, [](std::function<void()> run) { run(); });
+  }
+  static Status Write(SegmentFiles& files, uint32_t segment, uint64_t offset,
+                      std::vector<ByteView> parts) {
+    std::promise<Status> done;
+    files.Write(segment, offset, std::move(parts), [&](Status status) { done.set_value(status); });
+    return done.get_future().get();
+  }
+  static Status Read(SegmentFiles& files, uint32_t segment, uint64_t offset, ByteSpan into) {
+    std::promise<Status> done;
+    uint64_t hash = 0;
+    files.Read(segment, offset, into, [&](Status status, uint64_t h) {
+      hash = h;
+      done.set_value(status);
+    });
+    Status status = done.get_future().get();
+    if (status.ok()) {
+      EXPECT_EQ(hash, Hash64(into));
+    }
+    return status;
+  }
+  static Status Sync(SegmentFiles& files, uint32_t segment) {
+    std::promise<Status> done;
+    files.Sync(segment, [&](Status status) { done.set_value(status); });
+    return done.get_future().get();
+  }
+  static std::vector<std::byte> RandomBytes(Random* random, uint64_t n) {
+    std::vector<std::byte> bytes(n);
+    for (std::byte& b : bytes) b = static_cast<std::byte>(random->Next());
+    return bytes;
+  }
+
+  std::string root_;
+};
+
+TEST_F(SegmentFilesTest, PartsComeBackFromAnyOffset) {
+  auto files = Open(Options());
+  ASSERT_TRUE(files.ok()) << files.status().ToString();
+  Random random(1);
+  std::vector<std::byte> all;
+  std::vector<std::vector<std::byte>> owned;
+  for (uint64_t n : {1, 63, 5'000, 1'500'000, 0, 7}) owned.push_back(RandomBytes(&random, n));
+  std::vector<ByteView> parts(owned.begin(), owned.end());
+  for (const auto& part : owned) all.insert(all.end(), part.begin(), part.end());
+  ASSERT_TRUE(Write(**files, 1, 8'192, parts).ok());
+  ASSERT_TRUE(Sync(**files, 1).ok());
+  for (int i = 0; i < 200; ++i) {
+    const uint64_t from = random.Below(all.size()), n = random.Below(all.size() - from) + 1;
+    std::vector<std::byte> got(n);
+    ASSERT_TRUE(Read(**files, 1, 8'192 + from, got).ok());
+    ASSERT_TRUE(std::equal(got.begin(), got.end(), all.begin() + static_cast<int64_t>(from)));
+  }
+  // What is left of the last block is zero.
+  std::vector<std::byte> rest(1);
+  ASSERT_TRUE(Read(**files, 1, 8'192 + all.size(), rest).ok());
+  EXPECT_EQ(rest[0], std::byte{0});
+}
+
+TEST_F(SegmentFilesTest, WhatWasWrittenIsThereForTheNextProcess) {
+  const std::vector<std::byte> bytes(5'000, std::byte{42});
+  {
+    auto files = Open(Options());
+    ASSERT_TRUE(files.ok());
+    ASSERT_TRUE(Write(**files, 2, 4'096, {bytes}).ok());
+  }
+  auto files = Open(Options());
+  ASSERT_TRUE(files.ok()) << files.status().ToString();
+  std::vector<std::byte> got(bytes.size());
+  ASSERT_TRUE(Read(**files, 2, 4'096, got).ok());
+  EXPECT_EQ(got, bytes);
+}
+
+TEST_F(SegmentFilesTest, ManyAtATime) {
+  auto files = Open(Options());
+  ASSERT_TRUE(files.ok());
+  constexpr int kOperations = 300;
+  const std::vector<std::byte> bytes(4'096, std::byte{1});
+  std::vector<std::vector<std::byte>> into(kOperations, std::vector<std::byte>(100));
+  std::atomic<int> done{0};
+  for (int i = 0; i < kOperations; ++i) {
+    (*files)->Write(0, static_cast<uint64_t>(i) * 4'096, {bytes}, [&](Status status) {
+      EXPECT_TRUE(status.ok());
+      ++done;
+    });
+    (*files)->Read(1, static_cast<uint64_t>(i) * 1'000, into[static_cast<size_t>(i)],
+                   [&](Status status, uint64_t) {
+                     EXPECT_TRUE(status.ok());
+                     ++done;
+                   });
+  }
+  while (done < 2 * kOperations) usleep(1'000);
+  std::vector<std::byte> got(kOperations * 4'096);
+  ASSERT_TRUE(Read(**files, 0, 0, got).ok());
+  EXPECT_TRUE(std::all_of(got.begin(), got.end(), [](std::byte b) { return b == std::byte{1}; }));
+}
+
+TEST_F(SegmentFilesTest, OneDaemonAtATime) {
+  auto files = Open(Options());
+  ASSERT_TRUE(files.ok());
+  const Status second = Open(Options()).status();
+  EXPECT_EQ(second.code(), Code::kUnavailable);
+  EXPECT_NE(second.message().find("disk.directory"), std::string::npos) << second.message();
+}
+
+TEST_F(SegmentFilesTest, ADirectoryOfSomethingElseIsLeftAlone) {
+  std::filesystem::create_directory(root_ + "/disk");
+  std::ofstream(root_ + "/disk/thesis.txt") << "precious";
+  const Status status = Open(Options()).status();
+  EXPECT_EQ(status.code(), Code::kInvalid);
+  EXPECT_NE(status.message().find("thesis.txt"), std::string::npos) << status.message();
+  EXPECT_TRUE(std::filesystem::exists(root_ + "/disk/thesis.txt"));
+}
+
+TEST_F(SegmentFilesTest, AnotherNodeClusterSizeOrVersionIsRefused) {
+  { ASSERT_TRUE(Open(Options()).ok()); }
+  SegmentFilesOptions node = Options(), cluster = Options(), size = Options();
+  node.node = 4;
+  cluster.cluster = "d";
+  size.segment_bytes = kMiB;
+  EXPECT_NE(Open(node).status().message().find("of node 3"), std::string::npos);
+  EXPECT_NE(Open(cluster).status().message().find("cluster \"c\""), std::string::npos);
+  EXPECT_NE(Open(size).status().message().find("disk.segment"), std::string::npos);
+  std::ofstream(root_ + "/disk/layout") << "holdfast-segments 9 3 2097152 c\n";
+  EXPECT_NE(Open(Options()).status().message().find("version 9"), std::string::npos);
+  std::ofstream(root_ + "/disk/layout") << "";
+  EXPECT_EQ(Open(Options()).status().code(), Code::kInvalid);
+}
+
+TEST_F(SegmentFilesTest, AFileThatIsShortOrMissingIsAllocatedAgain) {
+  { ASSERT_TRUE(Open(Options()).ok()); }
+  std::filesystem::resize_file(root_ + "/disk/000001.segment", 5'000);
+  std::filesystem::remove(root_ + "/disk/000002.segment");
+  auto files = Open(Options());
+  ASSERT_TRUE(files.ok()) << files.status().ToString();
+  std::vector<std::byte> got(kSegment);
+  EXPECT_TRUE(Read(**files, 1, 0, got).ok());
+  EXPECT_TRUE(Read(**files, 2, 0, got).ok());
+}
+
+TEST_F(SegmentFilesTest, ALongerFileIsNotOurs) {
+  { ASSERT_TRUE(Open(Options()).ok()); }
+  std::filesystem::resize_file(root_ + "/disk/000001.segment", 2 * kSegment);
+  EXPECT_EQ(Open(Options()).status().code(), Code::kInvalid);
+}
+
+TEST_F(SegmentFilesTest, ADiskThatShrankHasFewerFiles) {
+  { ASSERT_TRUE(Open(Options()).ok()); }
+  SegmentFilesOptions fewer = Options();
+  fewer.segments = 1;
+  ASSERT_TRUE(Open(fewer).ok());
+  EXPECT_TRUE(std::filesystem::exists(root_ + "/disk/000000.segment"));
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/disk/000001.segment"));
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/disk/000002.segment"));
+}
+
+TEST_F(SegmentFilesTest, TooLargeForTheDisk) {
+  SegmentFilesOptions huge = Options();
+  huge.segment_bytes = uint64_t{1} << 50;
+  const Status status = Open(huge).status();
+  EXPECT_EQ(status.code(), Code::kNoSpace) << status.ToString();
+  EXPECT_NE(status.message().find("disk.limit"), std::string::npos) << status.message();
+}
+
+TEST_F(SegmentFilesTest, AFileThatShrinksWhileItIsReadIsCorrupt) {
+  auto files = Open(Options());
+  ASSERT_TRUE(files.ok());
+  std::filesystem::resize_file(root_ + "/disk/000000.segment", 4'096);
+  std::vector<std::byte> got(100);
+  EXPECT_EQ(Read(**files, 0, 8'192, got).code(), Code::kCorrupt);
+}
+
+}  // namespace
+}  // namespace holdfast::disk
