@@ -14,6 +14,7 @@ namespace holdfast::cached {
 struct Context {
   Env env;
   store::MemoryTier* tier;
+  store::DiskTier* disk;  // null: none
   NodeOptions options;
   // The least that a promise takes of the memory: so many more promises than the index has places
   // for cannot be made.

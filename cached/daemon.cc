@@ -11,6 +11,7 @@
 #include "cached/node.h"
 #include "io/bulk/bulk_client.h"
 #include "io/bulk/bulk_server.h"
+#include "io/disk/segment_files.h"
 #include "io/far/far_store.h"
 #include "io/net/cluster_key.h"
 #include "io/net/event_loop.h"
@@ -49,13 +50,17 @@ struct Daemon::Parts {
   std::unique_ptr<far::FarClient> far;
   std::unique_ptr<bulk::BulkClient> bulk_client;
   std::unique_ptr<net::ZmqNetwork> network;
+  std::unique_ptr<disk::SegmentFiles> disk_files;
+  std::unique_ptr<store::DiskTier> disk;
   std::unique_ptr<Random> random;
   std::unique_ptr<Node> node;
   std::unique_ptr<bulk::BulkServer> bulk_server;
 
+  Env MakeEnv() const;
   Status OpenMemory();
   Status OpenBulkReader();
   Status OpenNetwork();
+  Status OpenDisk();
   Status OpenNode();
   Status OpenBulkServer();
   void EverySecond();
@@ -74,6 +79,7 @@ Daemon::~Daemon() {
   std::unique_ptr<shm::RegionFile> region = std::move(parts_->region);
   parts_->bulk_server.reset();
   parts_->node.reset();
+  parts_->disk_files.reset();
   parts_->network.reset();
   parts_->far.reset();
   parts_->bulk_client.reset();
@@ -234,14 +240,46 @@ void Daemon::Parts::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done
   });
 }
 
-Status Daemon::Parts::OpenNode() {
-  random = std::make_unique<Random>(RandomNumber());
-  Env env{.clock = loop.get(),
+Status Daemon::Parts::OpenDisk() {
+  if (config.disk_directory.empty()) return {};
+  Result<std::unique_ptr<disk::SegmentFiles>> files =
+      disk::SegmentFiles::Open({.directory = config.disk_directory,
+                                .cluster = config.node.cluster,
+                                .node = config.node.node,
+                                .segments = static_cast<uint32_t>(config.disk_segments),
+                                .segment_bytes = config.disk_segment,
+                                .threads = static_cast<uint32_t>(config.disk_threads),
+                                .log = log},
+                               [this](std::function<void()> run) { loop->Post(std::move(run)); });
+  if (!files.ok()) return files.status().Annotate("disk");
+  disk_files = *std::move(files);
+  config.disk.identity = {config.node.node, config.node.cluster};
+  disk = std::make_unique<store::DiskTier>(MakeEnv(), disk_files.get(), config.disk);
+  disk->Recover([this](const Status& recovered) {
+    const store::DiskStats stats = disk->Stats();
+    if (recovered.ok()) {
+      log->Info("disk: " + FormatBytes(stats.bytes) + " in " + std::to_string(stats.segments) +
+                " segments at " + config.disk_directory + ", with " +
+                FormatCount(stats.recovered_objects) + " objects from earlier starts");
+    } else {
+      log->Error("disk: not used: " + recovered.message());
+    }
+  });
+  return {};
+}
+
+Env Daemon::Parts::MakeEnv() const {
+  return {.clock = loop.get(),
           .network = network.get(),
           .far = far.get(),
           .random = random.get(),
           .log = log};
-  node = std::make_unique<Node>(env, tier.get(), config.node);
+}
+
+Status Daemon::Parts::OpenNode() {
+  random = std::make_unique<Random>(RandomNumber());
+  HF_RETURN_IF_ERROR(OpenDisk());
+  node = std::make_unique<Node>(MakeEnv(), tier.get(), config.node, disk.get());
   node->Start();
   return {};
 }

@@ -67,12 +67,61 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
     return;
   }
   config->memory.memory_bytes = config->memory_limit - config->node.max_planning_bytes;
+  if (config->disk_segments > 0) {
+    const uint64_t disk =
+        store::DiskTier::MemoryBytes(config->disk_segments, config->disk_segment, config->disk);
+    if (disk > config->memory.memory_bytes / 2) {
+      file->Fail("disk.index_objects",
+                 "takes " + FormatBytes(disk) +
+                     " of memory.limit = " + FormatBytes(config->memory_limit) +
+                     ", too much; raise that, or lower disk.index_objects or disk.limit");
+      return;
+    }
+    config->memory.memory_bytes -= disk;
+  }
   Result<shm::RegionPlan> plan = store::PlanRegion(config->memory);
   if (!plan.ok()) return FailRegion(file, plan.status().message());
   if (config->memory.max_object_bytes > plan->segment_bytes) {
     file->Fail("memory.max_object",
                "must be at most memory.segment = " + FormatBytes(plan->segment_bytes));
   }
+}
+
+// The tier's options by their keys, as above.
+void FailDisk(config::ConfigFile* file, const std::string& problem) {
+  constexpr std::pair<std::string_view, std::string_view> kKeys[] = {
+      {"segment_bytes ", "disk.segment"},
+      {"index_objects ", "disk.index_objects"},
+      {"segments: ", "disk.limit"}};
+  for (const auto& [option, key] : kKeys) {
+    if (problem.starts_with(option)) return file->Fail(key, problem.substr(option.size()));
+  }
+  file->Fail("disk.limit", problem);
+}
+
+// Before the memory: its index is taken from that.
+void ReadDisk(config::ConfigFile* file, DaemonConfig* config) {
+  uint64_t limit = 0;
+  file->Get("disk.directory", &config->disk_directory);
+  file->GetBytes("disk.limit", &limit);
+  file->GetBytes("disk.segment", &config->disk_segment);
+  file->Get("disk.index_objects", &config->disk.index_objects, 0, uint64_t{1} << 31);
+  file->Get("disk.threads", &config->disk_threads, 1, 256);
+  if (config->disk_directory.empty()) {
+    if (limit != 0) file->Fail("disk.directory", "is missing; disk.limit needs a place");
+    return;
+  }
+  if (!config->disk_directory.starts_with('/'))
+    return file->Fail("disk.directory", "must be an absolute path, as in \"/var/lib/holdfast\"");
+  if (limit == 0) return file->Fail("disk.limit", "is missing; how much of the disk may be used");
+  if (config->disk_segment == 0) {
+    config->disk_segment =
+        std::clamp(limit / 256 / kMiB * kMiB, uint64_t{1} * kMiB, disk::kMaxSegmentBytes);
+  }
+  config->disk_segments = limit / config->disk_segment;
+  const Status works =
+      store::DiskTier::Check(config->disk_segments, config->disk_segment, config->disk);
+  if (!works.ok()) FailDisk(file, works.message());
 }
 
 void ReadLimits(config::ConfigFile* file, DaemonConfig* config) {
@@ -160,6 +209,7 @@ Result<DaemonConfig> ReadDaemonConfig(config::ConfigFile* file) {
   std::string level = "info";
   file->GetChoice("log_level", &level, {"debug", "info", "warn", "error"});
   ReadMembers(file, &config);
+  ReadDisk(file, &config);
   ReadMemory(file, &config);
   ReadLimits(file, &config);
   ReadFar(file, &config);

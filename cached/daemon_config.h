@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "cached/node.h"
+#include "cached/store/disk_tier.h"
 #include "cached/store/memory_tier.h"
 #include "io/config/config_file.h"
 #include "io/far/far_options.h"
@@ -18,6 +19,11 @@ struct DaemonConfig {
   NodeOptions node;                 // incarnation and endpoints are filled in as they become known
   store::MemoryTierOptions memory;  // memory_bytes: the region, which is `limit` less `planning`
   uint64_t memory_limit = 1 * kGiB;
+  std::string disk_directory;  // empty: no disk tier
+  uint64_t disk_segment = 0;
+  uint64_t disk_segments = 0;
+  uint64_t disk_threads = 4;
+  store::DiskTierOptions disk;
   std::string state_directory;
   std::string group;
   shm::HugePages huge_pages = shm::HugePages::kAuto;

@@ -36,8 +36,8 @@ uint64_t LeastRecordBytes(const store::MemoryTier& tier) {
 }  // namespace
 
 struct Node::Parts {
-  Parts(const Env& env, store::MemoryTier* tier, NodeOptions options)
-      : context{env, tier, std::move(options), LeastRecordBytes(*tier)},
+  Parts(const Env& env, store::MemoryTier* tier, NodeOptions options, store::DiskTier* disk)
+      : context{env, tier, disk, std::move(options), LeastRecordBytes(*tier)},
         manifests(context.options.max_planning_bytes),
         calendar(tier->PromisableBytes()),
         commitments(&context, &manifests, &calendar),
@@ -105,8 +105,10 @@ struct Node::Parts {
   uint64_t last_flow = 0;  // of drops and snapshots
 };
 
-Node::Node(const Env& env, store::MemoryTier* tier, NodeOptions options)
-    : parts_(std::make_unique<Parts>(env, tier, std::move(options))) {}
+Node::Node(const Env& env, store::MemoryTier* tier, NodeOptions options, store::DiskTier* disk)
+    : parts_(std::make_unique<Parts>(env, tier, std::move(options), disk)) {
+  if (disk != nullptr) tier->SetBelow(disk);
+}
 Node::~Node() = default;
 
 void Node::Start() {
@@ -349,6 +351,7 @@ void Node::Parts::Tick() {
 void Node::Parts::Maintain() {
   Time now = context.Now();
   context.tier->Maintain(now, kReclaimBudget);
+  if (context.disk != nullptr) context.disk->Maintain();
   Duration pause = loader.active() > 0 ? kBusyMaintenance : kIdleMaintenance;
   context.env.clock->At(now + pause, [this] { Maintain(); });
 }
@@ -382,6 +385,7 @@ uint64_t Node::Parts::PlanningBytes() const {
 NodeState Node::Parts::State() const {
   NodeState state{.options = &context.options,
                   .tier = context.tier->Stats(),
+                  .disk = {},
                   .calendar_capacity = calendar.capacity(),
                   .calendar_reserved = calendar.reserved(),
                   .tentative_bytes = TentativeBytes(),
@@ -394,6 +398,7 @@ NodeState Node::Parts::State() const {
                   .grants = home.under_way(),
                   .far = context.env.far->Counters(),
                   .peers = {}};
+  if (context.disk != nullptr) state.disk = context.disk->Stats();
   for (const auto& [node, peer] : membership.peers()) {
     state.peers.push_back({node, membership.Reachable(node) != nullptr});
   }

@@ -55,8 +55,10 @@ struct NodeOptions {
 
 class Node {
  public:
-  // The tier and its sessions are the caller's and outlive the node.
-  Node(const Env& env, store::MemoryTier* tier, NodeOptions options);
+  // The tiers and the sessions are the caller's and outlive the node; `disk` may be null, and may
+  // still be recovering.
+  Node(const Env& env, store::MemoryTier* tier, NodeOptions options,
+       store::DiskTier* disk = nullptr);
   ~Node();
   Node(const Node&) = delete;
 

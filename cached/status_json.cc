@@ -5,6 +5,29 @@
 
 namespace holdfast::cached {
 
+namespace {
+
+nlohmann::ordered_json DiskJson(const store::DiskStats& disk) {
+  return {{"bytes", disk.bytes},
+          {"segments", disk.segments},
+          {"free_segments", disk.free_segments},
+          {"objects", disk.objects},
+          {"index_objects", disk.index_objects},
+          {"recovered_objects", disk.recovered_objects},
+          {"reads", disk.reads},
+          {"corrupt", disk.corrupt},
+          {"written_objects", disk.writes.written_objects},
+          {"written_bytes", disk.writes.written_bytes},
+          {"failed_writes", disk.writes.failed_writes},
+          {"refused_objects", disk.refused_objects},
+          {"evicted_objects", disk.reclaim.evicted_objects},
+          {"kept_bytes", disk.reclaim.kept_bytes},
+          {"bad_tables", disk.reclaim.bad_tables},
+          {"resting", disk.off}};
+}
+
+}  // namespace
+
 std::string ToJson(const NodeState& state) {
   using Json = nlohmann::ordered_json;
   const store::TierStats& tier = state.tier;
@@ -27,6 +50,7 @@ std::string ToJson(const NodeState& state) {
         {"waiting_segments", tier.waiting_segments},
         {"dropped_objects", tier.dropped_objects},
         {"dropped_bytes", tier.dropped_bytes},
+        {"descended_objects", tier.descended_objects},
         {"moved_bytes", tier.moved_bytes},
         {"marks", tier.marks}}},
       {"promises",
@@ -56,6 +80,7 @@ std::string ToJson(const NodeState& state) {
         {"micro_usd", state.far.money}}},
       {"peers", std::move(peers)},
   };
+  if (state.disk) json["disk"] = DiskJson(*state.disk);
   return json.dump();
 }
 

@@ -2,6 +2,7 @@
 // A node's state for people and tools.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@ namespace holdfast::cached {
 struct NodeState {
   const NodeOptions* options;
   store::TierStats tier;
+  std::optional<store::DiskStats> disk;
   uint64_t calendar_capacity;
   uint64_t calendar_reserved;
   uint64_t tentative_bytes;

@@ -175,7 +175,7 @@ struct World {
     options.incarnation = 1;
     if (options.members.empty()) options.members = {{0, "tcp://127.0.0.1:1"}};
     env = {&clock, &network, &far, &random, &log};
-    context = std::make_unique<Context>(Context{env, tier.get(), options});
+    context = std::make_unique<Context>(Context{env, tier.get(), nullptr, options});
   }
 
   // Puts object `n` into the tier.
