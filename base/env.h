@@ -96,14 +96,14 @@ class Network {
                         std::function<void(size_t index, BulkOutcome)> each) = 0;
 };
 
-// One GET of a whole object or a range.
+// One GET of a whole object, of the rest of one whose beginning is there already, or of a range.
 struct FarGet {
   std::string uri;              // canonical
   std::string etag;             // sent as If-Match when not empty; a difference is kChanged
-  uint64_t offset = 0;          // with Range and Content-Range checked when not the whole
-  uint64_t length = 0;          // bytes wanted; `into` must be at least as long
-  bool whole = true;            // the object must be exactly `length` bytes long, else kChanged
-  ByteSpan into;                // written by the far store's own threads; valid until the callback
+  uint64_t offset = 0;          // of a whole one: so many of its bytes are in `into` already
+  uint64_t length = 0;          // of a whole one: all its bytes, else kChanged; of a range the most
+  bool whole = true;            // false: as much of [offset, offset + length) as the object has
+  ByteSpan into;                // `length` bytes for the far store's threads, until the callback
   Time deadline = Time::Max();  // retries end here
 };
 
@@ -138,9 +138,9 @@ struct FarCounters {
 class FarStore {
  public:
   virtual ~FarStore() = default;
-  // On kOk, into[0, length) holds the bytes of the version named by `etag`, checked against every
+  // On kOk, `into` holds the bytes of the version that FarInfo names, checked against every
   // checksum and length that the store gave. kNotFound, kDenied, kChanged, kCorrupt are final;
-  // kUnavailable and kTimeout come after retries. `hash` is the XXH3-64 of the bytes.
+  // kUnavailable and kTimeout come after retries. `hash` is the XXH3-64 of all of these bytes.
   virtual void Get(FarGet get, std::function<void(Status, FarInfo, uint64_t hash)> done) = 0;
   virtual void Head(const std::string& uri, Time deadline,
                     std::function<void(Result<FarInfo>)> done) = 0;

@@ -61,10 +61,11 @@ Result<FarInfo> InfoOf(const std::string& path, int fd) {
   return InfoOf(status);
 }
 
-// Fills `into` from `offset` on and hashes it.
-Status ReadAndHash(const std::string& path, int fd, uint64_t offset, ByteSpan into,
+// Fills `into` from `offset` on and hashes it, after `before`.
+Status ReadAndHash(const std::string& path, int fd, uint64_t offset, ByteView before, ByteSpan into,
                    uint64_t* hash) {
   Hasher64 hasher;
+  if (!before.empty()) hasher.Update(before);
   for (size_t done = 0; done < into.size();) {
     const size_t n = std::min(kReadAtOnce, into.size() - done);
     const ssize_t got = pread(fd, into.data() + done, n, static_cast<off_t>(offset + done));
@@ -73,7 +74,7 @@ Status ReadAndHash(const std::string& path, int fd, uint64_t offset, ByteSpan in
     if (got == 0) return Status::Changed(path + ": became shorter while it was read");
     const ByteSpan part = into.subspan(done, static_cast<size_t>(got));
     done += part.size();
-    if (part.size() == into.size()) {
+    if (part.size() == into.size() && before.empty()) {
       *hash = Hash64(part);
       return Status();
     }
@@ -205,16 +206,17 @@ Status DirectoryStore::Read(const std::string& path, const FarGet& get, FarInfo*
     return Status::Changed(path + ": has changed: it is version " + before->etag + " now, " +
                            get.etag + " was planned; list it again");
   }
-  const bool fits = get.whole
-                        ? before->size == get.length
-                        : get.offset <= before->size && get.length <= before->size - get.offset;
+  const uint64_t size = before->size;
+  const bool fits = get.whole ? size == get.length : get.offset == 0 || get.offset < size;
   if (!fits) {
-    return Status::Changed(path + ": has " + std::to_string(before->size) +
+    return Status::Changed(path + ": has " + std::to_string(size) +
                            " bytes, not those that were planned");
   }
-  HF_RETURN_IF_ERROR(
-      ReadAndHash(path, file.fd(), get.whole ? 0 : get.offset, get.into.first(get.length), hash));
-  spending_->CountBytes(get.length, false);
+  const uint64_t wanted = std::min(size - get.offset, get.length);
+  const uint64_t begin = get.whole ? get.offset : 0;
+  HF_RETURN_IF_ERROR(ReadAndHash(path, file.fd(), get.offset, get.into.first(begin),
+                                 get.into.subspan(begin, wanted), hash));
+  spending_->CountBytes(wanted, false);
   const Result<FarInfo> after = InfoOf(path, file.fd());
   if (!after.ok()) return after.status();
   if (after->etag != before->etag) return Status::Changed(path + ": changed while it was read");

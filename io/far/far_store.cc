@@ -115,7 +115,8 @@ Result<FarName> FarClient::Accept(const FarGet& get) const {
   if (!IsSendableETag(get.etag)) {
     return Status::Invalid(get.uri + ": its ETag has characters that cannot be sent");
   }
-  if (!get.whole && (get.length == 0 || get.offset > kMaxObject || get.length > kMaxObject)) {
+  const bool empty = get.whole ? get.offset > 0 && get.offset >= get.length : get.length == 0;
+  if (empty || get.offset > kMaxObject || get.length > kMaxObject) {
     return Status::Invalid(get.uri + ": a range must have at least one byte and lie within 2^62");
   }
   return ParseCanonical(get.uri);

@@ -71,9 +71,9 @@ void HttpRequestMaker::Headers(const Ask& ask, const HttpTarget& target, int64_t
   headers.emplace_back("User-Agent: holdfast");
   headers.emplace_back("Accept: */*");
   if (CanMatch(ask.etag)) headers.push_back("If-Match: " + QuotedETag(ask.etag));
-  if (ask.kind == Ask::Kind::kGet && !ask.whole) {
+  if (ask.ranged) {
     headers.push_back("Range: bytes=" + std::to_string(ask.offset) + "-" +
-                      std::to_string(ask.offset + ask.length - 1));
+                      std::to_string(ask.end() - 1));
   }
   if (ask.is_signed) {
     SignedHeaders(ask, target, unix_seconds, headers);

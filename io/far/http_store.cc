@@ -125,6 +125,7 @@ void HttpStore::TakeInbox() {
     call->ask.offset = call->get.offset;
     call->ask.length = call->get.length;
     call->ask.whole = call->get.whole;
+    call->ask.ranged = call->kind == Ask::Kind::kGet && (!call->get.whole || call->get.offset > 0);
     next_deadline_ = std::min(next_deadline_, call->get.deadline);
     queue_.push_back(std::move(call));
   }
@@ -178,6 +179,10 @@ void HttpStore::EndTransfer(Running& running, CURLcode code, Time now) {
 
 void HttpStore::Decide(CallPtr call, Verdict verdict, HttpCall::Answer answer,
                        std::optional<Duration> retry_after, Time now) {
+  if (verdict.retry == Retry::kUnranged && std::exchange(call->ask.ranged, false)) {
+    queue_.push_front(std::move(call));
+    return;
+  }
   const bool again = verdict.retry == Retry::kYes ||
                      (verdict.retry == Retry::kOnce && !std::exchange(call->once_used, true));
   if (!again || call->attempts >= options_.timeouts.max_attempts) {

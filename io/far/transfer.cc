@@ -98,11 +98,13 @@ void Transfer::Begin(HttpCall* call, HttpRequestMaker& maker, Time now) {
   call_ = call;
   began_ = window_began_ = now;
   head_.Clear();
-  body_ = Body::kUnknown;
+  body_ = Content::kUnknown;
   refused_.reset();
-  skip_ = filled_ = received_ = window_received_ = 0;
+  skip_ = received_ = window_received_ = 0;
+  filled_ = call->get.whole ? call->get.offset : 0;
   hasher_ = Hasher64();
-  enough_ = false;
+  if (filled_ > 0) hasher_.Update(ByteView(call->get.into).first(filled_));
+  enough_ = longer_ = false;
   text_.clear();
   error_[0] = '\0';
 
@@ -143,7 +145,7 @@ bool Transfer::Stalled(Time now, Duration window, uint64_t least) {
 size_t Transfer::OnHeader(char* data, size_t, size_t size, void* self) {
   auto* transfer = static_cast<Transfer*>(self);
   // What comes after the body are trailers; they change nothing that the body was judged by.
-  if (transfer->body_ == Body::kUnknown) transfer->head_.AddLine({data, size});
+  if (transfer->body_ == Content::kUnknown) transfer->head_.AddLine({data, size});
   return size;
 }
 
@@ -151,22 +153,23 @@ size_t Transfer::OnBody(char* data, size_t, size_t size, void* self_pointer) {
   auto* self = static_cast<Transfer*>(self_pointer);
   const std::string_view bytes(data, size);
   self->received_ += size;
-  if (self->body_ == Body::kUnknown) self->body_ = self->Classify();
+  if (self->body_ == Content::kUnknown) self->body_ = self->Classify();
   bool go_on = !self->refused_;
-  if (go_on && self->body_ == Body::kObject) go_on = self->TakeObject(bytes);
-  if (go_on && self->body_ == Body::kListing) go_on = self->TakeText(bytes, kMaxListingText, true);
-  if (go_on && self->body_ == Body::kRefusal) {
+  if (go_on && self->body_ == Content::kObject) go_on = self->TakeObject(bytes);
+  if (go_on && self->body_ == Content::kListing)
+    go_on = self->TakeText(bytes, kMaxListingText, true);
+  if (go_on && self->body_ == Content::kRefusal) {
     go_on = self->TakeText(bytes, kMaxRefusalText, false) && self->received_ <= kMaxRefusalBody;
   }
   return go_on ? size : 0;
 }
 
 // The head is whole once the body begins.
-Transfer::Body Transfer::Classify() {
-  if (head_.status != 200 && head_.status != 206) return Body::kRefusal;
+Transfer::Content Transfer::Classify() {
+  if (head_.status != 200 && head_.status != 206) return Content::kRefusal;
   refused_ = JudgeHead(call_->ask, head_);
   skip_ = BytesToSkip(call_->ask, head_);
-  return call_->kind == Ask::Kind::kList ? Body::kListing : Body::kObject;
+  return call_->kind == Ask::Kind::kList ? Content::kListing : Content::kObject;
 }
 
 bool Transfer::TakeObject(std::string_view data) {
@@ -181,9 +184,11 @@ bool Transfer::TakeObject(std::string_view data) {
   hasher_.Update(bytes);
   StreamCopy(call_->get.into.data() + filled_, bytes.data(), n);
   filled_ += n;
-  if (call_->get.whole) return n == data.size();  // longer than planned: received_ says so
-  enough_ = filled_ == call_->get.length && head_.status == 200;
-  return n == data.size() && !enough_;
+  longer_ = n < data.size();
+  // A server without ranges goes on to the end of the object.
+  enough_ = filled_ == call_->get.length && head_.content_length && !call_->get.whole &&
+            head_.status == 200 && *head_.content_length > call_->ask.end();
+  return !longer_ && !enough_;
 }
 
 bool Transfer::TakeText(std::string_view data, size_t limit, bool stop_at_limit) {
@@ -206,13 +211,12 @@ void Transfer::Cancel() {
 
 Verdict Transfer::Judge(CURLcode code, HttpCall::Answer& answer) {
   if (refused_) return *refused_;
-  const bool too_long = body_ == Body::kObject && received_ > filled_ && call_->get.whole;
-  const bool refusal_cut = body_ == Body::kRefusal && code == CURLE_WRITE_ERROR;
-  if (code != CURLE_OK && !enough_ && !too_long && !refusal_cut) return JudgeTransport(code);
+  const bool refusal_cut = body_ == Content::kRefusal && code == CURLE_WRITE_ERROR;
+  if (code != CURLE_OK && !enough_ && !longer_ && !refusal_cut) return JudgeTransport(code);
   if (head_.status != 200 && head_.status != 206) {
     return JudgeRefusal(call_->ask, head_, text_);
   }
-  if (body_ == Body::kUnknown) {  // no body came, so nobody has looked at the head
+  if (body_ == Content::kUnknown) {  // no body came, so nobody has looked at the head
     if (std::optional<Verdict> verdict = JudgeHead(call_->ask, head_); verdict) return *verdict;
   }
   if (call_->kind == Ask::Kind::kList) return JudgeListing(answer);
@@ -222,9 +226,9 @@ Verdict Transfer::Judge(CURLcode code, HttpCall::Answer& answer) {
     return {};
   }
   const ByteView bytes = ByteView(call_->get.into).first(filled_);
-  Verdict verdict = JudgeBody(call_->ask, head_, bytes, received_);
+  Verdict verdict = JudgeBody(call_->ask, head_, {bytes, received_, longer_ && !enough_});
   if (!verdict.status.ok()) return verdict;
-  answer.info.size = ObjectSize(head_).value_or(call_->get.offset + filled_);
+  answer.info.size = ObjectSize(call_->ask, head_, received_);
   answer.info.etag = VersionOf(head_, answer.info.size);
   answer.hash = hasher_.Digest();
   return verdict;
@@ -234,7 +238,7 @@ Verdict Transfer::JudgeTransport(CURLcode code) const {
   std::string text(call_->ask.uri);
   text += ": ";
   text += error_[0] != '\0' ? error_.data() : curl_easy_strerror(code);
-  if (code == CURLE_WRITE_ERROR && body_ == Body::kListing) {
+  if (code == CURLE_WRITE_ERROR && body_ == Content::kListing) {
     return {Status::Corrupt(text + "; the listing is longer than 16 MiB")};
   }
   // Not where a redirect leads, but what answered: curl takes it for HTTP/0.9.

@@ -44,12 +44,12 @@ class Transfer {
 
  private:
   // What the body is, once its head is known.
-  enum class Body : uint8_t { kUnknown, kObject, kListing, kRefusal };
+  enum class Content : uint8_t { kUnknown, kObject, kListing, kRefusal };
 
   static size_t OnBody(char* data, size_t, size_t size, void* self);
   static size_t OnHeader(char* data, size_t, size_t size, void* self);
   void SetFixedOptions(const FarOptions& options);
-  Body Classify();
+  Content Classify();
   bool TakeObject(std::string_view data);
   bool TakeText(std::string_view data, size_t limit, bool stop_at_limit);
   Verdict Judge(CURLcode code, HttpCall::Answer& answer);
@@ -68,13 +68,14 @@ class Transfer {
   HttpCall* call_ = nullptr;
   Time began_;
   ResponseHead head_;
-  Body body_ = Body::kUnknown;
+  Content body_ = Content::kUnknown;
   std::optional<Verdict> refused_;  // by its head
   uint64_t skip_ = 0;               // bytes of the body before those wanted
-  uint64_t filled_ = 0;             // bytes of the object in the caller's buffer
+  uint64_t filled_ = 0;             // bytes in the caller's buffer, those that it brought included
   Hasher64 hasher_;                 // of those
   uint64_t received_ = 0;           // bytes of the body
   bool enough_ = false;             // all that is wanted is here, the rest is not waited for
+  bool longer_ = false;             // more came than may come
   std::string text_;                // of a listing or a refusal
   Time window_began_;
   uint64_t window_received_ = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/far/verdict.h"
 
-#include <array>
+#include <algorithm>
 
 #include "io/far/s3_xml.h"
 
@@ -101,6 +101,8 @@ Verdict WrongSize(const Ask& ask, const ResponseHead& head, uint64_t size) {
   return verdict;
 }
 
+Verdict Shorter(const Ask& ask) { return Changed(ask, "has fewer bytes than were planned"); }
+
 std::optional<Verdict> JudgeVersion(const Ask& ask, const ResponseHead& head, uint64_t size) {
   if (ask.etag.empty()) return std::nullopt;
   const std::string version = VersionOf(head, size);
@@ -109,39 +111,37 @@ std::optional<Verdict> JudgeVersion(const Ask& ask, const ResponseHead& head, ui
 }
 
 std::optional<Verdict> JudgePartial(const Ask& ask, const ResponseHead& head) {
-  if (ask.whole) return Wrong(ask, "the whole object was asked for, the store sent a part");
+  if (!ask.ranged) return Wrong(ask, "the whole object was asked for, the store sent a part");
   if (!head.content_range) return Wrong(ask, "a part came without a valid Content-Range");
   const ContentRange& range = *head.content_range;
-  const uint64_t wanted_last = ask.offset + ask.length - 1;
-  const bool object_ends = range.total && *range.total <= wanted_last;
-  if (range.first == ask.offset && object_ends && range.last + 1 == *range.total) {
-    return Changed(ask, "has only " + std::to_string(*range.total) + " bytes now");
+  if (!range.total && !ask.whole) {
+    return Verdict{Status::Invalid(Text(ask, "a part came that does not say of how many bytes")),
+                   Retry::kUnranged};
   }
-  if (range.first != ask.offset || range.last != wanted_last || object_ends) {
-    return Wrong(ask, "bytes " + std::to_string(ask.offset) + "-" + std::to_string(wanted_last) +
+  const uint64_t total = range.total.value_or(ask.length);
+  const uint64_t end = std::min(ask.end(), total);
+  if (range.first != ask.offset || end <= ask.offset || range.last != end - 1) {
+    return Wrong(ask, "bytes " + std::to_string(ask.offset) + "-" + std::to_string(ask.end() - 1) +
                           " were asked for, the store sent " + std::to_string(range.first) + "-" +
                           std::to_string(range.last));
   }
-  if (head.content_length && *head.content_length != ask.length) {
+  if (head.content_length && *head.content_length != end - ask.offset) {
     return Wrong(ask, "Content-Length and Content-Range contradict each other");
   }
   if (!range.total && head.etag.empty() && !ask.etag.empty()) {
     return Wrong(ask, "a part came without anything that tells its version");
   }
-  return JudgeVersion(ask, head, range.total.value_or(0));
+  if (std::optional<Verdict> verdict = JudgeVersion(ask, head, total); verdict) return verdict;
+  if (ask.whole && total != ask.length) return WrongSize(ask, head, total);
+  return std::nullopt;
 }
 
 std::optional<Verdict> JudgeWhole(const Ask& ask, const ResponseHead& head) {
-  if (!head.content_length && !ask.whole) {
-    return Verdict{Status::Invalid(Text(ask, "the server sends no ranges and says no length"))};
-  }
   if (!head.content_length) return std::nullopt;  // chunked: the end tells
   const uint64_t size = *head.content_length;
   if (std::optional<Verdict> verdict = JudgeVersion(ask, head, size); verdict) return verdict;
   if (ask.whole && size != ask.length) return WrongSize(ask, head, size);
-  if (!ask.whole && size < ask.offset + ask.length) {
-    return Changed(ask, "has only " + std::to_string(size) + " bytes now");
-  }
+  if (!ask.whole && ask.offset > 0 && size <= ask.offset) return Shorter(ask);
   return std::nullopt;
 }
 
@@ -164,7 +164,9 @@ Verdict JudgeRefusal(const Ask& ask, const ResponseHead& head, std::string_view 
   const int status = head.status;
   if (status == kPreconditionFailed) return Changed(ask, "changed since it was planned");
   if (status == kRangeNotSatisfiable) {
-    return Changed(ask, "has fewer bytes than were planned");
+    Verdict verdict = Shorter(ask);
+    if (ask.ranged && ask.offset == 0) verdict.retry = Retry::kUnranged;
+    return verdict;
   }
   if (status == kMissing) return Missing(ask, code);
   if (status == kForbidden || status == kDeniedLow) {
@@ -184,17 +186,28 @@ Verdict JudgeRefusal(const Ask& ask, const ResponseHead& head, std::string_view 
   return {Status::Unavailable(Text(ask, answer)), Retry::kOnce};
 }
 
-Verdict JudgeBody(const Ask& ask, const ResponseHead& head, ByteView bytes, uint64_t received) {
-  if (head.status == kOk && ask.whole) {
-    if (std::optional<Verdict> verdict = JudgeVersion(ask, head, received); verdict) {
+Verdict JudgeBody(const Ask& ask, const ResponseHead& head, const Body& body) {
+  if (body.longer && head.status != kOk) {
+    return Wrong(ask, "more bytes came than Content-Range says");
+  }
+  if (body.longer && !ask.whole) {
+    return {Status::Invalid(Text(ask, "the server sends no ranges and says no length"))};
+  }
+  if (head.status == kOk) {  // one without a length has not been looked at yet
+    const uint64_t came = ask.whole ? body.received : ObjectSize(ask, head, body.received);
+    if (std::optional<Verdict> verdict = JudgeVersion(ask, head, came); verdict) {
       return std::move(*verdict);
     }
-    if (received != ask.length) return WrongSize(ask, head, received);
+    if (ask.whole && came != ask.length) return WrongSize(ask, head, came);
   }
-  if (bytes.size() != ask.length) return Changed(ask, "has fewer bytes than were planned");
-  if (head.status != kOk || !ask.whole) return {};  // checksums are of whole objects
+  const uint64_t size = ObjectSize(ask, head, body.received);
+  const uint64_t begin = ask.whole ? 0 : ask.offset;
+  if (begin + body.bytes.size() != std::min(ask.end(), size)) return Shorter(ask);
+  // Checksums are of whole objects, and what a part's are of differs from store to store.
+  const bool first_to_last = begin == 0 && body.bytes.size() == size;
+  if (!first_to_last || (head.status != kOk && ask.offset > 0)) return {};
   for (const GivenChecksum& given : head.checksums) {
-    if (ChecksumBase64(given.kind, bytes) != given.base64) {
+    if (ChecksumBase64(given.kind, body.bytes) != given.base64) {
       return Wrong(ask, "the bytes do not have the " + std::string(ChecksumName(given.kind)) +
                             " that the store gives");
     }
@@ -203,12 +216,13 @@ Verdict JudgeBody(const Ask& ask, const ResponseHead& head, ByteView bytes, uint
 }
 
 uint64_t BytesToSkip(const Ask& ask, const ResponseHead& head) {
-  return head.status == kOk && !ask.whole ? ask.offset : 0;
+  return head.status == kOk ? ask.offset : 0;
 }
 
-std::optional<uint64_t> ObjectSize(const ResponseHead& head) {
-  if (head.status != kPartial) return head.content_length;
-  return head.content_range ? head.content_range->total : std::nullopt;
+uint64_t ObjectSize(const Ask& ask, const ResponseHead& head, uint64_t received) {
+  if (ask.whole) return ask.length;
+  if (head.status == kOk) return head.content_length.value_or(received);
+  return *head.content_range->total;
 }
 
 }  // namespace holdfast::far

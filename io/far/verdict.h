@@ -25,10 +25,14 @@ struct Ask {
   uint64_t offset = 0;
   uint64_t length = 0;
   bool whole = true;
+  bool ranged = false;  // with a Range header
+  // The end of what is wanted, if the object goes so far.
+  uint64_t end() const { return whole ? length : offset + length; }
 };
 
-// kOnce: for answers that are wrong rather than late; the second wrong one is final.
-enum class Retry : uint8_t { kNo, kOnce, kYes };
+// kOnce: for answers that are wrong rather than late; the second wrong one is final. kUnranged: at
+// once, without a range. An empty object has none, and a part need not say what it is a part of.
+enum class Retry : uint8_t { kNo, kOnce, kYes, kUnranged };
 
 struct Verdict {
   Status status;
@@ -41,13 +45,19 @@ struct Verdict {
 std::optional<Verdict> JudgeHead(const Ask& ask, const ResponseHead& head);
 // The status of a response whose head was refused for its HTTP status: `body` says more.
 Verdict JudgeRefusal(const Ask& ask, const ResponseHead& head, std::string_view body);
-// After the body of a GET, `received` bytes of which are in `bytes`: versions, length, checksums.
-Verdict JudgeBody(const Ask& ask, const ResponseHead& head, ByteView bytes, uint64_t received);
+// The body of a GET.
+struct Body {
+  ByteView bytes;         // of the object, as they lie where the caller wants them
+  uint64_t received = 0;  // bytes that came
+  bool longer = false;    // than what is wanted, and nothing had said so
+};
+// After it: versions, length, checksums.
+Verdict JudgeBody(const Ask& ask, const ResponseHead& head, const Body& body);
 
 // How many bytes of the body come before those wanted: a server without ranges sends the object
 // from its start.
 uint64_t BytesToSkip(const Ask& ask, const ResponseHead& head);
-// Of the whole object, as far as the head says it.
-std::optional<uint64_t> ObjectSize(const ResponseHead& head);
+// Of the whole object, once its answer was found to be right.
+uint64_t ObjectSize(const Ask& ask, const ResponseHead& head, uint64_t received);
 
 }  // namespace holdfast::far

@@ -133,7 +133,8 @@ Response MakeResponse(const Request& request, uint64_t version, const FaultRule*
   const auto range = request.Range();
   if (range && !is(FaultKind::kNoRange)) {
     if (range->first >= *size || range->first > range->second)
-      return MakeError(request, 416, "InvalidRange");
+      return MakeError(request, 416, "InvalidRange",
+                       "Content-Range: bytes */" + std::to_string(*size) + "\r\n");
     const uint64_t shift = is(FaultKind::kWrongRange) ? 1 : 0;
     const uint64_t first = range->first + shift;
     const uint64_t last = std::max(first, std::min(range->second + shift, *size - 1));
@@ -142,7 +143,8 @@ Response MakeResponse(const Request& request, uint64_t version, const FaultRule*
     response.send_bytes = last - first + 1;
     headers += "Content-Range: bytes " + std::to_string(first) + "-" + std::to_string(last) + "/" +
                std::to_string(*size) + "\r\n";
-  } else if (options.checksums) {
+  }
+  if (options.checksums && response.send_bytes == *size) {
     headers += "x-amz-checksum-crc32c: " + Checksum(content, *size) + "\r\n";
   }
   if (!is(FaultKind::kNoETag)) headers += "ETag: " + etag + "\r\n";

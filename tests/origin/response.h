@@ -38,7 +38,7 @@ struct Response {
 };
 
 struct ResponseOptions {
-  bool checksums = false;  // x-amz-checksum-crc32c with whole objects
+  bool checksums = false;  // x-amz-checksum-crc32c with whole objects, and ranges that are all
 };
 
 // `version` of the object at the request's path; `fault` may be null.

@@ -19,6 +19,9 @@ void FillWithGarbage(ByteSpan into, Random* random) {
   for (std::byte& b : into) b = static_cast<std::byte>(word = word * 5 + 1);
 }
 
+// How many bytes in `into` are there before those that are asked for.
+uint64_t BytesBefore(const FarGet& get) { return get.whole ? get.offset : 0; }
+
 }  // namespace
 
 SimFarStore::SimFarStore(World* world, FarWorld* far, ProcessId process, const SimClock* clock)
@@ -37,7 +40,7 @@ SimFarStore::Plan SimFarStore::PlanGet(const FarGet& get) {
   Faults& faults = world_->faults();
   Plan plan;
   plan.delay = kFirstByte / 2 + Duration(static_cast<int64_t>(random_.Exponential(15'000))) +
-               Duration(get.length / kBytesPerUs);
+               Duration((get.length - BytesBefore(get)) / kBytesPerUs);
   if (faults.Fires(Fault::kFarSlow)) plan.delay += Duration(1'000'000 + random_.Below(5'000'000));
   Duration retries = Duration(500'000 + random_.Below(3'000'000));
   if (world_->now() < far_->outage_until) {
@@ -75,12 +78,14 @@ Status SimFarStore::Answer(const FarGet& get, const Plan& plan, FarInfo* info) {
     if (info->etag != object->etag) faults.Count(Fault::kFarChanged);
     return Status::Changed(get.uri + " is another version now");
   }
-  if (get.offset + get.length > info->size)
+  if (get.offset > 0 && get.offset >= info->size)
     return Status::Invalid(get.uri + ": range beyond its end");
   VersionHash version = HashVersion(info->etag, info->size);
-  FarWorld::Fill(get.uri, version, get.offset, get.into.first(get.length));
-  far_->CountGet({object->oid, version}, process_, world_->now());
-  counters_.bytes += get.length;
+  const uint64_t fetched = std::min(get.length, info->size - get.offset);
+  FarWorld::Fill(get.uri, version, get.offset, get.into.subspan(BytesBefore(get), fetched));
+  // Who has begun with an object also reads the rest of it.
+  if (get.offset == 0) far_->CountGet({object->oid, version}, process_, world_->now());
+  counters_.bytes += fetched;
   return {};
 }
 
@@ -89,7 +94,7 @@ void SimFarStore::Get(FarGet get, std::function<void(Status, FarInfo, uint64_t)>
   ++counters_.gets;
   ++far_->requests;
   ++in_flight_;
-  FillWithGarbage(get.into.first(get.length), &random_);
+  FillWithGarbage(get.into.first(get.length).subspan(BytesBefore(get)), &random_);
   if (get.deadline >= Time::Max())
     world_->Violate("flows-end", "a far GET without a deadline: " + get.uri);
   Plan plan = PlanGet(get);
@@ -102,7 +107,8 @@ void SimFarStore::Get(FarGet get, std::function<void(Status, FarInfo, uint64_t)>
     FarInfo info;
     Status status = Answer(get, plan, &info);
     --in_flight_;
-    uint64_t hash = status.ok() ? Hash64(get.into.first(get.length)) : 0;
+    uint64_t bytes = get.whole ? get.length : std::min(get.length, info.size - get.offset);
+    uint64_t hash = status.ok() ? Hash64(get.into.first(bytes)) : 0;
     if (!status.ok()) {
       ++counters_.errors;
       errors_[get.uri] = status.code();

@@ -105,6 +105,31 @@ TEST_F(DirectoryStoreTest, ReadsWholesAndRanges) {
   EXPECT_EQ(counters.money, 0);
 }
 
+TEST_F(DirectoryStoreTest, AnObjectOfWhichNothingIsKnownIsReadInOneOrTwo) {
+  std::string text(700'000, ' ');
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 31);
+  Put("large", text);
+  Put("empty", "");
+  const GetOutcome first = GetRange(Uri("large"), 0, 300'000);
+  ASSERT_TRUE(first.status.ok()) << first.status.ToString();
+  EXPECT_EQ(AsText(first.bytes), text.substr(0, 300'000));
+  EXPECT_EQ(first.info.size, text.size());
+  const GetOutcome all = GetRest(Uri("large"), first.bytes, text.size(), first.info.etag);
+  ASSERT_TRUE(all.status.ok()) << all.status.ToString();
+  EXPECT_EQ(AsText(all.bytes), text);
+  EXPECT_EQ(client_->Counters().bytes, text.size());
+  const GetOutcome at_once = GetRange(Uri("large"), 0, 1'000'000);
+  EXPECT_EQ(AsText(at_once.bytes), text);
+  EXPECT_EQ(at_once.info.etag, first.info.etag);
+  const GetOutcome empty = GetRange(Uri("empty"), 0, 1'000'000);
+  ASSERT_TRUE(empty.status.ok()) << empty.status.ToString();
+  EXPECT_EQ(empty.info.size, 0u);
+  Put("large", text + "longer");
+  EXPECT_EQ(GetRest(Uri("large"), first.bytes, text.size(), first.info.etag).status.code(),
+            Code::kChanged);
+  EXPECT_EQ(client_->Counters().heads, 0u);
+}
+
 TEST_F(DirectoryStoreTest, AVersionIsTimeAndSize) {
   Put("f", "one");
   const std::string etag = Head(Uri("f"))->etag;
@@ -115,7 +140,8 @@ TEST_F(DirectoryStoreTest, AVersionIsTimeAndSize) {
   EXPECT_TRUE(GetWhole(Uri("f"), 3, "e8d4a51005-3").status.ok());
   EXPECT_EQ(GetWhole(Uri("f"), 4).status.code(), Code::kChanged);
   EXPECT_EQ(GetWhole(Uri("f"), 2).status.code(), Code::kChanged);
-  EXPECT_EQ(GetRange(Uri("f"), 2, 2).status.code(), Code::kChanged);
+  EXPECT_EQ(AsText(GetRange(Uri("f"), 2, 2).bytes), "e");
+  EXPECT_EQ(GetRange(Uri("f"), 3, 1).status.code(), Code::kChanged);
   EXPECT_EQ(GetRange(Uri("f"), 4, 1).status.code(), Code::kChanged);
 }
 

@@ -140,6 +140,41 @@ TEST_F(HttpOddAnswersTest, AContentRangeInAWholeAnswerSaysNothing) {
   EXPECT_EQ(outcome.info.size, 3u);
 }
 
+TEST_F(HttpOddAnswersTest, AFirstPartWithoutALengthIsMeasuredByWhatComes) {
+  Open(QuickOptions());
+  RawServer server(
+      "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+  for (uint64_t guess : {3, 10}) {
+    const GetOutcome outcome = GetRange(server.url() + "/k", 0, guess);
+    ASSERT_TRUE(outcome.status.ok()) << outcome.status.ToString();
+    EXPECT_EQ(AsText(outcome.bytes), "abc");
+    EXPECT_EQ(outcome.info.size, 3u);
+  }
+  EXPECT_EQ(GetRange(server.url() + "/k", 0, 2).status.code(), Code::kInvalid);
+  EXPECT_EQ(GetRange(server.url() + "/k", 0, 3, "other").status.code(), Code::kChanged);
+}
+
+// It is asked for without a range then, and this server sends the same part all the same.
+TEST_F(HttpOddAnswersTest, APartOfNobodyKnowsHowMuchIsNoData) {
+  Open(QuickOptions());
+  std::atomic<int> requests = 0;
+  RawServer server(
+      "HTTP/1.1 206 Partial Content\r\nETag: \"e\"\r\nContent-Length: 3\r\n"
+      "Content-Range: bytes 0-2/*\r\n\r\nabc",
+      [&] { ++requests; });
+  EXPECT_EQ(GetRange(server.url() + "/k", 0, 3).status.code(), Code::kCorrupt);
+  EXPECT_EQ(requests, 3);
+}
+
+// A total of 0 and a last byte of 2^64 - 1 add up to nothing.
+TEST_F(HttpOddAnswersTest, ARangeOfNothingIsNoEmptyObject) {
+  Open(QuickOptions());
+  RawServer server(
+      "HTTP/1.1 206 Partial Content\r\nETag: \"e\"\r\nContent-Length: 0\r\n"
+      "Content-Range: bytes 0-18446744073709551615/0\r\n\r\n");
+  EXPECT_EQ(GetRange(server.url() + "/k", 0, 3).status.code(), Code::kCorrupt);
+}
+
 // To take a handle back from curl was to wait for its name: a silent name server held up every
 // other transfer, the deadlines and the end of the client.
 TEST_F(HttpOddAnswersTest, ANameThatDoesNotResolveHoldsNothingUp) {
