@@ -31,8 +31,10 @@ Home::Decision Home::Consider(const ObjectKey& key, NodeId asker, NodeId tried) 
   if (asker != self && tried != self && context_->tier->Find(key.oid, key.version)) {
     return {wire::Verdict::kHave, kNoNode};
   }
-  auto it = grants_.find(key);
-  if (it != grants_.end() && Holds(it->second)) {
+  // Who fetches whichever version there is may bring this one, and for version 0 any will do.
+  auto other = key.version == 0 ? grants_.upper_bound(key) : grants_.find({key.oid, 0});
+  for (auto it : {grants_.find(key), other}) {
+    if (it == grants_.end() || it->first.oid != key.oid || !Holds(it->second)) continue;
     NodeId holder = it->second.node;
     if (holder != asker && holder != tried) return {wire::Verdict::kLoading, holder};
   }

@@ -29,8 +29,9 @@ class Home {
 
   Home(const Context* context, const Membership* membership);
 
-  // `asker` is about to go far for `key`, and could not have it from `tried`. The own node asks
-  // here, too, when it is the home. An asker whom nobody knows (kNoNode) goes unremembered.
+  // `asker` is about to go far for `key`, and could not have it from `tried`. Version 0 is whichever
+  // there is. The own node asks here, too, when it is the home. An asker whom nobody knows (kNoNode)
+  // goes unremembered.
   Decision Consider(const ObjectKey& key, NodeId asker, NodeId tried);
   // The fetch of `asker` is over.
   void Fetched(const ObjectKey& key, NodeId asker, bool loaded);

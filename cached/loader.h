@@ -9,6 +9,14 @@
 //   4. Fetch      room in the tier, then the far store (or the peer) writes straight into it
 //   5. Finish     visible; commitments hold it, readers look again, the home forgets the grant
 //
+// A reader may not know the version. Until somebody does, it is 0, "whichever there is", for the
+// home, too:
+//
+//   4a. GetFirst  the first bytes come into a buffer, and with them version and size; whoever waits
+//                 for the one or the other version waits with the others
+//   4b. TakeFirst small objects are whole by that; of others the rest follows into the tier
+//   4c. AskVersion  where a peer has it or brings it, which does not tell the ETag
+//
 // A home that does not answer, peers that fail and a grant that is lost lead to the far store,
 // never to waiting.
 #pragma once
@@ -16,6 +24,8 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,6 +49,10 @@ class Loader {
   static constexpr Duration kPeerDeadline = 60s;
   static constexpr Duration kRoomRetry = 50ms;  // for promised room that readers still pin
   static constexpr uint32_t kRoomRetries = 200;
+  // First parts take about 1 / kShareOfPlanning of memory.planning: the less of that is left the
+  // smaller they are, which costs no more requests than to ask for the size would.
+  static constexpr uint64_t kShareOfPlanning = 8;
+  static constexpr uint64_t kSmallFirst = 4 * kKiB;
 
   struct Counters {
     uint64_t far_requests = 0;
@@ -64,21 +78,27 @@ class Loader {
   const Counters& counters() const { return counters_; }
   size_t active() const { return loads_.size(); }
   const LoadQueue& queue() const { return queue_; }
+  uint64_t first_bytes() const { return first_bytes_; }  // of memory.planning
 
  private:
   struct Load {
     uint64_t id = 0;
     Want want;
     NodeId home = kNoNode;
-    bool granted = false;  // the home waits for Fetched
+    std::optional<ObjectKey> granted;  // the home waits for Fetched of this
     uint32_t asks = 0;
     NodeId tried = kNoNode;  // the peer that could not give it
     NodeId peer = kNoNode;   // the one that it is read from, and how
     BulkMode peer_mode = BulkMode::kLook;
     uint64_t slot = 0;  // 0: no room yet
     ByteSpan into;
+    uint64_t counted = 0;  // in load_bytes_
     uint32_t room_retries = 0;
     Time far_began;
+    // What came before its size was known. The far store's callback owns it, too: it may outlive
+    // this node.
+    std::shared_ptr<Buffer> first;
+    uint64_t first_hash = 0;  // where that is the whole object
   };
   struct PeerWant {
     ObjectKey key;
@@ -88,9 +108,11 @@ class Loader {
   void Pump();
   void SchedulePump();
   bool NextWant(Want* want);
-  void HeadFirst(bulk::ReadMiss miss, std::function<void(Status)> done);
-  void OnHead(const Oid& oid, const Result<FarInfo>& info);
+  bool HasTurn() const;
   void AddUrgent(Want want);
+  Status TooLarge(uint64_t size) const;
+  std::function<void(Status)> Wanting(const ObjectKey& key, const Want& loaded,
+                                      std::function<void(Status)> done) const;
 
   void Begin(Want want);
   void AskHome(Load& load);
@@ -104,6 +126,13 @@ class Loader {
   void OnPeer(const PeerWant& from, BulkOutcome outcome);
   void GoFar(Load& load);
   void OnFar(const ObjectKey& key, uint64_t id, Status status, const FarInfo& info, uint64_t hash);
+  void AskVersion(Load& load);
+  void OnVersion(Load& load, const Result<FarInfo>& info);
+  void GetFirst(Load& load);
+  void OnFirst(Load& load, const Status& status, const FarInfo& info, uint64_t hash);
+  void TakeFirst(Load& load);
+  void DropFirst(Load& load);
+  Load& Learned(Load& load, const FarInfo& info);
   // True when the load has room; otherwise it was put off or has failed (and is gone).
   bool HasRoom(Load& load, void (Loader::*again)(Load&));
   void Deliver(Load& load, uint64_t hash);
@@ -111,6 +140,9 @@ class Loader {
   void Finish(ObjectKey key, const Status& status);
   void FlushFetched();
   Load* Find(const ObjectKey& key, uint64_t id);
+  // What may bring this version: for version 0 any one, for others also whichever there is.
+  Load* Loading(const ObjectKey& key);
+  void Count(Load& load, uint64_t bytes);
 
   const Context* context_;
   Commitments* commitments_;
@@ -119,12 +151,11 @@ class Loader {
   uint64_t segment_bytes_;
 
   std::map<ObjectKey, Load> loads_;  // begun and not finished
-  uint64_t load_bytes_ = 0;
+  uint64_t load_bytes_ = 0;          // under way
+  uint64_t first_bytes_ = 0;         // in buffers
   uint64_t next_id_ = 1;
-  // Reads of names whose version is being looked up.
-  std::map<Oid, std::vector<std::pair<bulk::ReadMiss, std::function<void(Status)>>>> heads_;
-  size_t asking_versions_ = 0;
-  std::deque<Want> urgent_;  // first in first out
+  std::deque<PeerWant> rests_;  // begun, and their rest waits for its turn
+  std::deque<Want> urgent_;     // first in first out
   LoadQueue queue_;
   bool pump_scheduled_ = false;
 

@@ -374,7 +374,7 @@ uint64_t Node::Parts::TentativeBytesOf(JobId job) const {
 
 uint64_t Node::Parts::PlanningBytes() const {
   uint64_t bytes = manifests.bytes() + loader.queue().memory_bytes() + commitments.memory_bytes() +
-                   home.memory_bytes();
+                   home.memory_bytes() + loader.first_bytes();
   for (const auto& [id, flow] : flows) bytes += flow.memory_bytes();
   for (const auto& [id, drop] : drops) bytes += drop.memory_bytes();
   for (const auto& [id, snapshot] : snapshots) bytes += snapshot.memory_bytes();

@@ -61,6 +61,7 @@ NodeSetup DrawNode(Random* random, const store::MemoryTierOptions& tier) {
   setup.node.far_objects_per_s = 300;
   setup.node.max_loads = static_cast<uint32_t>(4 + random->Below(60));
   setup.node.max_load_bytes = 64 * kKiB + random->Below(1 * kMiB);
+  setup.node.first_part_bytes = 64 + random->Below(8 * kKiB);
   setup.node.offer_ttl = Duration(1'000'000 + random->Below(5'000'000));
   setup.node.grant_ttl = Duration(10'000'000 + random->Below(50'000'000));
   return setup;

@@ -75,10 +75,11 @@ void Visitor::Look(const FarObject& object, VersionHash version) {
 }
 
 void Visitor::Fetch() {
-  auto index = static_cast<uint32_t>(far_->size() - 1 - random_.Below(background_));
-  const FarObject& object = far_->object(index);
+  const bool by_name = random_.Chance(0.5);
+  const uint64_t from_last = random_.Below(by_name ? far_->size() : background_);
+  const FarObject& object = far_->object(static_cast<uint32_t>(far_->size() - 1 - from_last));
   // As the bulk server would, on the node's process.
-  world_->After({}, host_->process(), [this, &object] {
+  world_->After({}, host_->process(), [this, &object, by_name] {
     bulk::ReadMiss miss{.oid = object.oid,
                         .version = object.version,
                         .size = object.size,
@@ -86,6 +87,10 @@ void Visitor::Fetch() {
                         .etag = object.etag,
                         .mode = BulkMode::kFetch,
                         .patience = 10s};
+    if (by_name) {
+      miss.version = miss.size = 0;
+      miss.etag.clear();
+    }
     host_->core().OnMiss(std::move(miss),
                          [this](const Status& status) { counts_->fetched += status.ok() ? 1 : 0; });
   });

@@ -23,8 +23,8 @@ struct VisitCounts {
 
 class Visitor {
  public:
-  // Some of the last `background` objects of the far world are asked for through the node, too, so
-  // that it fetches them.
+  // Some of the last `background` objects of the far world are asked for through the node, too, and
+  // as many of all of them by their names alone, so that it fetches them.
   Visitor(World* world, FarWorld* far, NodeHost* host, uint32_t background, VisitCounts* counts);
 
   void Start();

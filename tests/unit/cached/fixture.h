@@ -122,15 +122,22 @@ class CountingFarStore : public FarStore {
     uris.push_back(get.uri);
     bool fails = broken || get.uri == failing;
     Status status = fails ? Status::NotFound(get.uri + " does not exist") : Status();
-    std::memset(get.into.data(), 7, get.length);
-    uint64_t hash = Hash64(get.into.first(get.length));
-    FarInfo info{get.length, get.etag};
+    uint64_t begin = get.whole ? get.offset : 0;
+    uint64_t end = get.whole ? get.length : std::min(get.length, found.size);
+    std::memset(get.into.data() + begin, 7, end - begin);
+    uint64_t hash = Hash64(get.into.first(end));
+    FarInfo info = get.whole ? FarInfo{get.length, get.etag} : found;
+    most_in_flight = std::max(most_in_flight, in_flight += end - begin);
     clock_->At(clock_->Now() + latency,
-               [done = std::move(done), status, info, hash] { done(status, info, hash); });
+               [this, done = std::move(done), status, info, hash, bytes = end - begin] {
+                 in_flight -= bytes;
+                 done(status, info, hash);
+               });
+    asked.push_back(std::move(get));
   }
   void Head(const std::string&, Time, std::function<void(Result<FarInfo>)> done) override {
     ++heads;
-    clock_->At(clock_->Now() + latency, [done = std::move(done)] { done(FarInfo{1000, "e"}); });
+    clock_->At(clock_->Now() + latency, [this, done = std::move(done)] { done(found); });
   }
   void List(const std::string&, const std::string&, bool, Time,
             std::function<void(Result<FarPage>)> done) override {
@@ -142,7 +149,10 @@ class CountingFarStore : public FarStore {
   std::string failing;
   bool broken = false;  // every object fails
   uint64_t heads = 0;
+  FarInfo found{1000, "e"};  // what an object is of which nothing was known
   std::vector<std::string> uris;
+  std::vector<FarGet> asked;
+  uint64_t in_flight = 0, most_in_flight = 0;  // bytes
 
  private:
   Clock* clock_;

@@ -90,6 +90,27 @@ TEST_F(HomeTest, WhoCouldNotReadFromTheHomeIsNotSentThereAgain) {
   EXPECT_EQ(Ask(1, 0), Verdict::kGo);
 }
 
+// A node that was asked for an object by its name alone fetches whichever version there is.
+TEST_F(HomeTest, WhoFetchesWhicheverVersionThereIsMayBringAnyOne) {
+  const ObjectKey any{key_.oid, 0};
+  EXPECT_EQ(home_.Consider(any, 1, kNoNode).verdict, Verdict::kGo);
+  EXPECT_EQ(Ask(2), Verdict::kLoading);
+  EXPECT_EQ(loader_, 1);
+  EXPECT_EQ(home_.Consider(any, 2, kNoNode).verdict, Verdict::kLoading);
+  EXPECT_EQ(Ask(2, 1), Verdict::kGo);  // it was another version
+  home_.Fetched(any, 1, true);
+  EXPECT_EQ(Ask(3), Verdict::kLoading);
+}
+
+TEST_F(HomeTest, ForWhicheverVersionThereIsAnyGrantWillDo) {
+  const ObjectKey any{key_.oid, 0};
+  EXPECT_EQ(Ask(1), Verdict::kGo);
+  EXPECT_EQ(home_.Consider(any, 2, kNoNode).loader, 1);
+  EXPECT_EQ(home_.Consider(any, 2, 1).verdict, Verdict::kGo);
+  const ObjectKey next{{key_.oid.hi, key_.oid.lo + 1}, 0};
+  EXPECT_EQ(home_.Consider(next, 3, kNoNode).verdict, Verdict::kGo);
+}
+
 TEST_F(HomeTest, ARestartVoidsWhatWasGrantedBeforeAndNothingElse) {
   EXPECT_EQ(Ask(1), Verdict::kGo);
   Greet(1, 99, 70);

@@ -205,22 +205,6 @@ TEST_F(NodeTest, NoMoreObjectsArePromisedThanTheIndexHasPlacesFor) {
   Check();
 }
 
-TEST_F(NodeTest, AReadWithoutAVersionIsLookedUpOnceForEverybody) {
-  Start();
-  int done = 0;
-  for (int i = 0; i < 5; ++i) {
-    bulk::ReadMiss miss;
-    miss.oid = OidOf(NameOfObject(1));
-    miss.name = NameOfObject(1);
-    miss.mode = BulkMode::kFetch;
-    node_->OnMiss(miss, [&](Status status) { done += status.ok(); });
-  }
-  world_->clock.RunFor(1s);
-  EXPECT_EQ(done, 5);
-  EXPECT_EQ(world_->far.heads, 1u);
-  EXPECT_EQ(world_->far.Counters().gets, 1u);
-}
-
 TEST_F(NodeTest, CallsOfManyJobsStayWithinTheCapOfPlanning) {
   NodeOptions options;
   options.max_planning_bytes = 64 * kKiB;
