@@ -2,6 +2,7 @@
 #include "jobclient/client/single_read.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "base/hash.h"
@@ -107,7 +108,7 @@ void SingleRead::Read(NodeId node, BulkMode mode, Time deadline, ByteSpan into,
 void SingleRead::AskNext() {
   if (finished_) return;
   while (next_ < nodes_.size() && cluster_->BulkEndpoint(nodes_[next_]) == nullptr) ++next_;
-  if (next_ >= nodes_.size()) return wanted_ ? Get(*wanted_) : Head();
+  if (next_ >= nodes_.size()) return wanted_ ? Get(*wanted_, {}) : GetFirst();
   if (buffer_.empty() && !MakeRoom(FirstSize())) return;
   const NodeId node = nodes_[next_];
   Read(node, BulkMode::kFetch, deadline_, buffer_.span(),
@@ -155,29 +156,41 @@ void SingleRead::FailFar(Status status) {
 
 // --- 3. and 4. The far store ---------------------------------------------------------------------
 
-void SingleRead::Head() {
-  env_.far->Head(uri_, deadline_, [read = shared_from_this()](Result<FarInfo> info) {
-    if (!info.ok()) return read->FailFar(info.status());
-    read->Get(*info);
-  });
+void SingleRead::GetFirst() {
+  if (buffer_.size() < kFirstGuess && !MakeRoom(kFirstGuess)) return;
+  env_.far->Get({.uri = uri_,
+                 .etag = {},
+                 .offset = 0,
+                 .length = buffer_.size(),
+                 .whole = false,
+                 .into = buffer_.span(),
+                 .deadline = deadline_},
+                [read = shared_from_this()](Status status, const FarInfo& info, uint64_t) {
+                  if (!status.ok()) return read->FailFar(std::move(status));
+                  if (info.size <= read->buffer_.size()) return read->CameFromFar(info.size);
+                  read->Get(info, std::exchange(read->buffer_, {}));
+                });
 }
 
-void SingleRead::Get(const FarInfo& info) {
+void SingleRead::Get(const FarInfo& info, const Buffer& first) {
   if (finished_ || !MakeRoom(info.size)) return;
+  if (!first.empty()) std::memcpy(buffer_.data(), first.data(), first.size());
   env_.far->Get({.uri = uri_,
                  .etag = info.etag,
-                 .offset = 0,
+                 .offset = first.size(),
                  .length = info.size,
                  .whole = true,
                  .into = buffer_.span(),
                  .deadline = deadline_},
-                [read = shared_from_this()](Status status, const FarInfo&, uint64_t) {
+                [read = shared_from_this()](Status status, const FarInfo& got, uint64_t) {
                   if (!status.ok()) return read->FailFar(std::move(status));
-                  const uint64_t size = read->buffer_.size();
-                  read->whereabouts_->WentFar(OidOf(read->uri_), kNoNode,
-                                              read->env_.clock->Now() - read->begun_, size);
-                  read->Finish(std::move(read->buffer_), size, ObjectSource::kFar);
+                  read->CameFromFar(got.size);
                 });
+}
+
+void SingleRead::CameFromFar(uint64_t size) {
+  whereabouts_->WentFar(OidOf(uri_), kNoNode, env_.clock->Now() - begun_, size);
+  Finish(std::move(buffer_), size, ObjectSource::kFar);
 }
 
 }  // namespace holdfast::client

@@ -3,8 +3,9 @@
 //
 //   1. Look  where the snapshot log says that it is, if that is likely enough to pay
 //   2. Ask   its home, else its second pick: they have it, or fetch it and keep it
-//   3. Head  nobody is there, or nobody could: look it up far away, unless the version is known
-//   4. Get   and read exactly that version
+//   3. First nobody is there, or nobody could: unless the version is known, the first bytes come
+//            from far away, and with them the version
+//   4. Get   and the rest, if there is one, of exactly that version
 //
 // Steps 2 to 4 are the way far. In a race it is begun together with the look; what comes first is
 // returned, and an error only when both have failed.
@@ -71,8 +72,9 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
   void Finish(Buffer bytes, uint64_t size, ObjectSource source);
   void FailFar(Status status);
   void Landed(NodeId node, BulkOutcome outcome);
-  void Head();
-  void Get(const FarInfo& info);
+  void GetFirst();
+  void Get(const FarInfo& info, const Buffer& first);
+  void CameFromFar(uint64_t size);
 
   Env env_;
   ClusterView* cluster_;

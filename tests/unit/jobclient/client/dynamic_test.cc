@@ -153,6 +153,30 @@ TEST_F(DynamicTest, WithoutALogTheHomeIsAsked) {
   EXPECT_EQ(Get(3)->source(), ObjectSource::kThroughHome);
 }
 
+TEST_F(DynamicTest, NobodyAsksTheFarStoreForTheVersionFirst) {
+  Start(20);
+  for (size_t i = 2; i < 20; ++i) EXPECT_EQ(Get(i)->source(), ObjectSource::kThroughHome);
+  for (NodeId node = 0; node < 3; ++node) {
+    const Result<std::string> status = client->NodeStatus(node);
+    ASSERT_TRUE(status.ok()) << status.status().ToString();
+    EXPECT_NE(status->find("\"heads\":0"), std::string::npos) << *status;
+  }
+  EXPECT_EQ(client->Spent().gets, 0u);
+}
+
+TEST_F(DynamicTest, WhatNoNodeServesIsReadInOneOrTwoFromTheFarStore) {
+  Start(5);
+  for (size_t node = 0; node < 3; ++node) Kill(node, SIGKILL);
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(Get(i)->source(), ObjectSource::kFar);
+    bytes += contents[i].size();
+  }
+  EXPECT_EQ(client->Spent().gets, 6u);  // the second is larger than a first part
+  EXPECT_EQ(client->Spent().bytes, bytes);
+  EXPECT_EQ(client->Spent().heads, 0u);
+}
+
 TEST_F(DynamicTest, ANodeThatIsAwayIsAbsentAndNotEmpty) {
   Start(12);
   for (size_t i = 2; i < 12; ++i) Place(i, 1);
