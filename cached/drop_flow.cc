@@ -10,6 +10,7 @@ bool DropFlow::Step() {
   size_t end = by_name ? tier.Stats().segments : drop_.oids.size() / 16;
   size_t last = std::min(end, next_ + (by_name ? 1 : kOidsPerStep));
   ColumnView<uint64_t> words(drop_.oids.view());
+  const size_t begin = next_;
   for (; next_ < last; ++next_) {
     if (by_name) {
       tier.ForEachIn(static_cast<uint32_t>(next_), look);
@@ -18,10 +19,21 @@ bool DropFlow::Step() {
     }
   }
   for (const ObjectKey& key : victims_) tier.Drop(key.oid, key.version);
+  if (context_->disk != nullptr) DropOnDisk(by_name ? 0 : begin, by_name ? 0 : last);
   victims_.clear();
   if (next_ < end) return true;
   context_->Send(peer_, reply_);
   return false;
+}
+
+// All versions of what was named, and the copies of what was dropped from memory. What lies on the
+// disk alone is not found by a prefix: its name is there, and only there.
+void DropFlow::DropOnDisk(size_t begin, size_t end) {
+  ColumnView<uint64_t> words(drop_.oids.view());
+  for (const ObjectKey& key : victims_) context_->disk->Drop(key.oid, key.version);
+  for (size_t i = begin; i < end; ++i) {
+    reply_.dropped_objects += context_->disk->Drop({words[2 * i], words[2 * i + 1]}, 0);
+  }
 }
 
 void DropFlow::LookAt(const store::RecordView& record, bool held) {

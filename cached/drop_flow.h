@@ -26,6 +26,7 @@ class DropFlow {
   uint64_t memory_bytes() const { return drop_.oids.size() + drop_.prefix.size(); }
 
  private:
+  void DropOnDisk(size_t begin, size_t end);
   void LookAt(const store::RecordView& record, bool held);
 
   const Context* context_;

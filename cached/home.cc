@@ -28,9 +28,9 @@ bool Home::Holds(const Grant& grant) const {
 
 Home::Decision Home::Consider(const ObjectKey& key, NodeId asker, NodeId tried) {
   NodeId self = context_->options.node;
-  if (asker != self && tried != self && context_->tier->Find(key.oid, key.version)) {
-    return {wire::Verdict::kHave, kNoNode};
-  }
+  const bool here = context_->tier->Find(key.oid, key.version) ||
+                    (context_->disk != nullptr && context_->disk->Has(key.oid, key.version));
+  if (asker != self && tried != self && here) return {wire::Verdict::kHave, kNoNode};
   // Who fetches whichever version there is may bring this one, and for version 0 any will do.
   auto other = key.version == 0 ? grants_.upper_bound(key) : grants_.find({key.oid, 0});
   for (auto it : {grants_.find(key), other}) {

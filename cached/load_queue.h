@@ -20,6 +20,7 @@ struct Want {
   std::string etag;
   JobId job = 0;  // on whose account; 0: a reader's
   Time need_by = Time::Max();
+  bool local = false;  // from this node's disk, or not at all: its name is not known
   std::vector<std::function<void(Status)>> waiters;
 };
 

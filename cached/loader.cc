@@ -43,12 +43,25 @@ void Loader::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
     context_->env.clock->At(context_->Now(), [run = std::move(run), status] { run(status); });
   };
   if (Load* loading = Loading(key)) {
+    if (miss.mode == BulkMode::kFetch && OidOf(miss.name) == miss.oid) {
+      MayGoFar(*loading, {.key = key,
+                          .size = miss.size,
+                          .name = miss.name,
+                          .etag = miss.etag,
+                          .waiters = {}});
+    }
     loading->want.waiters.push_back(Wanting(key, loading->want, std::move(done)));
     return;
   }
   if (context_->tier->Find(miss.oid, miss.version)) return later(std::move(done), {});
   Want want;
   if (queue_.Find(key, &want)) {
+    want.waiters.push_back(std::move(done));
+    return AddUrgent(std::move(want));
+  }
+  if (miss.mode != BulkMode::kFetch && OnDiskHere(key)) {
+    want.key = key;
+    want.local = true;
     want.waiters.push_back(std::move(done));
     return AddUrgent(std::move(want));
   }
@@ -172,6 +185,7 @@ void Loader::Begin(Want want) {
   }
   if (Load* loading = Loading(key)) {
     auto& waiters = loading->want.waiters;
+    MayGoFar(*loading, want);
     if (key.version == loading->want.key.version || key.version == 0) {
       for (auto& waiter : want.waiters) waiters.push_back(std::move(waiter));
     } else {  // whichever comes; if it is not this one, it is its turn then
@@ -184,8 +198,82 @@ void Loader::Begin(Want want) {
   Count(load, key.version == 0 ? context_->options.first_part_bytes : want.size);
   load.want = std::move(want);
   load.home = membership_->HomeOf(key.oid);
-  AskHome(load);
+  if (OnDiskHere(key)) return LookOnDisk(load);
+  NotOnDisk(load);
 }
+
+// Somebody joins who knows what it takes.
+void Loader::MayGoFar(Load& load, const Want& want) {
+  if (!load.want.local || want.local || want.key != load.want.key) return;
+  load.want.local = false;
+  load.want.size = want.size;
+  load.want.name = want.name;
+  load.want.etag = want.etag;
+}
+
+// --- This node's disk ----------------------------------------------------------------------------
+
+bool Loader::OnDiskHere(const ObjectKey& key) const {
+  return context_->disk != nullptr && context_->disk->Has(key.oid, key.version);
+}
+
+void Loader::LookOnDisk(Load& load) {
+  const ObjectKey key = load.want.key;
+  context_->disk->Look(key.oid, key.version,
+                       [this, key, id = load.id](Result<store::DiskTier::Found> found) {
+                         if (Load* looking = Find(key, id)) OnDisk(*looking, std::move(found));
+                       });
+}
+
+void Loader::OnDisk(Load& load, Result<store::DiskTier::Found> found) {
+  const bool right = found.ok() && found->head.entry.size <= segment_bytes_;
+  if (!right) {
+    NotOnDisk(load);
+    return SchedulePump();
+  }
+  const disk::Head& head = found->head;
+  const FarInfo info{head.entry.size, head.etag};
+  // Its version is its ETag's and size's, or its checksums are right by chance.
+  if (HashVersion(info.etag, info.size) != head.entry.version) {
+    NotOnDisk(load);
+    return SchedulePump();
+  }
+  Load& known = load.want.key.version == 0 ? Learned(load, info) : load;
+  Count(known, info.size);
+  known.found = *std::move(found);
+  TakeFromDisk(known);
+}
+
+void Loader::TakeFromDisk(Load& load) {
+  const disk::Head& head = load.found->head;
+  if (load.want.local) {  // until it is here, it stays local: its name is no leave to go far
+    load.want.size = head.entry.size;
+    load.want.name = head.name;
+    load.want.etag = head.etag;
+  }
+  if (!HasRoom(load, &Loader::TakeFromDisk)) return;
+  context_->disk->Read(*load.found, load.into,
+                       [this, key = load.want.key, id = load.id](const Status& read) {
+                         Load* reading = Find(key, id);
+                         if (reading == nullptr) return;
+                         const uint64_t hash = reading->found->head.payload_hash;
+                         reading->found.reset();
+                         if (!read.ok()) {
+                           NotOnDisk(*reading);
+                           return SchedulePump();
+                         }
+                         ++counters_.disk_objects;
+                         counters_.disk_bytes += reading->want.size;
+                         Deliver(*reading, hash);
+                       });
+}
+
+void Loader::NotOnDisk(Load& load) {
+  if (!load.want.local) return AskHome(load);
+  Finish(load.want.key, Status::NotFound("the object is neither here nor on its way"));
+}
+
+// --- The home ------------------------------------------------------------------------------------
 
 // Asked again when a peer could not give the object: one of all who waited for it there is sent.
 void Loader::AskHome(Load& load) {

@@ -3,6 +3,7 @@
 // now. One object's way:
 //
 //   1. Begin      it is here already, or on its way: done, or wait with the others
+//   1a. LookOnDisk  it may be on this node's disk, which is asked before anybody else
 //   2. AskHome    whoever goes far asks the object's home first, many objects a message
 //   3. Verdict    the home has it or somebody is loading it: take it from there; if that fails ask
 //                 again, and somebody will go
@@ -59,6 +60,8 @@ class Loader {
     uint64_t far_bytes = 0;
     uint64_t peer_objects = 0;
     uint64_t peer_bytes = 0;
+    uint64_t disk_objects = 0;
+    uint64_t disk_bytes = 0;
     uint64_t failed = 0;
     uint64_t late = 0;  // after their need-by
   };
@@ -98,7 +101,8 @@ class Loader {
     // What came before its size was known. The far store's callback owns it, too: it may outlive
     // this node.
     std::shared_ptr<Buffer> first;
-    uint64_t first_hash = 0;  // where that is the whole object
+    uint64_t first_hash = 0;                      // where that is the whole object
+    std::optional<store::DiskTier::Found> found;  // on this node's disk
   };
   struct PeerWant {
     ObjectKey key;
@@ -109,12 +113,18 @@ class Loader {
   void SchedulePump();
   bool NextWant(Want* want);
   bool HasTurn() const;
+  bool OnDiskHere(const ObjectKey& key) const;
   void AddUrgent(Want want);
   Status TooLarge(uint64_t size) const;
   std::function<void(Status)> Wanting(const ObjectKey& key, const Want& loaded,
                                       std::function<void(Status)> done) const;
 
   void Begin(Want want);
+  static void MayGoFar(Load& load, const Want& want);
+  void LookOnDisk(Load& load);
+  void OnDisk(Load& load, Result<store::DiskTier::Found> found);
+  void TakeFromDisk(Load& load);
+  void NotOnDisk(Load& load);
   void AskHome(Load& load);
   void FlushAsks();
   void AskTimedOut(uint64_t ask);

@@ -294,8 +294,8 @@ void Node::Parts::StepDrop(uint64_t id) {
 }
 
 void Node::Parts::On(PeerId from, wire::SnapshotQuery& query) {
-  if (snapshots.size() == kMaxSnapshots || PlanningBytes() + SnapshotFlow::BytesFor(*context.tier) >
-                                               context.options.max_planning_bytes) {
+  if (snapshots.size() == kMaxSnapshots ||
+      PlanningBytes() + SnapshotFlow::BytesFor(context) > context.options.max_planning_bytes) {
     const std::string node = std::to_string(context.options.node);
     context.Send(from, wire::ErrorReply{.about = "SnapshotQuery",
                                         .job = 0,
@@ -311,11 +311,16 @@ void Node::Parts::On(PeerId from, wire::SnapshotQuery& query) {
 
 void Node::Parts::StepSnapshot(uint64_t id) {
   auto it = snapshots.find(id);
-  if (!it->second.Step()) {
-    snapshots.erase(it);
-    return;
+  switch (it->second.Step([this, id] { StepSnapshot(id); })) {
+    case SnapshotFlow::Next::kAgain:
+      context.env.clock->At(context.Now(), [this, id] { StepSnapshot(id); });
+      break;
+    case SnapshotFlow::Next::kWait:
+      break;
+    case SnapshotFlow::Next::kDone:
+      snapshots.erase(it);
+      break;
   }
-  context.env.clock->At(context.Now(), [this, id] { StepSnapshot(id); });
 }
 
 void Node::Parts::On(PeerId from, wire::LogAppend& append) {

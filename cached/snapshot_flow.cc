@@ -24,12 +24,15 @@ std::vector<uint64_t> Difference(const std::vector<uint64_t>& now,
 }
 
 // Some more may come while it is made.
-uint64_t CapacityFor(const store::MemoryTier& tier) { return tier.Stats().live_objects * 9 / 8; }
+uint64_t CapacityFor(const Context& context) {
+  const uint64_t below = context.disk == nullptr ? 0 : context.disk->Stats().objects;
+  return (context.tier->Stats().live_objects + below) * 9 / 8;
+}
 
 }  // namespace
 
-uint64_t SnapshotFlow::BytesFor(const store::MemoryTier& tier) {
-  return CapacityFor(tier) * kBytesPerObject;
+uint64_t SnapshotFlow::BytesFor(const Context& context) {
+  return CapacityFor(context) * kBytesPerObject;
 }
 
 // A number that comes again is that of a snapshot that was given up.
@@ -52,30 +55,48 @@ SnapshotFlow::SnapshotFlow(const Context* context, EvictionHistory* history, Pee
       history_(history),
       peer_(peer),
       query_(query),
-      capacity_(CapacityFor(*context->tier)) {
+      capacity_(CapacityFor(*context)) {
   prints_.reserve(capacity_);
   ages_.reserve(capacity_);
 }
 
-bool SnapshotFlow::Step() {
+void SnapshotFlow::Add(const Oid& oid, Duration age, bool held) {
+  if (prints_.size() % 64 == 0) held_.push_back(0);
+  held_.back() |= uint64_t{held} << (prints_.size() % 64);
+  prints_.push_back(oid.hi);
+  ages_.push_back(Milliseconds(age));
+}
+
+SnapshotFlow::Next SnapshotFlow::Step(std::function<void()> wake) {
   const store::MemoryTier& tier = *context_->tier;
   const uint32_t end = tier.slots();
   const uint32_t last = std::min(end, next_ + kSlotsPerStep);
   const Time now = context_->Now();
-  tier.ListSlots(next_, last, [&](const Oid& oid, Time since, bool held) {
-    if (prints_.size() % 64 == 0) held_.push_back(0);
-    held_.back() |= uint64_t{held} << (prints_.size() % 64);
-    prints_.push_back(oid.hi);
-    ages_.push_back(Milliseconds(now - since));
-  });
+  tier.ListSlots(next_, last,
+                 [&](const Oid& oid, Time since, bool held) { Add(oid, now - since, held); });
   next_ = last;
-  if (next_ < end) return true;
+  if (next_ < end) return Next::kAgain;
+  if (context_->disk != nullptr && next_segment_ < context_->disk->segments()) {
+    ListDisk(std::move(wake));
+    return Next::kWait;
+  }
   Reply();
-  return false;
+  return Next::kDone;
+}
+
+// What is in memory, too, has been listed. More than there was room for is left out.
+void SnapshotFlow::ListDisk(std::function<void()> wake) {
+  context_->disk->List(
+      next_segment_++,
+      [this](const Oid& oid, VersionHash version, Duration age) {
+        if (prints_.size() < capacity_ && !context_->tier->Find(oid, version)) Add(oid, age, false);
+      },
+      std::move(wake));
 }
 
 void SnapshotFlow::Reply() {
-  const store::EvictionCounts& now = context_->tier->evictions();
+  store::EvictionCounts now = context_->tier->evictions();
+  if (context_->disk != nullptr) now += context_->disk->evictions();
   wire::SnapshotReply reply{.id = query_.id,
                             .incarnation = context_->options.incarnation,
                             .prints = ColumnOf(prints_),

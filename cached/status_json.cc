@@ -67,6 +67,8 @@ std::string ToJson(const NodeState& state) {
         {"far_bytes", state.loads.far_bytes},
         {"peer_objects", state.loads.peer_objects},
         {"peer_bytes", state.loads.peer_bytes},
+        {"disk_objects", state.loads.disk_objects},
+        {"disk_bytes", state.loads.disk_bytes},
         {"failed", state.loads.failed},
         {"late", state.loads.late}}},
       {"grants", state.grants},

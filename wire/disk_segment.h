@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/ids.h"
 #include "base/status.h"
+#include "base/units.h"
 #include "wire/shm_layout.h"
 
 namespace holdfast::disk {
@@ -35,6 +36,10 @@ struct Entry {
 
   uint64_t payload_offset() const {
     return offset + shm::AlignUp(shm::kRecordAlign + name_bytes + etag_bytes, kAlign);
+  }
+  // At this time of the same clock, which may have been set back, while a disk may say anything.
+  Duration Age(int64_t now_us) const {
+    return Duration(loaded_us > 0 && loaded_us < now_us ? now_us - loaded_us : 0);
   }
   uint64_t end() const { return payload_offset() + shm::AlignUp(size, kAlign); }
 };

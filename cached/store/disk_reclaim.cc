@@ -53,10 +53,7 @@ void DiskReclaim::Evict(const disk::Entry& entry) {
   if (slot == Index::kNone) return;
   records_->Unlink(slot);
   ++counters_.evicted_objects;
-  const int64_t now_us = env_.clock->Wall().seconds * 1'000'000;
-  // A wall clock may have been set back, and what a disk says may be anything.
-  evictions_.Evicted(
-      Duration(entry.loaded_us < now_us && entry.loaded_us > 0 ? now_us - entry.loaded_us : 0));
+  evictions_.Evicted(entry.Age(env_.clock->Wall().seconds * 1'000'000));
 }
 
 // --- 3. Keep -------------------------------------------------------------------------------------

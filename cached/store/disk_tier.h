@@ -85,7 +85,13 @@ class DiskTier {
   // Takes copies; the memory must not change until `done`. What does not fit is left out.
   void Take(std::vector<DiskWriter::Item> items, std::function<void()> done);
 
-  void Drop(const Oid& oid, VersionHash version);
+  // How many versions of it were there.
+  uint64_t Drop(const Oid& oid, VersionHash version);
+
+  // Visits what lies in a segment, and when it was loaded. What is still being written may be missed.
+  using Visit = std::function<void(const Oid& oid, VersionHash version, Duration age)>;
+  void List(uint32_t segment, Visit visit, std::function<void()> done);
+  uint32_t segments() const { return segments_.size(); }
 
   // Call it every few milliseconds under load.
   void Maintain();
@@ -106,6 +112,7 @@ class DiskTier {
   void Try(uint64_t id);
   void Tried(uint64_t id, const Status& read);
   Status Judge(const Looking& looking, const Status& read, disk::Head* head);
+  void Listed(uint64_t id);
   void Forget(uint32_t segment, const disk::Entry& entry);
   void DoneReading(uint32_t segment);
 
@@ -116,7 +123,14 @@ class DiskTier {
   DiskWriter writer_;
   DiskReclaim reclaim_;
   DiskRecovery recovery_;
+  struct Listing {
+    uint32_t segment = 0;
+    Buffer table{};
+    Visit visit{};
+    std::function<void()> done{};
+  };
   std::map<uint64_t, Looking> looks_;
+  std::map<uint64_t, Listing> listings_;
   uint64_t next_look_ = 1;
   std::vector<uint16_t> let_go_;  // fingerprints, by hash
   bool ready_ = false;

@@ -27,4 +27,12 @@ void EvictionCounts::SegmentDone() {
   together_.clear();
 }
 
+EvictionCounts& EvictionCounts::operator+=(const EvictionCounts& o) {
+  for (size_t i = 0; i < objects_.size(); ++i) {
+    objects_[i] += o.objects_[i];
+    squares_[i] += o.squares_[i];
+  }
+  return *this;
+}
+
 }  // namespace holdfast::store

@@ -23,6 +23,9 @@ class EvictionCounts {
   // The segment is empty: what was evicted at one age counts as one event of so many objects.
   void SegmentDone();
 
+  // Of two tiers of a node.
+  EvictionCounts& operator+=(const EvictionCounts& o);
+
   // By cell of snapshot::AgeCells: how many, and the sum of the squares of those that left
   // together.
   const std::vector<uint64_t>& objects() const { return objects_; }

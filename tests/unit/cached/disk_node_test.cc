@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// A node whose memory has a disk below it.
+#include "tests/unit/cached/node_fixture.h"
+#include "tests/unit/cached/store/fake_disk.h"
+
+namespace holdfast::cached {
+namespace {
+
+constexpr uint64_t kBytes = 10'000;
+constexpr uint32_t kMany = 1'400;  // 14 MB for 8 MiB of memory
+
+class DiskNodeTest : public NodeTest {
+ protected:
+  void StartWithDisk() {
+    world_ = std::make_unique<World>(8 * kMiB, NodeOptions{});
+    disk_ = std::make_unique<store::FakeDisk>(&world_->clock, &image_);
+    tier_ = std::make_unique<store::DiskTier>(
+        world_->env, disk_.get(),
+        store::DiskTierOptions{.identity = {0, "holdfast"}, .index_objects = 20'000});
+    Status recovered = Status::Unavailable("not yet");
+    tier_->Recover([&](Status status) { recovered = std::move(status); });
+    world_->clock.RunFor(1s);
+    ASSERT_TRUE(recovered.ok()) << recovered.ToString();
+    node_ = std::make_unique<Node>(world_->env, world_->tier.get(), world_->context->options,
+                                   tier_.get());
+    node_->Start();
+  }
+
+  Status Get(uint32_t n, BulkMode mode = BulkMode::kFetch) {
+    const ObjectKey key = KeyOfObject(n, kBytes);
+    bulk::ReadMiss miss;
+    miss.oid = key.oid;
+    miss.version = key.version;
+    miss.mode = mode;
+    if (mode == BulkMode::kFetch) {
+      miss.size = kBytes;
+      miss.name = NameOfObject(n);
+      miss.etag = EtagOfObject(n);
+    }
+    std::optional<Status> got;
+    node_->OnMiss(std::move(miss), [&](Status status) { got = std::move(status); });
+    world_->clock.RunFor(200ms);
+    HF_CHECK(got.has_value());
+    if (got->ok()) {
+      const auto record = world_->tier->Find(key.oid, key.version);
+      EXPECT_TRUE(record && record->payload.size() == kBytes);
+      EXPECT_EQ(Hash64(record->payload), record->payload_hash);
+      EXPECT_EQ(record->payload[17], std::byte{7});
+      EXPECT_EQ(record->name, NameOfObject(n));
+      EXPECT_EQ(record->etag, EtagOfObject(n));
+    }
+    return *got;
+  }
+  void Fill() {
+    for (uint32_t n = 0; n < kMany; ++n) ASSERT_TRUE(Get(n).ok());
+  }
+  bool OnlyOnDisk(uint32_t n) const {
+    const ObjectKey key = KeyOfObject(n, kBytes);
+    return !world_->tier->Find(key.oid, key.version) && tier_->Has(key.oid, key.version);
+  }
+  std::vector<uint32_t> AllOnlyOnDisk() const {
+    std::vector<uint32_t> all;
+    for (uint32_t n = 0; n < kMany; ++n) {
+      if (OnlyOnDisk(n)) all.push_back(n);
+    }
+    return all;
+  }
+
+  sim::DiskImage image_{64, 256 * kKiB};
+  std::unique_ptr<store::FakeDisk> disk_;
+  std::unique_ptr<store::DiskTier> tier_;
+};
+
+TEST_F(DiskNodeTest, WhatMemoryLetGoOfComesFromTheDisk) {
+  StartWithDisk();
+  Fill();
+  const std::vector<uint32_t> below = AllOnlyOnDisk();
+  ASSERT_GT(below.size(), 400u);
+  const uint64_t gets = world_->far.Counters().gets;
+  EXPECT_EQ(gets, kMany);
+  EXPECT_TRUE(Get(below[3]).ok());
+  EXPECT_TRUE(Get(below[4], BulkMode::kLook).ok());
+  EXPECT_TRUE(Get(below[5], BulkMode::kWait).ok());
+  EXPECT_EQ(world_->far.Counters().gets, gets);
+  EXPECT_EQ(State()["loads"]["disk_objects"], 3);
+  EXPECT_GT(State()["memory"]["descended_objects"], 400);
+  Check();
+}
+
+TEST_F(DiskNodeTest, ALookFindsAnyVersionOnTheDisk) {
+  StartWithDisk();
+  Fill();
+  const uint32_t n = AllOnlyOnDisk().at(0);
+  bulk::ReadMiss miss;
+  miss.oid = KeyOfObject(n, kBytes).oid;
+  Status got = Status::Unavailable("not yet");
+  node_->OnMiss(miss, [&](Status status) { got = std::move(status); });
+  world_->clock.RunFor(1s);
+  EXPECT_TRUE(got.ok()) << got.ToString();
+  EXPECT_TRUE(world_->tier->Find(miss.oid, KeyOfObject(n, kBytes).version));
+}
+
+TEST_F(DiskNodeTest, WhatTheDiskHasLostComesFromFarAway) {
+  StartWithDisk();
+  Fill();
+  const std::vector<uint32_t> below = AllOnlyOnDisk();
+  disk_->fail_reads = true;
+  const uint64_t gets = world_->far.Counters().gets;
+  EXPECT_TRUE(Get(below[3]).ok());
+  EXPECT_EQ(world_->far.Counters().gets, gets + 1);
+  EXPECT_EQ(Get(below[4], BulkMode::kLook).code(), Code::kNotFound);
+  EXPECT_EQ(world_->far.Counters().gets, gets + 1);
+  Check();
+}
+
+TEST_F(DiskNodeTest, WhoMayGoFarIsNotHeldUpByWhoMayNot) {
+  StartWithDisk();
+  Fill();
+  const std::vector<uint32_t> below = AllOnlyOnDisk();
+  disk_->fail_reads = true;
+  const ObjectKey key = KeyOfObject(below[3], kBytes);
+  bulk::ReadMiss look;
+  look.oid = key.oid;
+  look.version = key.version;
+  bulk::ReadMiss fetch = look;
+  fetch.mode = BulkMode::kFetch;
+  fetch.size = kBytes;
+  fetch.name = NameOfObject(below[3]);
+  fetch.etag = EtagOfObject(below[3]);
+  int found = 0;
+  node_->OnMiss(look, [&](Status status) { found += status.ok(); });
+  world_->clock.RunFor(10us);  // it is under way
+  node_->OnMiss(fetch, [&](Status status) { found += status.ok(); });
+  world_->clock.RunFor(1s);
+  EXPECT_EQ(found, 2);
+}
+
+TEST_F(DiskNodeTest, APromiseIsLoadedFromTheDisk) {
+  StartWithDisk();
+  Fill();
+  const std::vector<uint32_t> below = AllOnlyOnDisk();
+  const planner::Manifest manifest = ManifestOf(below[0], 30, kBytes);
+  const uint64_t gets = world_->far.Counters().gets;
+  const wire::Bids* bids = Call(manifest);
+  ASSERT_NE(bids, nullptr);
+  EXPECT_EQ(BitsOf(bids->load, 30), 30u);
+  Confirm(manifest, Bitmap(30), Bitmap(30, true));
+  world_->clock.RunFor(2s);
+  EXPECT_EQ(world_->tier->Stats().held_objects, 30u);
+  EXPECT_EQ(world_->far.Counters().gets, gets);
+  Check();
+}
+
+TEST_F(DiskNodeTest, ASnapshotListsBothTiersOnce) {
+  StartWithDisk();
+  Fill();
+  world_->network.Deliver(kJobPeer, wire::SnapshotQuery{.id = 5, .sequence = 7});
+  world_->clock.RunFor(1s);
+  const auto* reply = world_->network.Last<wire::SnapshotReply>();
+  ASSERT_NE(reply, nullptr);
+  std::vector<uint64_t> listed(reply->prints.size() / 8);
+  std::memcpy(listed.data(), reply->prints.data(), reply->prints.size());
+  std::sort(listed.begin(), listed.end());
+  EXPECT_EQ(std::adjacent_find(listed.begin(), listed.end()), listed.end());
+  uint64_t known = 0;
+  for (uint32_t n = 0; n < kMany; ++n) {
+    const ObjectKey key = KeyOfObject(n, kBytes);
+    const bool here = world_->tier->Find(key.oid, key.version) || OnlyOnDisk(n);
+    EXPECT_EQ(here, std::binary_search(listed.begin(), listed.end(), key.oid.hi)) << n;
+    known += here;
+  }
+  EXPECT_EQ(listed.size(), known);
+  EXPECT_GT(known, world_->tier->Stats().live_objects + 400);
+}
+
+TEST_F(DiskNodeTest, AnotherNodeIsToldThatTheHomeHasIt) {
+  StartWithDisk();
+  Fill();
+  const ObjectKey key = KeyOfObject(AllOnlyOnDisk().at(0), kBytes);
+  wire::Ask ask{.id = 9, .oids = Buffer(16), .versions = Buffer(8), .tried = Buffer(2)};
+  StoreAs(ask.oids.data(), key.oid.hi);
+  StoreAs(ask.oids.data() + 8, key.oid.lo);
+  StoreAs(ask.versions.data(), key.version);
+  StoreAs(ask.tried.data(), kNoNode);
+  world_->network.Deliver(kJobPeer, std::move(ask));
+  const auto* answer = world_->network.Last<wire::Answer>();
+  ASSERT_NE(answer, nullptr);
+  EXPECT_EQ(static_cast<wire::Verdict>(answer->verdicts.data()[0]), wire::Verdict::kHave);
+}
+
+TEST_F(DiskNodeTest, ADropByNameIsADropFromTheDisk) {
+  StartWithDisk();
+  Fill();
+  const uint32_t n = AllOnlyOnDisk().at(0);
+  wire::Drop drop{.id = 3, .oids = Buffer(16)};
+  StoreAs(drop.oids.data(), KeyOfObject(n, kBytes).oid.hi);
+  StoreAs(drop.oids.data() + 8, KeyOfObject(n, kBytes).oid.lo);
+  world_->network.Deliver(kJobPeer, std::move(drop));
+  world_->clock.RunFor(1ms);
+  EXPECT_EQ(world_->network.Last<wire::DropReply>()->dropped_objects, 1u);
+  EXPECT_FALSE(OnlyOnDisk(n));
+}
+
+}  // namespace
+}  // namespace holdfast::cached
