@@ -16,7 +16,11 @@ Loader::Loader(const Context* context, Commitments* commitments, Membership* mem
       membership_(membership),
       home_(home),
       segment_bytes_(context->tier->Stats().object_bytes / context->tier->Stats().segments),
-      queue_(commitments) {}
+      queue_(commitments),
+      asks_(context, membership,
+            [this](const Asks::Question& question, const std::optional<Home::Decision>& decision) {
+              Answered(question, decision);
+            }) {}
 
 // --- What is to be loaded, and in which order ----------------------------------------------------
 
@@ -151,9 +155,8 @@ void Loader::Pump() {
     if (!NextWant(&want)) break;
     Begin(std::move(want));
   }
-  FlushAsks();
   FlushPeerReads();
-  FlushFetched();
+  asks_.Flush();
 }
 
 // --- One object's way ----------------------------------------------------------------------------
@@ -283,62 +286,17 @@ void Loader::AskHome(Load& load) {
     return OnVerdict(load, decision.verdict, decision.loader);
   }
   if (membership_->Reachable(load.home) == nullptr) return GoFar(load);
-  asks_[load.home].push_back({load.want.key, load.id});
+  asks_.Ask(load.home, {load.want.key, load.id, load.tried});
 }
 
-void Loader::FlushAsks() {
-  for (auto& [home, wants] : asks_) {
-    for (size_t first = 0; first < wants.size(); first += kAskBatch) {
-      size_t count = std::min(kAskBatch, wants.size() - first);
-      wire::Ask ask{.id = next_id_++,
-                    .oids = Buffer(count * 16),
-                    .versions = Buffer(count * 8),
-                    .tried = Buffer(count * 2)};
-      auto& under_way = asked_[ask.id];
-      under_way.first = home;
-      for (size_t i = 0; i < count; ++i) {
-        const PeerWant& want = wants[first + i];
-        StoreAs(ask.oids.data() + 16 * i, want.key.oid.hi);
-        StoreAs(ask.oids.data() + 16 * i + 8, want.key.oid.lo);
-        StoreAs(ask.versions.data() + 8 * i, want.key.version);
-        const Load* load = Find(want.key, want.load);
-        StoreAs(ask.tried.data() + 2 * i, load == nullptr ? kNoNode : load->tried);
-        under_way.second.push_back(want);
-      }
-      uint64_t id = ask.id;
-      context_->env.clock->At(context_->Now() + kAskTimeout, [this, id] { AskTimedOut(id); });
-      context_->Send(membership_->peers().at(home).connection, std::move(ask));
-    }
-  }
-  asks_.clear();
-}
-
-void Loader::AskTimedOut(uint64_t ask) {
-  auto it = asked_.find(ask);
-  if (it == asked_.end()) return;
-  auto [home, wants] = std::move(it->second);
-  asked_.erase(it);
-  membership_->Suspect(home);
-  for (const PeerWant& want : wants) {
-    if (Load* load = Find(want.key, want.load)) GoFar(*load);
-  }
-  SchedulePump();
-}
-
-void Loader::OnAnswer(PeerId from, const wire::Answer& answer) {
-  auto it = asked_.find(answer.id);
-  if (it == asked_.end() || !membership_->IsConnectionTo(it->second.first, from)) return;
-  auto [home, wants] = std::move(it->second);
-  asked_.erase(it);
-  for (size_t i = 0; i < wants.size(); ++i) {
-    Load* load = Find(wants[i].key, wants[i].load);
-    if (load == nullptr) continue;
-    if (i >= answer.verdicts.size()) {  // an answer to fewer than were asked
-      GoFar(*load);
-      continue;
-    }
-    OnVerdict(*load, static_cast<wire::Verdict>(answer.verdicts.data()[i]),
-              LoadAs<uint16_t>(answer.loaders.data() + 2 * i));
+void Loader::Answered(const Asks::Question& question,
+                      const std::optional<Home::Decision>& decision) {
+  Load* load = Find(question.key, question.load);
+  if (load == nullptr) return;
+  if (decision) {
+    OnVerdict(*load, decision->verdict, decision->loader);
+  } else {
+    GoFar(*load);
   }
   SchedulePump();
 }
@@ -603,28 +561,10 @@ void Loader::Finish(ObjectKey key, const Status& status) {
   if (load.granted && load.home == context_->options.node) {
     home_->Fetched(*load.granted, load.home, status.ok());
   } else if (load.granted) {
-    fetched_[{load.home, status.ok()}].push_back(*load.granted);
+    asks_.Tell(load.home, *load.granted, status.ok());
   }
   for (auto& waiter : load.want.waiters) waiter(status);
   SchedulePump();
-}
-
-void Loader::FlushFetched() {
-  for (auto& [to, keys] : std::exchange(fetched_, {})) {
-    const Membership::Peer* peer = membership_->Reachable(to.first);
-    if (peer == nullptr) continue;
-    for (size_t first = 0; first < keys.size(); first += kAskBatch) {
-      size_t count = std::min(kAskBatch, keys.size() - first);
-      wire::Fetched message{
-          .loaded = to.second, .oids = Buffer(count * 16), .versions = Buffer(count * 8)};
-      for (size_t i = 0; i < count; ++i) {
-        StoreAs(message.oids.data() + 16 * i, keys[first + i].oid.hi);
-        StoreAs(message.oids.data() + 16 * i + 8, keys[first + i].oid.lo);
-        StoreAs(message.versions.data() + 8 * i, keys[first + i].version);
-      }
-      context_->Send(peer->connection, std::move(message));
-    }
-  }
 }
 
 // --- How fast ------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "base/rate_model.h"
+#include "cached/asks.h"
 #include "cached/commitments.h"
 #include "cached/context.h"
 #include "cached/home.h"
@@ -44,8 +45,6 @@ class Loader {
   static constexpr size_t kMaxUrgent = 100'000;  // reads that wait for their turn
   static constexpr size_t kMaxBegins = 1'024;    // in an event
   static constexpr uint32_t kMaxAsks = 3;        // of a load; then it goes without leave
-  static constexpr size_t kAskBatch = 1'024;
-  static constexpr Duration kAskTimeout = 1s;
   static constexpr Duration kFarDeadline = 300s;
   static constexpr Duration kPeerDeadline = 60s;
   static constexpr Duration kRoomRetry = 50ms;  // for promised room that readers still pin
@@ -72,7 +71,7 @@ class Loader {
   // Drops what a commitment that has ended still had queued.
   void Forget(JobId job, uint32_t call) { queue_.Forget(job, call); }
   void OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done);
-  void OnAnswer(PeerId from, const wire::Answer& answer);
+  void OnAnswer(PeerId from, const wire::Answer& answer) { asks_.OnAnswer(from, answer); }
   // Once a second: measured rates.
   void Tick();
 
@@ -126,8 +125,7 @@ class Loader {
   void TakeFromDisk(Load& load);
   void NotOnDisk(Load& load);
   void AskHome(Load& load);
-  void FlushAsks();
-  void AskTimedOut(uint64_t ask);
+  void Answered(const Asks::Question& question, const std::optional<Home::Decision>& decision);
   void OnVerdict(Load& load, wire::Verdict verdict, NodeId loader);
   void TakeFromPeer(Load& load, NodeId peer, BulkMode mode);
   void PeerFailed(Load& load);
@@ -148,7 +146,6 @@ class Loader {
   void Deliver(Load& load, uint64_t hash);
   // By value: callers give the key of the very load that ends here.
   void Finish(ObjectKey key, const Status& status);
-  void FlushFetched();
   Load* Find(const ObjectKey& key, uint64_t id);
   // What may bring this version: for version 0 any one, for others also whichever there is.
   Load* Loading(const ObjectKey& key);
@@ -169,10 +166,8 @@ class Loader {
   LoadQueue queue_;
   bool pump_scheduled_ = false;
 
-  std::map<NodeId, std::vector<PeerWant>> asks_;                        // to be sent, by home
-  std::map<uint64_t, std::pair<NodeId, std::vector<PeerWant>>> asked_;  // under way, by ask id
+  Asks asks_;
   std::map<std::pair<NodeId, BulkMode>, std::vector<PeerWant>> peer_reads_;
-  std::map<std::pair<NodeId, bool>, std::vector<ObjectKey>> fetched_;  // to be told: home, loaded
 
   Counters counters_;
   uint64_t done_objects_ = 0;  // since the last Tick

@@ -8,7 +8,7 @@
 //   Heartbeat, Progress    commitments.h  what is promised to whom, until when; losses
 //   EndJob                 commitments.h  the promises end, the objects stay
 //   (loads), ReadMiss      loader.h       loads in need-by order; asks homes; fetches once
-//   Ask, Answer, Fetched   home.h         the home orders who goes far
+//   Ask, Answer, Fetched   home.h, asks.h  the home orders who goes far
 //   Drop                   drop_flow.h    takes out what nobody holds
 //   SnapshotQuery          snapshot_flow.h  what is held, for how long, and the ages at eviction
 //   LogAppend, LogQuery    log_keeper.h   the end of the snapshot log, for whoever asks
