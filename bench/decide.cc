@@ -3,7 +3,9 @@
 // clusters: Holdfast's decisions beside an oracle, simpler rules, an exact directory, and placement
 // by hash. Then how soon it follows a change of churn, the controller of the snapshot period, and
 // decisions a second.
+#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +16,13 @@
 
 namespace holdfast::bench {
 namespace {
+
+struct Arguments {
+  bool quick = false;
+  bool periods_only = false;
+  uint64_t seed_offset = 0;
+  PeerPrices prices{};
+};
 
 struct Option {
   const char* name;
@@ -31,44 +40,65 @@ constexpr std::array<Option, 6> kOptions = {{
 
 void Usage(FILE* to) {
   std::fprintf(to,
-               "usage: bench_decide [--quick] [OPTION NUMBER]...\n\n"
+               "usage: bench_decide [--quick] [--periods] [OPTION NUMBER]...\n\n"
                "Plays looks and far reads in simulated clusters.\n"
-               "  --quick         fewer and shorter runs: within 50 seconds\n");
+               "  --quick         fewer and shorter runs: within 50 seconds\n"
+               "  --periods       the controller of the snapshot period alone\n"
+               "  --seed-offset   added to its clusters' seeds: other clusters of the kind (0)\n");
   const PeerPrices defaults;
   for (const Option& option : kOptions) {
     std::fprintf(to, "  %-15s %s (%g)\n", option.name, option.help, defaults.*option.value);
   }
 }
 
+// The number that an argument is; false when it is none.
+bool ParseNumber(const char* text, double* value) {
+  char* end = nullptr;
+  *value = std::strtod(text, &end);
+  return *end == 0 && *value >= 0 && *value < 1e9;
+}
+
 // False when the arguments make no sense.
-bool Parse(int argc, char** argv, bool* quick, PeerPrices* prices) {
+bool Parse(int argc, char** argv, Arguments* arguments) {
   for (int i = 1; i < argc; ++i) {
-    if (std::strcmp(argv[i], "--quick") == 0) {
-      *quick = true;
+    const std::string name = argv[i];
+    if (name == "--quick" || name == "--periods") {
+      (name == "--quick" ? arguments->quick : arguments->periods_only) = true;
       continue;
     }
-    bool known = false;
-    for (const Option& option : kOptions) {
-      if (std::strcmp(argv[i], option.name) != 0 || i + 1 == argc) continue;
-      char* end = nullptr;
-      const double value = std::strtod(argv[++i], &end);
-      if (*end != 0 || !(value >= 0 && value < 1e9)) return false;
-      prices->*option.value = value;
-      known = true;
-      break;
+    double value = 0;
+    if (i + 1 == argc || !ParseNumber(argv[++i], &value)) return false;
+    if (name == "--seed-offset") {
+      arguments->seed_offset = static_cast<uint64_t>(value);
+      continue;
     }
-    if (!known) return false;
+    const auto option = std::find_if(kOptions.begin(), kOptions.end(),
+                                     [&](const Option& o) { return name == o.name; });
+    if (option == kOptions.end()) return false;
+    arguments->prices.*option->value = value;
   }
   return true;
 }
 
-void Run(bool quick, const PeerPrices& prices) {
+Laws AllLaws() {
   Laws laws;
   for (Churn churn : kChurns) laws[static_cast<size_t>(churn)] = MakeLaw(churn);
+  return laws;
+}
+
+void RunPeriods(const Arguments& arguments) {
+  const Periods periods = MeasurePeriods(AllLaws(), arguments.quick, arguments.seed_offset);
+  std::printf("{\"bench\":\"decide\",\"figures\":{\"worst_period_vs_best\":%.4f}}\n",
+              periods.worst_vs_best);
+}
+
+void Run(const Arguments& arguments) {
+  const bool quick = arguments.quick;
+  const Laws laws = AllLaws();
   const Savings savings = MeasureSavings(laws, quick);
   const Recovery recovery = MeasureRecovery(laws, quick);
-  const Periods periods = MeasurePeriods(laws, quick);
-  const Peers peers = MeasurePeers(laws, prices, quick);
+  const Periods periods = MeasurePeriods(laws, quick, arguments.seed_offset);
+  const Peers peers = MeasurePeers(laws, arguments.prices, quick);
   const double speed = MeasureSpeed(quick);
   std::printf(
       "{\"bench\":\"decide\",\"figures\":{\"recovered_share\":%.4f,\"race_recovered_share\":%.4f,"
@@ -84,13 +114,16 @@ void Run(bool quick, const PeerPrices& prices) {
 }  // namespace holdfast::bench
 
 int main(int argc, char** argv) {
-  bool quick = false;
-  holdfast::bench::PeerPrices prices;
-  if (!holdfast::bench::Parse(argc, argv, &quick, &prices)) {
+  holdfast::bench::Arguments arguments;
+  if (!holdfast::bench::Parse(argc, argv, &arguments)) {
     const bool help = argc == 2 && std::strcmp(argv[1], "--help") == 0;
     holdfast::bench::Usage(help ? stdout : stderr);
     return help ? 0 : 2;
   }
-  holdfast::bench::Run(quick, prices);
+  if (arguments.periods_only) {
+    holdfast::bench::RunPeriods(arguments);
+  } else {
+    holdfast::bench::Run(arguments);
+  }
   return 0;
 }

@@ -39,11 +39,12 @@ struct Recovery {
 };
 Recovery MeasureRecovery(const Laws& laws, bool quick);
 
-// Cost of snapshots and reads by the controller's period, against the best fixed one.
+// Cost of snapshots and reads by the controller's period, against the best fixed one. The clusters
+// are those of seeds from 1 + seed_offset on.
 struct Periods {
   double worst_vs_best = 0;  // of all fixed ones
 };
-Periods MeasurePeriods(const Laws& laws, bool quick);
+Periods MeasurePeriods(const Laws& laws, bool quick, uint64_t seed_offset);
 
 // Against an exact directory, and against placement by hash.
 struct PeerPrices {
