@@ -69,14 +69,31 @@ const std::array<uint8_t, 1 << kSliceBits>& Sixteenths() {
   return table;
 }
 
-// Were so many lost in this cell as the cells before it do not explain? (Else a quiet youth, in
-// which nothing is evicted, would share its p with the first losses after it.)
-bool Differs(const SurvivalEvidence::Cell& before, const SurvivalEvidence::Cell& cell) {
-  constexpr double kLeast = 4;   // effective losses, above what was to be expected
-  constexpr double kFactor = 3;  // and so many times as many
-  if (before.trials() <= 0) return false;
-  const double expected = cell.trials() * before.lost / before.trials();
-  return cell.lost > kFactor * expected + kLeast * cell.design_effect();
+// The logarithm of how likely the outcomes of these trials are, at the p at which they are likeliest.
+double LogLikelihood(const SurvivalEvidence::Cell& cells) {
+  const double n = cells.trials();
+  auto part = [n](double count) { return count > 0 ? count * std::log(count / n) : 0; };
+  return part(cells.kept) + part(cells.lost);
+}
+
+// Where the cells [first, end), `sum` in all, are best cut in two kinds of life: `end` where they
+// may as well be one. (Else a quiet youth, in which nothing is evicted, would share its p with the
+// first losses after it.)
+uint32_t CutOf(const std::vector<SurvivalEvidence::Cell>& cells, uint32_t first, uint32_t end,
+               const SurvivalEvidence::Cell& sum) {
+  constexpr double kLikelier = 6;  // by its logarithm: two kinds than one
+  uint32_t cut = end;
+  double best = kLikelier * sum.design_effect() + LogLikelihood(sum);
+  SurvivalEvidence::Cell young, old = sum;
+  for (uint32_t cell = first; cell + 1 < end; ++cell) {
+    young += cells[cell];
+    old -= cells[cell];
+    const double both = LogLikelihood(young) + LogLikelihood(old);
+    if (both <= best) continue;
+    best = both;
+    cut = cell + 1;
+  }
+  return cut;
 }
 
 }  // namespace
@@ -293,23 +310,22 @@ SurvivalCurve::SurvivalCurve(const SurvivalEvidence& evidence, const SurvivalOpt
   SurvivalEvidence::Cell sum;
   uint32_t first = 0;
   for (uint32_t cell = 0; cell < cells.size(); ++cell) {
-    if (cell > first && Differs(sum, cells[cell])) {
-      Close(first, cell, sum, options);
-      first = cell;
-      sum = {};
-    }
     sum += cells[cell];
-    if (sum.lost / sum.design_effect() < options.least_evictions) continue;
-    Close(first, cell + 1, sum, options);
+    if (sum.lost / sum.design_effect() < options.least_evictions && cell + 1 < cells.size())
+      continue;
+    const uint32_t cut = CutOf(cells, first, cell + 1, sum);
+    Close(cells, first, cut, options);
+    if (cut <= cell) Close(cells, cut, cell + 1, options);
     first = cell + 1;
     sum = {};
   }
-  if (first < cells.size()) Close(first, AgeCells::kCells, sum, options);
   Tabulate();
 }
 
-void SurvivalCurve::Close(uint32_t first, uint32_t end, const SurvivalEvidence::Cell& sum,
-                          const SurvivalOptions& options) {
+void SurvivalCurve::Close(const std::vector<SurvivalEvidence::Cell>& cells, uint32_t first,
+                          uint32_t end, const SurvivalOptions& options) {
+  SurvivalEvidence::Cell sum;
+  for (uint32_t cell = first; cell < end; ++cell) sum += cells[cell];
   const double effect = sum.design_effect();
   groups_.push_back({first, end, options.prior_kept + sum.kept / effect,
                      options.prior_lost + sum.lost / effect, 0});

@@ -149,7 +149,7 @@ class SurvivalCurve {
   const std::vector<Group>& groups() const { return groups_; }
 
  private:
-  void Close(uint32_t first, uint32_t end, const SurvivalEvidence::Cell& sum,
+  void Close(const std::vector<SurvivalEvidence::Cell>& cells, uint32_t first, uint32_t end,
              const SurvivalOptions& options);
   void Tabulate();
 

@@ -125,6 +125,41 @@ TEST(SurvivalTest, FindsTheAgeBeforeWhichNothingIsEvicted) {
   EXPECT_NEAR(InSeconds(curve.AgeOf(0.5)), 300 + 200 * std::log(2.0), 25);
 }
 
+// Segments of 40 leave whole, so few of them at each age that no age by itself tells that a quiet
+// youth is over: the first losses were smeared over it, and a hundredth was gone after seconds.
+TEST(SurvivalTest, FindsItWhereSegmentsLeaveWhole) {
+  constexpr Duration kYouth = 2h;
+  Random random(12);
+  SurvivalEvidence evidence;
+  for (int i = 0; i < 100; ++i) {
+    const Duration age = kYouth + Life(&random, 7'200);
+    for (int k = 0; k < 4; ++k) evidence.Evicted(kNow, age + 5min * k, 40);
+  }
+  const SurvivalCurve curve = CurveOf(evidence);
+  EXPECT_GT(curve.At(kYouth - 5min, kNow).mean, 0.998);
+  EXPECT_GT(curve.AgeOf(0.99), kYouth - 5min);
+  EXPECT_NEAR(InSeconds(curve.AgeOf(0.5)), InSeconds(kYouth) + 450 + 7'200 * std::log(2.0), 1'200);
+}
+
+// Where every cell loses the same share, no cut is called for.
+TEST(SurvivalTest, OneKindOfLifeIsNotCutInTwo) {
+  size_t cut = 0, groups = 0;
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    Random random(seed);
+    SurvivalEvidence evidence;
+    for (int i = 0; i < 400; ++i) {
+      const double doublings = random.Exponential(4);
+      evidence.Evicted(kNow, Seconds(std::exp2(doublings)), 1);
+    }
+    const SurvivalCurve curve = CurveOf(evidence);
+    for (const SurvivalCurve::Group& group : curve.groups()) {
+      ++groups;
+      cut += group.beta < 4;  // of 8 evictions less than half
+    }
+  }
+  EXPECT_LT(cut, groups / 10) << "of " << groups;
+}
+
 // What its own formulas say of mean and variance is what draws of the p give.
 TEST(SurvivalTest, MomentsAreThoseOfDraws) {
   const double alpha = 20, beta = 3, power = 2.5;
