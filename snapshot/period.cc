@@ -11,6 +11,8 @@ namespace {
 
 constexpr double kAlive = 0.99;  // t_alive: so many are there still
 constexpr double kDead = 0.01;   // t_dead: so few
+// Nothing is as good as never evicted before t_alive where it is so much rarer than later.
+constexpr double kRarer = 10;
 constexpr int kStepsPerDoubling = 8;
 // Below the least period the cost of wrong decisions is taken from so many halvings of it.
 constexpr int kHalvings = 6;
@@ -116,12 +118,18 @@ std::vector<Candidate> Candidates(const Ignorance& ignorance, Duration least, Du
   return candidates;
 }
 
+// Is there a youth in which nothing is evicted? By evictions per time up to t_alive, and up to
+// t_dead.
+bool HasQuietYouth(Duration alive, Duration dead) {
+  return -std::log(kAlive) / InSeconds(alive) * kRarer < -std::log(kDead) / InSeconds(dead);
+}
+
 std::string Money(double usd_per_hour) {
   const double micro = std::min(usd_per_hour * 1e6, 1e15);
   return FormatMoney(std::llround(micro)) + " an hour";
 }
 
-std::string Why(const PeriodChoice& c, Duration dead, Duration alive, bool is_fixed) {
+std::string Why(const PeriodChoice& c, Duration dead, Duration youth, bool is_fixed) {
   const std::string every = "every " + FormatDuration(c.period) + ": ";
   const std::string costs = "snapshots cost " + Money(c.snapshots_usd_per_hour) +
                             ", wrong decisions " + Money(c.decisions_usd_per_hour);
@@ -130,8 +138,9 @@ std::string Why(const PeriodChoice& c, Duration dead, Duration alive, bool is_fi
   if (c.period == c.least) reason = "the lower bound";
   if (c.period == c.most && c.most > c.least) reason = "the upper bound";
   std::string most =
-      alive < dead / 2 ? "in which nothing is evicted" : "in which a snapshot half dies";
-  if (alive < c.least) most = "half of a snapshot's life, since something is evicted at any age";
+      youth < dead / 2 ? "in which nothing is evicted" : "in which a snapshot half dies";
+  if (youth == Duration(0))
+    most = "half of a snapshot's life, since something is evicted at any age";
   if (dead / 2 < c.least)
     most = "the same, since a snapshot lives for " + FormatDuration(dead) + " only";
   return every + reason + " between " + FormatDuration(c.least) + " and " + FormatDuration(c.most) +
@@ -145,7 +154,8 @@ PeriodChoice ChoosePeriod(const SurvivalCurve& curve, const Costs& costs, const 
   const Duration dead = curve.AgeOf(kDead), alive = curve.AgeOf(kAlive);
   PeriodChoice choice;
   choice.least = std::clamp(input.shortest, std::max(dead / 10'000, Duration(1'000)), kLongest);
-  choice.most = std::max(choice.least, alive < choice.least ? dead / 2 : std::min(dead / 2, alive));
+  const bool quiet = alive >= choice.least && HasQuietYouth(alive, dead);
+  choice.most = std::max(choice.least, quiet ? std::min(dead / 2, alive) : dead / 2);
   Duration from = choice.least, to = choice.most;
   if (fixed > Duration(0)) from = to = std::min(fixed, kLongest);
 
@@ -161,7 +171,7 @@ PeriodChoice ChoosePeriod(const SurvivalCurve& curve, const Costs& costs, const 
     choice.snapshots_usd_per_hour = UsdPerHour(snapshots);
     choice.decisions_usd_per_hour = UsdPerHour(c->wrong);
   }
-  choice.why = Why(choice, dead, alive, fixed > Duration(0));
+  choice.why = Why(choice, dead, quiet ? alive : Duration(0), fixed > Duration(0));
   return choice;
 }
 

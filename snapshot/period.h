@@ -18,11 +18,13 @@
 // look. Each is asked for as often as one that is known.
 //
 // The period lies between max(T / 10000, 1 min) and min(T / 2, t_alive), T being how long a
-// snapshot lives: the time after which (nearly) none of its objects are left, t_dead. Where the
-// lower bound is above t_alive, there is no time in which nothing is evicted, and t_alive bounds
-// nothing: T / 2 does. (To take the lower bound then cost 3.2 times as much as the best period in a
-// cluster of four-hour lives of which some are short.) Where it is above T / 2, too, it is the
-// period: objects live so shortly that more snapshots would know little more. Pure.
+// snapshot lives: the time after which (nearly) none of its objects are left, t_dead. t_alive
+// bounds only where it ends a youth in which nothing is evicted: where it is above the lower bound,
+// and evictions before it are ten times rarer per time than over the whole of a life. (Lives
+// without a memory have lost a hundredth after a 458th of T, too: that bound made the period a
+// quarter of an hour with lives of a day, and 1.7 hours with those of a week, whatever a snapshot
+// cost.) Where T / 2 is below the lower bound, that is the period: objects live so shortly that more
+// snapshots would know little more. Pure.
 #pragma once
 
 #include <string>

@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <deque>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "base/random.h"
@@ -149,6 +152,71 @@ TEST(PeriodTest, HalfALifeIsTheBoundWhereSomethingIsEvictedAtAnyAge) {
   EXPECT_GT(choice.period, 30min);
   EXPECT_LT(Total(choice), 0.1 * Total(ChoosePeriod(curve, PlainCosts(), input, 1min)));
   EXPECT_NE(choice.why.find("at any age"), std::string::npos) << choice.why;
+}
+
+// A hundredth of such lives is over after 36 s of an hour, which bounded nothing, but also after a
+// quarter of an hour of a day: that was the upper bound, and cost 98 times as much as a day.
+TEST(PeriodTest, WhereEvictionsAreAsLikelyAtAnyAgeTheBoundGrowsWithTheLives) {
+  const PeriodInput input{
+      .snapshot_cost = 100'000'000'000, .reads_per_s = 10, .known_objects = 1e6, .race = false};
+  for (double life_s : {3'600.0, 86'400.0}) {
+    const SurvivalCurve curve = Exponential(life_s);
+    const PeriodChoice choice = ChoosePeriod(curve, PlainCosts(), input);
+    EXPECT_GT(static_cast<double>(choice.most.count()) / 1e6, 2 * life_s) << life_s;
+    for (double part : {0.01, 0.03, 0.1, 0.3, 1.0}) {
+      const Duration fixed(std::llround(part * life_s * 1e6));
+      EXPECT_LT(Total(choice), 1.02 * Total(ChoosePeriod(curve, PlainCosts(), input, fixed)))
+          << life_s << " " << part;
+    }
+  }
+}
+
+// A ring of 32 segments whose speed changes now and then.
+class Ring {
+ public:
+  void TurnTo(Duration now, Random* random, SurvivalEvidence* evidence) {
+    constexpr double kTurnS = 43'200;
+    constexpr int kSegments = 32;
+    while (next_ < now) {
+      if (next_ >= until_) {
+        speed_ = std::exp(random->Unit() * 1.6 - 0.8);
+        until_ = next_ + hours(6);
+      }
+      loaded_.push_back(next_);
+      if (loaded_.size() > size_t{kSegments}) {
+        evidence->Evicted(Duration(0), next_ - loaded_.front(), 8);
+        loaded_.pop_front();
+      }
+      next_ += Duration(std::llround(random->Exponential(kTurnS / kSegments / speed_) * 1e6));
+    }
+  }
+
+ private:
+  std::deque<Duration> loaded_;
+  Duration next_{};
+  Duration until_{};
+  double speed_ = 1;
+};
+
+// What evictions of one node have in common became part of their design effect, the quiet youth was
+// lost with it, and for hours the period was a minute or two. (No object is evicted before 5 hours.)
+TEST(PeriodTest, TheBoundStaysWhereItIsWhileEvictionsDependOnEachOther) {
+  const PeriodInput input{
+      .snapshot_cost = 1'000'000'000'000, .reads_per_s = 1, .known_objects = 10};
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
+    Random random(seed);
+    std::array<Ring, 8> nodes;
+    SurvivalEvidence evidence;
+    for (int quarters = 0; quarters < 480; ++quarters) {
+      SurvivalEvidence recent;
+      for (Ring& node : nodes) node.TurnTo(quarters * 15min, &random, &recent);
+      evidence.Follow(std::move(recent), 15min);
+      if (quarters < 100 || quarters % 10 != 0) continue;
+      const PeriodChoice choice = ChoosePeriod(SurvivalCurve(evidence, {}), PlainCosts(), input);
+      ASSERT_GT(choice.most, 2h) << "seed " << seed << ", quarter " << quarters << ": "
+                                 << choice.why;
+    }
+  }
 }
 
 TEST(PeriodTest, FollowsTheChurn) {
