@@ -409,13 +409,16 @@ Duration SurvivalCurve::AgeOf(double share) const {
 
 // The integral of the curve, by trapezoids.
 Duration SurvivalCurve::MeanLife() const {
+  constexpr double kDead = 0.01;
+  const Duration dead = AgeOf(kDead);
   double area = 0, before = 1;
-  for (uint32_t cell = 1; cell < AgeCells::kCells; ++cell) {
-    const double here = At(AgeCells::StartOf(cell), Duration(0)).mean;
-    area += (before + here) / 2 * InSeconds(AgeCells::StartOf(cell) - AgeCells::StartOf(cell - 1));
+  for (uint32_t cell = 1; cell < AgeCells::kCells && AgeCells::StartOf(cell) <= dead; ++cell) {
+    const Duration age = AgeCells::StartOf(cell);
+    const double here = Mean(age, Duration(0));
+    area += (before + here) / 2 * InSeconds(age - AgeCells::StartOf(cell - 1));
     before = here;
   }
-  return Duration(static_cast<int64_t>(area * 1e6));
+  return Duration(std::llround(area * 1e6));
 }
 
 }  // namespace holdfast::snapshot

@@ -136,7 +136,9 @@ class SurvivalCurve {
   // share < 1. T_alive is AgeOf(0.99), t_dead AgeOf(0.01). The longest age of all when so few are
   // never reached.
   Duration AgeOf(double share) const;
-  // The mean time from the load to the eviction, of what is evicted before the longest age.
+  // The mean time from the load to the eviction, of which more than t_dead counts as t_dead: of
+  // longer lives the curve may know nothing but what was believed before, and much of a mean would
+  // be of them.
   Duration MeanLife() const;
 
   struct Group {

@@ -194,7 +194,7 @@ std::string DrawCurve(const CurvePicture& picture, double last_us) {
     lower.push_back({us, range.low});
   }
   band.insert(band.end(), lower.rbegin(), lower.rend());
-  const Duration alive = curve.AgeOf(0.99), dead = curve.AgeOf(0.01), mean_life = MeanLifeOf(curve);
+  const Duration alive = curve.AgeOf(0.99), dead = curve.AgeOf(0.01), mean_life = curve.MeanLife();
   Panel panel(1, last_us, "2  The chance to be there still, by age");
   panel.Area({{Us(dead), 0}, {Us(dead), 0.06}, {last_us, 0.06}, {last_us, 0}}, kRed, 0.25);
   panel.Area(band, kBlue, 0.2);
@@ -270,18 +270,6 @@ std::string DrawTrial(const CurvePicture& picture, double last_us) {
 Duration LastAgeShown(const SurvivalCurve& curve) {
   const Duration dead = curve.AgeOf(0.01);
   return std::min(dead + dead / 5 * 3, AgeCells::StartOf(AgeCells::kCells - 1));
-}
-
-Duration MeanLifeOf(const SurvivalCurve& curve) {
-  const Duration dead = curve.AgeOf(0.01);
-  double area = 0, before = 1;
-  for (uint32_t cell = 1; cell < AgeCells::kCells && AgeCells::StartOf(cell) <= dead; ++cell) {
-    const Duration age = AgeCells::StartOf(cell);
-    const double here = curve.Mean(age, Duration(0));
-    area += (before + here) / 2 * Us(age - AgeCells::StartOf(cell - 1));
-    before = here;
-  }
-  return FromUs(area);
 }
 
 std::string CurveSvg(const CurvePicture& picture) {

@@ -32,10 +32,6 @@ struct CurvePicture {
 // The age up to which the curve is shown: beyond t_dead, where there is room for words.
 Duration LastAgeShown(const snapshot::SurvivalCurve& curve);
 
-// The mean life, of which more than t_dead counts as t_dead: of longer lives the curve may know
-// nothing but what was believed before, and much of a mean would be of them.
-Duration MeanLifeOf(const snapshot::SurvivalCurve& curve);
-
 std::string CurveSvg(const CurvePicture& picture);
 
 }  // namespace holdfast::cli

@@ -85,7 +85,7 @@ void PrintCurve(const SnapshotLog& log, const SurvivalCurve& curve, double thres
     std::printf("  no node has told of an eviction yet; this is what is believed before\n");
   std::printf("  t_alive    %s: 99 of 100 objects reach this age\n",
               AgeText(curve.AgeOf(0.99)).c_str());
-  std::printf("  mean life  %s\n", FormatDuration(MeanLifeOf(curve)).c_str());
+  std::printf("  mean life  %s\n", FormatDuration(curve.MeanLife()).c_str());
   std::printf("  t_dead     %s: 1 of 100 does\n", AgeText(curve.AgeOf(0.01)).c_str());
   std::printf(
       "  give up    %s: older ones are there with less than %.2g %%, below which a look does "
@@ -155,7 +155,7 @@ int ShowCurve(const Globals& globals, const CurveArguments& arguments) {
                {"time", UtcText(log->stamp())},
                {"evictions", log->evidence().effective_evictions()},
                {"t_alive_us", curve.AgeOf(0.99).count()},
-               {"mean_life_us", MeanLifeOf(curve).count()},
+               {"mean_life_us", curve.MeanLife().count()},
                {"t_dead_us", curve.AgeOf(0.01).count()},
                {"threshold", threshold},
                {"curve", AgesOf(curve)},

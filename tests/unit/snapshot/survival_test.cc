@@ -160,6 +160,13 @@ TEST(SurvivalTest, OneKindOfLifeIsNotCutInTwo) {
   EXPECT_LT(cut, groups / 10) << "of " << groups;
 }
 
+// The few of which nothing is known do not draw it out: what was believed before gave them months.
+TEST(SurvivalTest, TheMeanLifeIsThatOfWhatIsKnown) {
+  SurvivalEvidence evidence;
+  for (int i = 0; i < 3'000; ++i) evidence.Evicted(kNow, 60s + 1s * (i % 300), 1);
+  EXPECT_NEAR(InSeconds(CurveOf(evidence).MeanLife()), 210, 5);
+}
+
 // What its own formulas say of mean and variance is what draws of the p give.
 TEST(SurvivalTest, MomentsAreThoseOfDraws) {
   const double alpha = 20, beta = 3, power = 2.5;

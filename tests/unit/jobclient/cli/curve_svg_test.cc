@@ -100,13 +100,6 @@ TEST(CurveSvg, TheTrialIsTheIntervalInWhichTheSecondHalfBeginsToGo) {
   EXPECT_NEAR(beta, all - kept + 0.03, 1.1);
 }
 
-TEST(CurveSvg, TheMeanLifeIsThatOfWhatIsKnown) {
-  SurvivalEvidence evidence;
-  for (int i = 0; i < 3'000; ++i) evidence.Evicted(0s, 60s + 1s * (i % 300), 1);
-  const double seconds = static_cast<double>(MeanLifeOf(SurvivalCurve(evidence, {})).count()) / 1e6;
-  EXPECT_NEAR(seconds, 210, 5) << "the few of which nothing is known do not draw it out";
-}
-
 // No evidence, one eviction, lives below the first cell's end and above the last one's start;
 // no threshold and one above every chance; nothing observed.
 TEST(CurveSvg, WhatIsExtremeIsDrawnToo) {
