@@ -28,7 +28,8 @@ that were loaded again after they had been evicted: the bump, work that more roo
 
 constexpr const char* kPeriodFooter =
     R"(More snapshots cost more; fewer leave more decisions wrong. The chosen period has the least sum, between the larger one of
-a 10,000th of a snapshot's life (t_dead) and 1 min, and the smaller one of half of that life and t_alive.
+a 10,000th of a snapshot's life (t_dead) and 1 min, and the smaller one of half of that life and t_alive,
+where that ends a youth in which nothing is evicted.
 `collect --every auto` does this by itself.)";
 
 void AddLog(CLI::App* command, std::string* log) {

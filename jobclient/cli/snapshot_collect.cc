@@ -118,6 +118,7 @@ class Collection {
   }
 
   Status Once() {
+    const Duration started = SinceBoot();
     HF_RETURN_IF_ERROR(directory_->Refresh());
     const Stamp now = StampNow(), before = directory_->log()->stamp();
     if (before > now) {
@@ -143,7 +144,7 @@ class Collection {
           " nodes did not take the snapshot; their logs say why");
     }
     Tell(*collected, have);
-    Learn(*collected, before);
+    Learn(*collected, before, SinceBoot() - started);
     if (const Status retired = directory_->Retire().status(); !retired.ok()) {
       Say(retired.message());  // the snapshot is kept all the same
     }
@@ -198,11 +199,12 @@ class Collection {
     std::fflush(stdout);
   }
 
-  void Learn(const Collected& collected, Stamp before) {
+  void Learn(const Collected& collected, Stamp before, Duration collected_in) {
     const double seconds =
         static_cast<double>(Since(before, directory_->log()->stamp()).count()) / 1e6;
     const bool known = before != Stamp{} && seconds > 0;
     basis_ = {.took = collected.took,
+              .collected_in = collected_in,
               .loads_per_s = known ? static_cast<double>(collected.added) / seconds : 0,
               .reads_per_s = arguments_.reads_per_s};
   }

@@ -2,6 +2,7 @@
 // holdfast snapshot period
 #include "jobclient/cli/snapshot_period.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -74,13 +75,14 @@ snapshot::PeriodChoice PeriodFor(const SnapshotLog& log, const ClientOptions& op
   // Millionths of a dollar per thousand are billionths for each.
   const snapshot::Costs costs({.micro_usd_per_hour = options.micro_usd_per_hour,
                                .far_money = options.far.micro_usd_per_1000_gets});
-  const double busy_us =
-      static_cast<double>(basis.took.count()) * static_cast<double>(log.nodes().size() + 1);
+  const double nodes = std::max(static_cast<double>(log.nodes().size()), 1.0);
+  const double busy_us = static_cast<double>(basis.took.count()) * nodes +
+                         static_cast<double>(basis.collected_in.count());
   const snapshot::SurvivalCurve curve(log.evidence(), {});
   return snapshot::ChoosePeriod(curve, costs,
                                 {.snapshot_cost = std::llround(busy_us * kCoreNanoUsdPerUs),
                                  .reads_per_s = basis.reads_per_s,
-                                 .loads_per_s = basis.loads_per_s,
+                                 .loads_per_s = basis.loads_per_s * (1 - 1 / nodes),
                                  .known_objects = static_cast<double>(log.known().size())},
                                 fixed);
 }
@@ -108,8 +110,10 @@ int ShowPeriod(const Globals& globals, const PeriodArguments& arguments) {
     const double us = kTookUsPerObject * static_cast<double>(log->known().size());
     took = kTookAtLeast + Duration(std::llround(us));
   }
-  const PeriodBasis basis{
-      .took = *took, .loads_per_s = loads.per_s(), .reads_per_s = arguments.reads_per_s};
+  const PeriodBasis basis{.took = *took,
+                          .collected_in = *took,
+                          .loads_per_s = loads.per_s(),
+                          .reads_per_s = arguments.reads_per_s};
   PrintChoice(globals, PeriodFor(*log, *options, basis, *fixed), basis);
   return kOk;
 }
