@@ -55,9 +55,25 @@ Status LogKeeper::Take(ByteView frame, const snapshot::FrameHeader& header) {
                            " of this node's memory.planning; raise that, or write full snapshots "
                            "more often");
   }
+  HF_RETURN_IF_ERROR(snapshot::CheckBody(frame).Annotate("the snapshot log"));
   if (header.full) frames_.clear();
   frames_.push_back({header, Buffer::CopyOf(frame)});
   bytes_ = kept + frame.size();
+  return {};
+}
+
+Status LogKeeper::CheckFrames() const {
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < frames_.size(); ++i) {
+    const snapshot::FrameHeader& header = frames_[i].header;
+    const bool follows = i > 0 && header.sequence == frames_[i - 1].header.sequence + 1 &&
+                         header.follows == frames_[i - 1].header.mark;
+    if (header.full != (i == 0) || !(i == 0 || follows))
+      return Status::Corrupt("a frame of the kept snapshot log does not follow the one before it");
+    bytes += frames_[i].bytes.size();
+  }
+  if (bytes != bytes_ || bytes > max_bytes_)
+    return Status::NoSpace("the kept snapshot log takes other room than its books say");
   return {};
 }
 

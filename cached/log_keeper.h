@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The end of the snapshot log, from its last full frame on, as collectors brought it: kept in memory
-// for whoever asks. Only the frames' headers are understood here.
+// for whoever asks. Only the frames' headers are understood here, and their bodies' checksums: what a
+// wire has damaged is not kept.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,7 @@ class LogKeeper {
   // by its number or by its stamp (its owner had lost the log), or whose last follower is newer (it
   // goes on from an earlier frame), takes the place of all before it, and after a gap nothing is
   // taken. kDenied for another cluster's frames and kCorrupt for garbage: nothing is taken. kNoSpace
-  // beyond max_bytes: what came before has been taken.
+  // beyond max_bytes, and kCorrupt for a damaged body: what came before has been taken.
   Status Append(ByteView frames, Time now);
 
   // The frames after `after`, or all from the full one on when they do not follow it; not all at
@@ -31,6 +32,8 @@ class LogKeeper {
   wire::LogReply Answer(const wire::LogQuery& query, Time now) const;
   uint64_t sequence() const { return frames_.empty() ? 0 : frames_.back().header.sequence; }
   uint64_t memory_bytes() const { return bytes_; }
+  // What must be true at any time: see below. For tests.
+  Status CheckFrames() const;
 
  private:
   static constexpr uint64_t kAnswerBytes = 4 * kMiB;

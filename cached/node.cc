@@ -139,7 +139,7 @@ Status Node::CheckInvariants() const {
   if (stats.held_bytes > stats.live_bytes || stats.live_bytes > stats.object_bytes) {
     return Status::NoSpace("the tier holds more than it has");
   }
-  return {};
+  return parts.log.CheckFrames();
 }
 
 // --- Messages ------------------------------------------------------------------------------------

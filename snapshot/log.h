@@ -49,6 +49,8 @@ uint64_t ClusterHash(std::string_view cluster);
 Result<FrameHeader> ReadFrameHeader(ByteView bytes);
 // Are a frame's bytes those that were written, whatever it follows? `frame` as its header says.
 Status CheckFrame(ByteView frame);
+// The checksum of its body alone: what a wire or a disk did to it. As fast as to copy it.
+Status CheckBody(ByteView frame);
 
 struct HeldObject {
   Print print = 0;

@@ -113,6 +113,13 @@ Result<FrameHeader> ReadFrameHeader(ByteView bytes) {
 
 Status CheckFrame(ByteView frame) { return OpenFrame(frame).status(); }
 
+Status CheckBody(ByteView frame) {
+  if (LoadAs<uint64_t>(frame.data() + kBodyHashAt) == Hash64(frame.subspan(kFrameHeaderBytes))) {
+    return {};
+  }
+  return Status::Corrupt("the body of a snapshot frame fails its checksum");
+}
+
 uint32_t MarkOf(ByteView frame) {
   return std::max(LoadAs<uint32_t>(frame.data() + kHeaderHashAt), uint32_t{1});
 }
@@ -142,10 +149,8 @@ std::vector<std::byte> SealFrame(const FrameHeader& header, uint32_t follows, By
 }
 
 Result<Buffer> OpenFrame(ByteView frame) {
+  HF_RETURN_IF_ERROR(CheckBody(frame));
   const ByteView body = frame.subspan(kFrameHeaderBytes);
-  if (LoadAs<uint64_t>(frame.data() + kBodyHashAt) != Hash64(body)) {
-    return Status::Corrupt("the body of a snapshot frame fails its checksum");
-  }
   const size_t raw_bytes = LoadAs<uint32_t>(frame.data() + kRawBytesAt);
   const Status corrupt = Status::Corrupt("the body of a snapshot frame does not unpack");
   if (ZSTD_getFrameContentSize(body.data(), body.size()) != raw_bytes ||

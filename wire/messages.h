@@ -276,7 +276,7 @@ struct SnapshotReply {  // node → collector
 };
 
 // Frames of the snapshot log (snapshot/log.h), one after the other. A node keeps those from the last
-// full one on for whoever asks, and understands their headers only.
+// full one on for whoever asks, and understands their headers and checksums only.
 struct LogAppend {  // collector → node; answered by a LogReply without frames
   uint64_t id = 0;
   Buffer frames{};

@@ -168,5 +168,25 @@ TEST(LogKeeper, RefusesGarbageOtherClustersAndTooMuch) {
   EXPECT_EQ(keeper.memory_bytes(), 0u);
 }
 
+// What the simulator found: only headers were looked at, so a node kept a frame that no reader could
+// take, and with it nothing until the next full one.
+TEST(LogKeeper, ADamagedBodyIsNotKept) {
+  LogKeeper keeper("training", kRoom);
+  Collector collector;
+  ASSERT_TRUE(keeper.Append(collector.Next(), Time{}).ok());
+  const std::vector<std::byte> sound = collector.Next();
+  std::vector<std::byte> damaged = sound;
+  damaged.back() ^= std::byte{1};
+  EXPECT_EQ(keeper.Append(damaged, Time{}).code(), Code::kCorrupt);
+  EXPECT_EQ(keeper.sequence(), 1u);
+  std::vector<std::byte> full = collector.Next(true);
+  full.back() ^= std::byte{1};
+  EXPECT_EQ(keeper.Append(full, Time{}).code(), Code::kCorrupt);
+  EXPECT_EQ(keeper.sequence(), 1u);
+  EXPECT_TRUE(keeper.Append(sound, Time{}).ok());
+  EXPECT_EQ(keeper.sequence(), 2u);
+  EXPECT_TRUE(keeper.CheckFrames().ok());
+}
+
 }  // namespace
 }  // namespace holdfast::cached
