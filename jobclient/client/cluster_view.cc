@@ -40,7 +40,7 @@ void ClusterView::OnMessage(PeerId from, Frames frames) {
   if (auto* hello = std::get_if<wire::HelloReply>(&*message)) {
     const uint64_t before = node->hello.capacity_bytes;
     if (nodes_.TakeHello(*node, std::move(*hello)) == jobclient::Nodes::Arrival::kIgnored) return;
-    if (node->hello.capacity_bytes != before) placement_ = planner::Placement(nodes_.Weights());
+    if (node->hello.capacity_bytes != before) placement_.reset();
   } else if (auto* status = std::get_if<wire::StatusReply>(&*message)) {
     Answer(node->member.node, status->id, std::move(*message));
   } else if (auto* dropped = std::get_if<wire::DropReply>(&*message)) {
@@ -67,8 +67,9 @@ void ClusterView::WhomToAsk(const Oid& oid, std::function<void(std::vector<NodeI
                  [this, oid, done = std::move(done)] { WhomToAsk(oid, done); });
 }
 
-std::vector<NodeId> ClusterView::Candidates(const Oid& oid) const {
-  planner::Picks picks = placement_.PicksOf(oid);
+std::vector<NodeId> ClusterView::Candidates(const Oid& oid) {
+  if (!placement_) placement_.emplace(nodes_.Weights());
+  planner::Picks picks = placement_->PicksOf(oid);
   std::vector<NodeId> candidates;
   for (NodeId pick : {picks.home, picks.second}) {
     if (BulkEndpoint(pick) != nullptr) candidates.push_back(pick);

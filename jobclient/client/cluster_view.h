@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,12 +58,13 @@ class ClusterView {
   void TakeEnd(NodeId node, const wire::Progress& progress);
   void Greet();
   bool Greeted() const;
-  std::vector<NodeId> Candidates(const Oid& oid) const;
+  std::vector<NodeId> Candidates(const Oid& oid);
   void FinishEnding(uint64_t id);
 
   Env env_;
   jobclient::Nodes nodes_;
-  planner::Placement placement_;
+  // Made when it is asked for: some milliseconds, and every node's first greeting changes it.
+  std::optional<planner::Placement> placement_;
   Time started_;
   Time greeted_{};
   uint64_t next_id_ = 1;
