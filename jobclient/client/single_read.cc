@@ -9,6 +9,15 @@
 #include "base/uri.h"
 
 namespace holdfast::client {
+namespace {
+
+// Nothing is asked of such a node until it greets again.
+bool Silent(const BulkOutcome& outcome) {
+  const Code code = outcome.status.code();
+  return !outcome.answered && (code == Code::kUnavailable || code == Code::kTimeout);
+}
+
+}  // namespace
 
 void SingleRead::Start(const World& world, std::string uri, std::optional<FarInfo> wanted,
                        Time deadline, Done done) {
@@ -51,23 +60,24 @@ void SingleRead::LookBy(Time deadline) {
 }
 
 void SingleRead::LookedAt(BulkOutcome outcome) {
-  if (finished_) return;  // the way far was faster
   const Code code = outcome.status.code();
   const bool larger = code == Code::kNoSpace && outcome.size > look_buffer_.size();
-  if (larger && cluster_->BulkEndpoint(decision_.node) != nullptr &&
+  if (larger && !finished_ && cluster_->BulkEndpoint(decision_.node) != nullptr &&
       look_buffer_.TryResize(outcome.size)) {
     return LookBy(deadline_);  // it is there, and takes its time
   }
-  // Only what the node says tells whether it is there; silence costs time.
+  // Only what the node says tells whether it is there; silence costs time. Also when the way far was
+  // faster: the looks that take long are looks, too.
   whereabouts_->Looked(OidOf(uri_), decision_,
                        outcome.status.ok() || larger ? Whereabouts::Seen::kThere
                        : code == Code::kNotFound     ? Whereabouts::Seen::kGone
                                                      : Whereabouts::Seen::kNothing,
                        env_.clock->Now() - begun_);
+  if (Silent(outcome)) cluster_->Failed(decision_.node);
+  if (finished_) return;
   if (outcome.status.ok()) {
     return Finish(std::move(look_buffer_), outcome.size, ObjectSource::kPeer);
   }
-  if (code == Code::kUnavailable && !outcome.answered) cluster_->Failed(decision_.node);
   LookFailed();
 }
 
@@ -111,7 +121,9 @@ void SingleRead::AskNext() {
   if (next_ >= nodes_.size()) return wanted_ ? Get(*wanted_, {}) : GetFirst();
   if (buffer_.empty() && !MakeRoom(FirstSize())) return;
   const NodeId node = nodes_[next_];
-  Read(node, BulkMode::kFetch, deadline_, buffer_.span(),
+  // Half of the time that is left: a node that hangs leaves enough for the next one and the far store.
+  const Time now = env_.clock->Now();
+  Read(node, BulkMode::kFetch, now + (deadline_ - now) / 2, buffer_.span(),
        [read = shared_from_this(), node](BulkOutcome outcome) {
          read->Landed(node, std::move(outcome));
        });
@@ -135,7 +147,7 @@ void SingleRead::Landed(NodeId node, BulkOutcome outcome) {
     if (MakeRoom(outcome.size)) AskNext();
     return;
   }
-  if (code == Code::kUnavailable && !outcome.answered) cluster_->Failed(node);
+  if (Silent(outcome)) cluster_->Failed(node);
   ++next_;
   AskNext();
 }
