@@ -125,9 +125,9 @@ Stamp Whereabouts::Now() const {
 
 // --- 2. Decisions --------------------------------------------------------------------------------
 
-Decision Whereabouts::Decide(const Oid& oid) {
-  return decide_ ? decide_(oid) : decider_.Decide(PrintOf(oid), Now());
-}
+Decision Whereabouts::Decide(const Oid& oid) { return decide_ ? decide_(oid) : DecideByLog(oid); }
+
+Decision Whereabouts::DecideByLog(const Oid& oid) { return decider_.Decide(PrintOf(oid), Now()); }
 
 // --- 3. Evidence ---------------------------------------------------------------------------------
 

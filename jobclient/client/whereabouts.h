@@ -43,6 +43,8 @@ class Whereabouts {
   void WhenReady(std::function<void()> done);
 
   snapshot::Decision Decide(const Oid& oid);
+  // By what is learned, whatever DecideBy says.
+  snapshot::Decision DecideByLog(const Oid& oid);
   // Instead of what is learned: for benchmarks that compare. An empty function ends it.
   void DecideBy(std::function<snapshot::Decision(const Oid&)> decide) {
     decide_ = std::move(decide);

@@ -22,11 +22,12 @@ struct CampaignOptions {
   std::string replay = "sim";    // the program, as printed in the command that replays a failure
 };
 
-// Seeds below which a kind of fault that never fired does not count as a failure.
+// Seeds below which a kind of fault, or a way to read, that never fired does not count as a failure.
 constexpr uint64_t kEnoughSeeds = 50;
 
 // Prints progress, failures with the command that replays each, and the table of what happened.
-// Returns the worst verdict; a kind of fault that never fired is kWrong.
+// Returns the worst verdict; a kind of fault or a way to read that
+// never fired is kWrong.
 Verdict RunCampaign(const CampaignOptions& options);
 
 // One seed in this process; prints what happened, and every event when `trace`.

@@ -26,6 +26,7 @@ void Chaos::Tick() {
   Clocks();
   Cables();
   Sessions();
+  cluster_->dynamic().Disturb(&random_);
   Start();
 }
 
@@ -80,7 +81,7 @@ void Chaos::Clocks() {
 
 void Chaos::Cables() {
   Faults& faults = world_->faults();
-  auto hosts = static_cast<HostId>(cluster_->hosts().size() + cluster_->jobs());
+  auto hosts = static_cast<HostId>(cluster_->machines());
   bool both = faults.Fires(Fault::kNetPartition);
   if (both || faults.Fires(Fault::kNetPartitionOneWay)) {
     std::vector<bool> side(hosts);

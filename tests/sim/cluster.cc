@@ -14,6 +14,8 @@ constexpr Time kFaultsEnd{40'000'000};
 // one after the other.
 constexpr Duration kJobsMustEnd = 400s;
 constexpr Time kShortest{60'000'000};
+// A read that is announced to nobody, and a round of a collector, end within this.
+constexpr Duration kDynamicMustEnd = 60s;
 // After the last job: leases, offers and grants run out.
 constexpr Duration kSettle = 70s;
 // Of what may be promised, with which no node runs out though some get more than the mean.
@@ -29,6 +31,14 @@ PlannedList ManifestOrder(const std::vector<ListedObject>& listed) {
   return planned;
 }
 
+std::vector<std::unique_ptr<NodeHost>> MakeHosts(Fabric* fabric, FarWorld* far,
+                                                 const Scenario& scenario) {
+  std::vector<std::unique_ptr<NodeHost>> hosts;
+  for (const NodeSetup& setup : scenario.nodes)
+    hosts.push_back(std::make_unique<NodeHost>(fabric, far, setup));
+  return hosts;
+}
+
 }  // namespace
 
 Cluster::Cluster(uint64_t seed, std::FILE* trace)
@@ -37,16 +47,18 @@ Cluster::Cluster(uint64_t seed, std::FILE* trace)
       random_(world_.Stream("cluster")),
       scenario_(DrawScenario(&world_, &far_)),
       promises_(&world_, [this](ProcessId process) { return HostOf(process); }),
-      grants_(&world_, &far_, [this](ProcessId process) { return HostOf(process); }) {
+      grants_(&world_, &far_, [this](ProcessId process) { return HostOf(process); }),
+      hosts_(MakeHosts(&fabric_, &far_, scenario_)),
+      dynamic_(&fabric_, &far_, scenario_, &hosts_,
+               [this](ProcessId process) { return HostOf(process); }) {
   world_.trace().PrintTo(trace);
   fabric_.set_queue_limit(scenario_.queue_limit);
   fabric_.Observe([this](const Delivery& delivery) {
     promises_.Observe(delivery);
     grants_.Observe(delivery);
+    dynamic_.Observe(delivery);
     NoteLease(delivery);
   });
-  for (NodeSetup& setup : scenario_.nodes)
-    hosts_.push_back(std::make_unique<NodeHost>(&fabric_, &far_, setup));
   for (auto& host : hosts_) {
     visitors_.emplace_back(&world_, &far_, host.get(), scenario_.background_objects,
                            &report_.visits);
@@ -188,6 +200,7 @@ RunReport Cluster::Run() {
   Chaos chaos(this);
   for (auto& host : hosts_) host->Start(false);
   for (Visitor& visitor : visitors_) visitor.Start();
+  dynamic_.Start();
   for (size_t j = 0; j < jobs_.size(); ++j) {
     world_.After(scenario_.starts[j], kWorld, [this, j] { StartJob(j); });
   }
@@ -202,6 +215,7 @@ RunReport Cluster::Run() {
     }
     world_.Fail(Verdict::kStuck, "flows-end", who);
   }
+  EndDynamic();
   for (JobSlot& slot : jobs_) {
     if (slot.process == nullptr) continue;
     if (slot.process->report().has_value()) AddPlan(*slot.process);
@@ -236,6 +250,18 @@ RunReport Cluster::Run() {
   return Report();
 }
 
+// Its reads end, and then a collector reaches every node, whatever has happened before.
+void Cluster::EndDynamic() {
+  dynamic_.Stop();
+  for (int part = 0; part < 2; ++part) {
+    RunUntil(world_.now() + kDynamicMustEnd, &Cluster::DynamicDone);
+    if (world_.verdict() == Verdict::kOk && !dynamic_.done())
+      world_.Fail(Verdict::kStuck, "flows-end", dynamic_.Where());
+    if (part == 0) dynamic_.CollectFromAll();
+  }
+  dynamic_.End();
+}
+
 void Cluster::AddPlan(const JobProcess& job) {
   const jobclient::PlanReport& plan = *job.report();
   report_.planned_objects += plan.objects - plan.too_large_objects;
@@ -253,6 +279,7 @@ RunReport Cluster::Report() {
   report_.faultless = world_.faults().none();
   report_.ample = scenario_.ample;
   report_.promises = promises_.counts();
+  report_.dynamic = dynamic_.counts();
   report_.grants = grants_.granted();
   report_.deepest_queue = fabric_.deepest_queue();
   return report_;

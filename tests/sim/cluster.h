@@ -3,7 +3,8 @@
 //
 //   0 s      nodes start; jobs start within 15 s; faults happen
 //   40 s     faults end: partitions are mended, everybody is started again
-//   then     every job must finish; promises and leases run out; what is left in the nodes' books must be nothing
+//   then     every job must finish, and so every read of those that announce nothing; a collector reaches all nodes;
+//            promises and leases run out; what is left in the nodes' books must be nothing
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/sim/dynamic_access.h"
 #include "tests/sim/fabric.h"
 #include "tests/sim/far_world.h"
 #include "tests/sim/grants.h"
@@ -38,6 +40,7 @@ struct RunReport {
   ReadCounts reads;
   PromiseCounts promises;
   VisitCounts visits;
+  DynamicAccessCounts dynamic;
   uint64_t planned_objects = 0;   // in plans, but for those that are too large for any node
   uint64_t covered_objects = 0;   // of those, promised by a node
   uint64_t far_gets = 0;          // that succeeded
@@ -66,6 +69,8 @@ class Cluster {
   JobProcess& job(size_t job) { return *jobs_[job].process; }
   // Starts a job again after `delay`, or never.
   void KillJob(size_t job, bool again, Duration delay);
+  DynamicAccess& dynamic() { return dynamic_; }
+  size_t machines() const { return hosts_.size() + jobs_.size() + dynamic_.machines(); }
   Fabric& fabric() { return fabric_; }
   FarWorld& far() { return far_; }
 
@@ -80,6 +85,8 @@ class Cluster {
   void LookAround();
   void StopFaults();
   bool AllJobsDone() const;
+  bool DynamicDone() const { return dynamic_.done(); }
+  void EndDynamic();
   void RunUntil(Time end, bool (Cluster::*enough)() const);
   void CheckNode(NodeHost& host);
   void CheckEmpty(NodeHost& host);
@@ -98,6 +105,7 @@ class Cluster {
   Grants grants_;
   std::set<ProcessId> long_leases_;  // daemons that have jobs for longer than a run
   std::vector<std::unique_ptr<NodeHost>> hosts_;
+  DynamicAccess dynamic_;
   std::vector<Visitor> visitors_;
   std::vector<JobSlot> jobs_;
   RunReport report_;

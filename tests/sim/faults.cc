@@ -28,7 +28,8 @@ constexpr std::array<Kind, kFaultKinds> kKinds = {{
     {"far-wrong-range", 0.03}, {"far-hang", 0.01},
     {"far-outage", 0.05},      {"far-changed", 0.01},
     {"far-missing", 0.01},     {"far-denied", 0.01},
-    {"session-garbage", 0.1},
+    {"session-garbage", 0.1},  {"collector-second", 1.0},
+    {"collector-kill", 0.2},   {"collector-old-log", 0.1},
 }};
 
 }  // namespace

@@ -45,6 +45,9 @@ enum class Fault : uint8_t {
   kFarMissing,          // the object was deleted after it was listed
   kFarDenied,           // no permission
   kSessionGarbage,      // a client fills its session with garbage
+  kCollectorSecond,     // two collect snapshots, each with a log of its own
+  kCollectorKill,       // kill -9 of a collector, between any two steps
+  kCollectorOldLog,     // ... and it starts again with a log from before
   kCount,
 };
 

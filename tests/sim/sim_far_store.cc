@@ -120,17 +120,23 @@ void SimFarStore::Get(FarGet get, std::function<void(Status, FarInfo, uint64_t)>
   world_->At(ends, process_, std::move(finish));
 }
 
+Result<FarInfo> SimFarStore::InfoOf(const std::string& uri) const {
+  if (world_->now() < far_->outage_until) return Status::Unavailable("503 SlowDown after 4 tries");
+  const FarObject* object = far_->Find(uri);
+  if (object == nullptr || object->missing) return Status::NotFound(uri + " does not exist");
+  if (object->denied) return Status::Denied(uri + " is not for us");
+  return far_->InfoAt(*object, world_->now());
+}
+
 void SimFarStore::Head(const std::string& uri, Time deadline,
                        std::function<void(Result<FarInfo>)> done) {
   ++counters_.heads;
   ++far_->requests;
   Time ends = std::min(world_->now() + kFirstByte, clock_->WorldAt(deadline));
   world_->At(ends, process_, [this, uri, done = std::move(done)] {
-    const FarObject* object = far_->Find(uri);
-    if (object == nullptr || object->missing)
-      return done(Status::NotFound(uri + " does not exist"));
-    if (object->denied) return done(Status::Denied(uri + " is not for us"));
-    done(far_->InfoAt(*object, world_->now()));
+    Result<FarInfo> info = InfoOf(uri);
+    if (!info.ok()) errors_[uri] = info.status().code();
+    done(std::move(info));
   });
 }
 

@@ -39,6 +39,7 @@ class SimFarStore : public FarStore {
     std::string text;
   };
   Plan PlanGet(const FarGet& get);
+  Result<FarInfo> InfoOf(const std::string& uri) const;
   Status Answer(const FarGet& get, const Plan& plan, FarInfo* info);
 
   World* world_;
