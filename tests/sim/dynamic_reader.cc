@@ -100,8 +100,10 @@ void DynamicReader::Next() {
       env_.clock.Now() + least +
       Duration(random_.Below(static_cast<uint64_t>((setup_->timeout - least).count())));
   const uint64_t id = ++last_read_;
-  reads_.emplace(
-      id, Read{.object = &object, .wanted = wanted, .begun = world_->now(), .deadline = deadline});
+  reads_.emplace(id, Read{.object = &object,
+                          .wanted = wanted,
+                          .begun = world_->now(),
+                          .deadline = env_.clock.WorldAt(deadline)});
   client::SingleRead::Start(
       {WatchedEnv(), cluster_.get(), whereabouts_.get()}, object.uri, wanted, deadline,
       [this, id](Result<client::SingleRead::Found> found) { Ended(id, std::move(found)); });
@@ -109,7 +111,7 @@ void DynamicReader::Next() {
 
 void DynamicReader::Watch() {
   for (auto& [id, read] : reads_) {
-    if (env_.clock.Peek() <= read.deadline || ++read.overdue < kMostOverdue) continue;
+    if (world_->now() <= read.deadline || ++read.overdue < kMostOverdue) continue;
     return world_->Fail(Verdict::kStuck, "reads-end", Where());
   }
   world_->After(kWatchEvery, process_, [this] { Watch(); });
@@ -205,7 +207,7 @@ std::string DynamicReader::Where() const {
   std::string text = setup_->name + " waits for " + std::to_string(reads_.size()) + " objects";
   for (const auto& [id, read] : reads_) {
     text += "; " + read.object->uri + " since " + std::to_string(read.begun.us / 1000) +
-            " ms, to end within " + FormatDuration(read.deadline - env_.clock.Peek());
+            " ms, to end within " + FormatDuration(read.deadline - world_->now());
   }
   return text;
 }

@@ -76,8 +76,9 @@ class DynamicReader {
   struct Read {
     const FarObject* object = nullptr;
     std::optional<FarInfo> wanted;
-    Time begun;     // by the world's clock
-    Time deadline;  // by its own
+    // By the world's clock: when its own jumps, what has been asked of others does not end earlier.
+    Time begun;
+    Time deadline;
     uint32_t overdue = 0;
   };
   Env WatchedEnv();
