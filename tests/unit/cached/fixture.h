@@ -172,10 +172,12 @@ inline ObjectKey KeyOfObject(uint32_t n, uint64_t size) {
 
 // One node's parts without the node.
 struct World {
-  explicit World(uint64_t memory_bytes = 8 * kMiB, NodeOptions options = {})
+  explicit World(uint64_t memory_bytes = 8 * kMiB, NodeOptions options = {},
+                 uint64_t index_objects = 0)
       : network(&clock), far(&clock), random(1) {
     store::MemoryTierOptions tier_options;
     tier_options.memory_bytes = memory_bytes;
+    tier_options.index_objects = index_objects;
     tier_options.incarnation = 1;
     plan = *store::PlanRegion(tier_options);
     region = Buffer(plan.region_bytes);

@@ -168,7 +168,7 @@ TEST(LogKeeper, RefusesGarbageOtherClustersAndTooMuch) {
   EXPECT_EQ(keeper.memory_bytes(), 0u);
 }
 
-// What the simulator found: only headers were looked at, so a node kept a frame that no reader could
+// Only headers were looked at once, so a node kept a frame that no reader could
 // take, and with it nothing until the next full one.
 TEST(LogKeeper, ADamagedBodyIsNotKept) {
   LogKeeper keeper("training", kRoom);

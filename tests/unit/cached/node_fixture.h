@@ -36,8 +36,9 @@ inline wire::Call CallFor(const planner::Manifest& manifest, JobId job, uint32_t
 
 class NodeTest : public testing::Test {
  protected:
-  void Start(uint64_t memory_bytes = 8 * kMiB, NodeOptions options = {}) {
-    world_ = std::make_unique<World>(memory_bytes, options);
+  void Start(uint64_t memory_bytes = 8 * kMiB, NodeOptions options = {},
+             uint64_t index_objects = 0) {
+    world_ = std::make_unique<World>(memory_bytes, options, index_objects);
     node_ = std::make_unique<Node>(world_->env, world_->tier.get(), world_->context->options);
     node_->Start();
   }

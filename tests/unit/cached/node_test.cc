@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <set>
+
+#include "cached/snapshot_flow.h"
 #include "tests/unit/cached/node_fixture.h"
 
 namespace holdfast::cached {
@@ -271,6 +274,28 @@ TEST_F(NodeTest, ASnapshotListsWhatIsHereWithItsAges) {
     EXPECT_EQ(listed[oid.hi], n < 10);
   }
   EXPECT_TRUE(reply->evicted.empty());  // since a snapshot that it knows nothing of
+}
+
+// The simulated indexes are listed in one step, so this is the place where more are.
+TEST_F(NodeTest, ASnapshotOfALargeIndexTakesSeveralEventsAndListsAllOfIt) {
+  Start(8 * kMiB, {}, 2 * SnapshotFlow::kSlotsPerStep);
+  ASSERT_GT(world_->tier->slots(), 2 * SnapshotFlow::kSlotsPerStep);
+  constexpr uint32_t kObjects = 300;
+  std::set<uint64_t> here;
+  for (uint32_t n = 0; n < kObjects; ++n) {
+    world_->Put(n, kSize);
+    here.insert(KeyOfObject(n, kSize).oid.hi);
+  }
+  world_->network.Deliver(kJobPeer, wire::SnapshotQuery{.id = 5, .sequence = 7});
+  EXPECT_EQ(world_->network.Last<wire::SnapshotReply>(), nullptr);
+  world_->clock.RunFor(1ms);
+  const auto* reply = world_->network.Last<wire::SnapshotReply>();
+  ASSERT_NE(reply, nullptr);
+  ColumnView<uint64_t> prints(reply->prints.view());
+  ASSERT_EQ(prints.size(), kObjects);
+  std::set<uint64_t> listed;
+  for (size_t i = 0; i < prints.size(); ++i) listed.insert(prints[i]);
+  EXPECT_EQ(listed, here);
 }
 
 TEST_F(NodeTest, ASnapshotCountsWhatWasEvictedSinceTheOneBeforeIt) {

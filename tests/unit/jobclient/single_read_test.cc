@@ -125,6 +125,7 @@ TEST_F(SingleReadTest, ALookThatFindsIsTheEnd) {
   EXPECT_EQ(world_.asked[0].node, elsewhere_);
   EXPECT_EQ(world_.asked[0].mode, BulkMode::kLook);
   ByHand::Give(world_.asked[0], 'l');
+  ASSERT_EQ(ended_.size(), 1u);
   EXPECT_EQ(Bytes(), std::string(kSize, 'l'));
   EXPECT_EQ(ended_[0]->source, ObjectSource::kPeer);
   EXPECT_TRUE(Believed());
@@ -156,8 +157,8 @@ TEST_F(SingleReadTest, TheFirstOfARaceIsReturnedWithItsOwnBytesAndOnce) {
   }
 }
 
-// What the simulator found: an answer that came after the way far was thrown away, so the sighting
-// stayed, and the next read looked there again.
+// An answer that came after the way far was thrown away once, so the sighting stayed, and the next
+// read looked there again.
 TEST_F(SingleReadTest, ALookIsBelievedAlsoWhenItLosesTheRace) {
   Start(Way::kRace);
   ByHand::Give(Last(BulkMode::kFetch), 'h');
@@ -196,6 +197,7 @@ TEST_F(SingleReadTest, NodesThatHangLeaveTimeForTheFarStore) {
   Start(Way::kFar, 20s);
   world_.clock.RunFor(19s);
   EXPECT_EQ(world_.gets, 1u);
+  ASSERT_EQ(ended_.size(), 1u);
   EXPECT_EQ(Bytes(), std::string(kSize, 'f'));
   EXPECT_EQ(ended_[0]->source, ObjectSource::kFar);
   // They are not asked again until they greet.
