@@ -76,6 +76,7 @@ Daemon::~Daemon() {
   if (parts_->session_files != nullptr) parts_->session_files->Sweep(parts_->loop->Now());
   bool views_live = parts_->session_files != nullptr ? parts_->session_files->attached() > 0
                                                      : parts_->region->reused();
+  const bool keep = views_live || parts_->config.keep_memory;
   std::unique_ptr<shm::RegionFile> region = std::move(parts_->region);
   parts_->bulk_server.reset();
   parts_->node.reset();
@@ -84,7 +85,7 @@ Daemon::~Daemon() {
   parts_->far.reset();
   parts_->bulk_client.reset();
   parts_.reset();
-  if (!views_live) region->Remove();
+  if (!keep) region->Remove();
 }
 
 Result<std::unique_ptr<Daemon>> Daemon::Open(DaemonConfig config, Log* log) {
@@ -149,6 +150,10 @@ Status Daemon::Parts::OpenMemory() {
   if (!files.ok()) return files.status();
   session_files = *std::move(files);
   tier = std::make_unique<store::MemoryTier>(region->memory(), plan, config.memory, sessions.get());
+  if (const store::TierStats found = tier->Stats(); region->reused()) {
+    log->Info("memory: " + FormatCount(found.found_objects) + " objects, " +
+              FormatBytes(found.live_bytes) + ", are still there from an earlier start");
+  }
   Result<std::unique_ptr<shm::AttachServer>> server =
       shm::AttachServer::Open({.path = region->attach_path(),
                                .group = region->group(),

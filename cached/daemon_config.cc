@@ -56,6 +56,7 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
   file->GetBytes("memory.segment", &config->memory.segment_bytes);
   file->GetBytes("memory.max_object", &config->memory.max_object_bytes);
   file->Get("memory.index_objects", &config->memory.index_objects, 0, uint64_t{1} << 34);
+  file->Get("memory.keep", &config->keep_memory);
   std::string huge = "auto";
   file->GetChoice("memory.huge_pages", &huge, {"auto", "on", "off"});
   config->huge_pages = huge == "auto" ? shm::HugePages::kAuto

@@ -26,6 +26,7 @@ struct DaemonConfig {
   store::DiskTierOptions disk;
   std::string state_directory;
   std::string group;
+  bool keep_memory = false;  // when the daemon ends, for the next one
   shm::HugePages huge_pages = shm::HugePages::kAuto;
   std::string control_endpoint = "tcp://127.0.0.1:7070";
   std::string bulk_endpoint = "tcp://127.0.0.1:7071";

@@ -48,11 +48,9 @@ void Loader::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
   };
   if (Load* loading = Loading(key)) {
     if (miss.mode == BulkMode::kFetch && OidOf(miss.name) == miss.oid) {
-      MayGoFar(*loading, {.key = key,
-                          .size = miss.size,
-                          .name = miss.name,
-                          .etag = miss.etag,
-                          .waiters = {}});
+      MayGoFar(
+          *loading,
+          {.key = key, .size = miss.size, .name = miss.name, .etag = miss.etag, .waiters = {}});
     }
     loading->want.waiters.push_back(Wanting(key, loading->want, std::move(done)));
     return;

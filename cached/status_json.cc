@@ -52,6 +52,7 @@ std::string ToJson(const NodeState& state) {
         {"dropped_bytes", tier.dropped_bytes},
         {"descended_objects", tier.descended_objects},
         {"moved_bytes", tier.moved_bytes},
+        {"found_objects", tier.found_objects},
         {"marks", tier.marks}}},
       {"promises",
        {{"promisable_bytes", state.calendar_capacity},

@@ -6,13 +6,15 @@
 
 namespace holdfast::store {
 
-void Descent::Maintain(Time now, uint32_t high_water, uint64_t min_gain) {
-  if (segments_->copying() != Segments::kNone) return;
-  if (segments_->free() + segments_->waiting() + segments_->copied() >= high_water) return;
-  const uint32_t victim = segments_->ChooseToCopy(min_gain);
-  if (victim == Segments::kNone || victim == reclaim_->victim()) return;
-  segments_->BeginCopy(victim);
-  disk_->Take(Collect(victim, now), [this] { segments_->EndCopy(); });
+void Descent::Maintain(Time now, uint32_t ahead, uint64_t min_gain) {
+  while (segments_->copying() < kAtOnce) {
+    const uint32_t to_come = segments_->free() + segments_->waiting() + segments_->copied();
+    if (to_come + segments_->copying() >= ahead) return;
+    const uint32_t victim = segments_->ChooseToCopy(min_gain, reclaim_->victim());
+    if (victim == Segments::kNone) return;
+    segments_->BeginCopy(victim);
+    disk_->Take(Collect(victim, now), [this, victim] { segments_->EndCopy(victim); });
+  }
 }
 
 std::vector<DiskWriter::Item> Descent::Collect(uint32_t segment, Time now) const {

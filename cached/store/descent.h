@@ -2,12 +2,14 @@
 // Moves down what reclaim would drop: before a segment of memory is taken back, the records in it that
 // are worth it are copied to the disk tier.
 //
-//   1. Choose  the segment that reclaim would take next, a little before it has to
-//   2. Copy    records that nobody holds and that reclaim would not keep; they can be read as ever
-//   3. Give    the segment to reclaim, which finds them on the disk and drops them from memory
+//   1. Choose  segments that reclaim would take next, well before it has to
+//   2. Copy    records that nobody holds and that reclaim would not keep
+//   3. Give    the segments to reclaim, which takes them first when it needs room, finds the records
+//              on the disk and drops them from memory
 //
-// One segment at a time. When the disk is slower than what comes, reclaim takes others meanwhile and
-// what is in those is gone: memory does not wait for a disk.
+// Until then they can be read as ever: to copy ahead costs no room. When the disk is slower than what
+// comes all the same, reclaim takes other segments and what is in those is gone: memory does not wait
+// for a disk.
 #pragma once
 
 #include "cached/store/disk_tier.h"
@@ -26,8 +28,10 @@ class Descent {
         reclaim_(reclaim),
         disk_(disk) {}
 
-  // Begins with a segment when there are fewer than `high_water` to come by.
-  void Maintain(Time now, uint32_t high_water, uint64_t min_gain);
+  static constexpr uint32_t kAtOnce = 4;  // segments
+
+  // Copies as long as there are fewer than `ahead` segments that are free or copied.
+  void Maintain(Time now, uint32_t ahead, uint64_t min_gain);
 
  private:
   std::vector<DiskWriter::Item> Collect(uint32_t segment, Time now) const;

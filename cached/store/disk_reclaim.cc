@@ -32,7 +32,7 @@ void DiskReclaim::Settle(ByteView table) {
     records_->UnlinkSegment(victim_);
     return End();
   }
-  uint64_t left = segments_->segment_bytes() / 4;
+  uint64_t left = segments_->segment_bytes() / kKeptPart;
   for (const disk::Entry& entry : *entries) {
     const uint32_t slot = records_->SlotOf(victim_, entry);
     if (slot == Index::kNone) continue;  // dropped, or written again

@@ -2,8 +2,8 @@
 // Takes the oldest segment of a disk tier back, one at a time:
 //
 //   1. Table   which records it has
-//   2. Settle  what was read since it was written is kept, up to a quarter of the segment, the rest is
-//              evicted
+//   2. Settle  what was read since it was written is kept, up to a fifth of the segment, so that at most
+//              1.25 times as much is written as comes; the rest is evicted
 //   3. Keep    those are read, a few MiB at a time, and written again
 //   4. Clean   (disk_writer.h)
 #pragma once
@@ -19,6 +19,7 @@ namespace holdfast::store {
 class DiskReclaim {
  public:
   static constexpr uint32_t kLeastFree = 2;  // segments: below it, one is taken back
+  static constexpr uint64_t kKeptPart = 5;
   static constexpr uint64_t kKeepAtOnce = 4 * kMiB;
 
   struct Counters {

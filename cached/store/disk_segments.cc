@@ -25,7 +25,9 @@ void DiskSegments::AddSealed(uint32_t segment, const disk::Seal& seal) {
 
 bool DiskSegments::Fits(uint64_t bytes) const {
   if (open_ == kNone) return false;
-  const uint64_t end = shm::AlignUp(segments_[open_].end + bytes, disk::kBlock);
+  // It may be the first of a batch.
+  const uint64_t begin = shm::AlignUp(segments_[open_].end, disk::kBlock);
+  const uint64_t end = shm::AlignUp(begin + bytes, disk::kBlock);
   return end + (uint64_t{planned_} + 1) * disk::kEntryBytes <= segment_bytes_;
 }
 

@@ -39,12 +39,14 @@ uint32_t PlainTagMask(const shm::Bucket& bucket, uint32_t tag) {
 
 }  // namespace
 
-Index::Index(const Region& region)
+Index::Index(const Region& region, Start start)
     : region_(region),
       buckets_(region.buckets()),
       buckets_count_(region.plan().buckets),
       side_(size_t{region.plan().buckets} * kBucketEntries, 0) {
-  Clear();
+  if (start == Start::kEmpty) Clear();
+  SetCapacity();
+  for (uint32_t slot = 0; slot < slot_count(); ++slot) used_ += entry(slot) != 0 ? 1 : 0;
 }
 
 Index::Index(std::span<shm::Bucket> buckets)
@@ -52,10 +54,12 @@ Index::Index(std::span<shm::Bucket> buckets)
       buckets_count_(static_cast<uint32_t>(buckets.size())),
       side_(buckets.size() * kBucketEntries, 0) {
   Clear();
+  SetCapacity();
 }
 
+void Index::SetCapacity() { capacity_ = side_.size() * 92 / 100; }
+
 void Index::Clear() {
-  capacity_ = side_.size() * 92 / 100;
   for (size_t slot = 0; slot < side_.size(); ++slot) {
     slots()[slot].store(0, std::memory_order_relaxed);
   }

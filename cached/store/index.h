@@ -32,8 +32,9 @@ class Index {
   static constexpr uint32_t kNone = UINT32_MAX;
   static constexpr uint16_t kMaxHolds = 0x3ffe;
 
-  // Empties the buckets of the region.
-  explicit Index(const Region& region);
+  // Empties the buckets of the region, or counts what is in them.
+  enum class Start : uint8_t { kEmpty, kAsFound };
+  explicit Index(const Region& region, Start start = Start::kEmpty);
   // Of a disk. The buckets are the caller's.
   explicit Index(std::span<shm::Bucket> buckets);
   // What an entry of a disk has as its offset: below it 26 bits for the segment's bytes, above them
@@ -116,13 +117,14 @@ class Index {
   uint32_t Displace(uint32_t first, uint32_t second);
   void Move(uint32_t from, uint32_t to);
 
+  void SetCapacity();
   void Clear();
 
   std::optional<Region> region_;  // of mapped memory
   shm::Bucket* buckets_;
   uint32_t buckets_count_;
   uint64_t used_ = 0;
-  uint64_t capacity_;
+  uint64_t capacity_ = 0;
   std::vector<uint16_t> side_;
 };
 

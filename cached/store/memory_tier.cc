@@ -53,23 +53,26 @@ struct MemoryTier::Core {
   };
 
   Core(ByteSpan memory, const shm::RegionPlan& plan, const MemoryTierOptions& options, Sessions* s)
-      : region(Formatted(memory, plan, options)),
+      : region(memory, plan),
+        found(Open(memory, options)),
         sessions(s),
-        index(region),
-        segments(region, s, HoldClasses(plan.segments)),
+        index(region, Index::Start::kAsFound),
+        segments(region, s, HoldClasses(plan.segments), found),
         records(region, &index, &segments),
         reclaim(region, &index, &segments, &records),
         low_water(std::max(kMoveReserve + 1, plan.segments / 64)),
         max_object_bytes(MaxObjectBytes(options, plan.segment_bytes)) {
+    records.Adopt(found);
+    found.segments.clear();
     RebalanceGrants(region, *sessions);
   }
 
-  static Region Formatted(ByteSpan memory, const shm::RegionPlan& plan,
-                          const MemoryTierOptions& options) {
-    HF_CHECK(memory.size() >= plan.region_bytes);
-    Region region(memory, plan);
-    region.Format(options.node, options.incarnation, !region.Carries());
-    return region;
+  // Makes the region this daemon's, and says what is in it.
+  Reattached Open(ByteSpan memory, const MemoryTierOptions& options) const {
+    HF_CHECK(memory.size() >= region.plan().region_bytes);
+    const bool carries = region.Carries();
+    region.Format(options.node, options.incarnation, !carries);
+    return carries ? Reattach(region) : Reattached();
   }
 
   std::optional<uint32_t> ReserveEntry(const Oid& oid, Time now);
@@ -80,6 +83,7 @@ struct MemoryTier::Core {
   void DrainMarks();
 
   Region region;
+  Reattached found;
   Sessions* sessions;
   Index index;
   Segments segments;
@@ -325,9 +329,8 @@ void MemoryTier::Maintain(Time now, uint64_t budget_bytes) {
   const Reclaim::Wish wish{.budget_bytes = budget_bytes,
                            .min_gain = core_->region.segment_bytes() / 4,
                            .keep_reread = true};
-  if (core_->descent) core_->descent->Maintain(now, 2 * core_->low_water, wish.min_gain);
-  const uint32_t to_come = core_->segments.free() + core_->segments.waiting();
-  if (to_come >= core_->low_water && core_->segments.copied() == 0) return;
+  if (core_->descent) core_->descent->Maintain(now, core_->region.segments() / 4, wish.min_gain);
+  if (core_->segments.free() + core_->segments.waiting() >= core_->low_water) return;
   core_->reclaim.Run(now, wish);
   core_->segments.FreeUnpinned();
 }
@@ -358,6 +361,7 @@ TierStats MemoryTier::Stats() const {
           .dropped_bytes = reclaim.dropped_bytes,
           .descended_objects = reclaim.descended_objects,
           .moved_bytes = reclaim.moved_bytes,
+          .found_objects = core_->found.objects,
           .marks = core_->marks};
 }
 

@@ -85,6 +85,7 @@ struct TierStats {
   uint64_t dropped_bytes = 0;
   uint64_t descended_objects = 0;  // of the dropped ones, on the disk
   uint64_t moved_bytes = 0;        // by reclaim: held and re-appended
+  uint64_t found_objects = 0;      // of an earlier daemon
   uint64_t marks = 0;
 };
 
@@ -98,9 +99,8 @@ class MemoryTier {
 
   // Formats `region` (of PlanRegion's size, from the caller, outlives the tier). The sessions of
   // clients that live must be attached to `sessions` before: what they pin is not written to. When
-  // the region already carries this layout (a daemon restarted over it), every segment is emptied
-  // by the same rule as in reclaim, so that views of the clients that still live stay valid until
-  // released.
+  // the region already carries this layout (a daemon restarted over it), its records are found again
+  // (reattach.h), as records that nobody holds; views of clients that still live stay valid.
   MemoryTier(ByteSpan region, const shm::RegionPlan& plan, const MemoryTierOptions& options,
              Sessions* sessions);
   ~MemoryTier();

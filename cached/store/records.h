@@ -23,6 +23,11 @@ class Records {
  public:
   Records(const Region& region, Index* index, Segments* segments)
       : region_(region), index_(index), segments_(segments) {}
+  // What the index and the segments were found with.
+  void Adopt(const Reattached& found) {
+    counters_.live_objects = found.objects;
+    counters_.live_bytes = found.bytes;
+  }
 
   // The record at `place` is complete; from now on it can be found.
   void Link(uint32_t reserved, Place place, uint16_t holds);

@@ -13,6 +13,10 @@ namespace {
 // before old ones, fewer would move more held bytes.
 uint32_t ReclaimCandidates(uint32_t segments) { return std::clamp<uint32_t>(segments / 16, 2, 16); }
 
+bool Contains(const std::vector<uint32_t>& segments, uint32_t segment) {
+  return std::find(segments.begin(), segments.end(), segment) != segments.end();
+}
+
 }  // namespace
 
 uint32_t HoldClassFor(Duration remaining, uint32_t hold_classes) {
@@ -21,20 +25,40 @@ uint32_t HoldClassFor(Duration remaining, uint32_t hold_classes) {
   return k + 1;
 }
 
-Segments::Segments(const Region& region, Sessions* sessions, uint32_t hold_classes)
+Segments::Segments(const Region& region, Sessions* sessions, uint32_t hold_classes,
+                   const Reattached& found)
     : region_(region),
       sessions_(sessions),
       hold_classes_(hold_classes),
       segments_(region.segments()) {
   open_.fill(kNone);
+  std::vector<uint32_t> in_use;
   for (uint32_t s = region.segments(); s > 0; --s) {
-    // Of an earlier daemon it may lead somewhere; the index has been emptied before.
+    if (found.segments.size() >= s && found.segments[s - 1].end != 0) {
+      in_use.push_back(s - 1);
+      continue;
+    }
+    // Of an earlier daemon it may lead somewhere; the index does not any more.
     std::atomic<uint64_t>& generation = region_.states()[s - 1].generation;
     generation.store(generation.load(std::memory_order_relaxed) | 1, std::memory_order_release);
     segments_[s - 1].use = SegmentUse::kWaiting;
     waiting_.push_back(s - 1);
   }
+  std::sort(in_use.begin(), in_use.end(), [&found](uint32_t a, uint32_t b) {
+    return std::pair(found.segments[a].youngest_us, a) <
+           std::pair(found.segments[b].youngest_us, b);
+  });
+  for (uint32_t segment : in_use) AddToRing(segment, found.segments[segment]);
   FreeUnpinned();
+}
+
+void Segments::AddToRing(uint32_t segment, const Reattached::Segment& found) {
+  Segment& s = segments_[segment];
+  s.use = SegmentUse::kSealed;
+  s.end = found.end;
+  s.live_bytes = found.live_bytes;
+  s.ring_age = next_age_++;
+  ring_.emplace(s.ring_age, segment);
 }
 
 Place Segments::Take(uint32_t segment, uint64_t bytes) {
@@ -104,31 +128,37 @@ void Segments::JoinRingIfDone(uint32_t segment) {
 
 bool Segments::CanTake(uint32_t segment) const {
   const Segment& s = segments_[segment];
-  if (s.use != SegmentUse::kSealed || s.writers != 0 || segment == copying_) return false;
+  if (s.use != SegmentUse::kSealed || s.writers != 0 || Contains(copying_, segment)) return false;
   // Without this a pinned segment would lose its records and give no room.
   return !sessions_->SeemsPinned(segment);
 }
 
-void Segments::EndCopy() { copied_.push_back(std::exchange(copying_, kNone)); }
+void Segments::EndCopy(uint32_t segment) {
+  std::erase(copying_, segment);
+  copied_.push_back(segment);
+}
 
 uint32_t Segments::ChooseVictim(uint64_t min_gain) const {
   for (uint32_t segment : copied_) {
     const uint64_t gain = region_.segment_bytes() - segments_[segment].held_bytes;
     if (gain >= min_gain && CanTake(segment)) return segment;
   }
-  return ChooseOf(min_gain, true);
+  return ChooseOf(min_gain, [](uint32_t) { return false; });
 }
 
-uint32_t Segments::ChooseToCopy(uint64_t min_gain) const { return ChooseOf(min_gain, false); }
+uint32_t Segments::ChooseToCopy(uint64_t min_gain, uint32_t except) const {
+  return ChooseOf(min_gain, [this, except](uint32_t segment) {
+    return segment == except || Contains(copied_, segment);
+  });
+}
 
-uint32_t Segments::ChooseOf(uint64_t min_gain, bool copied_too) const {
+template <typename Skip>
+uint32_t Segments::ChooseOf(uint64_t min_gain, const Skip& skip) const {
   uint32_t best = kNone;
   uint64_t fewest = region_.segment_bytes() - std::min(min_gain, region_.segment_bytes()) + 1;
   auto consider = [&](uint32_t segment) {
     const Segment& s = segments_[segment];
-    if (!CanTake(segment)) return false;
-    if (!copied_too && std::find(copied_.begin(), copied_.end(), segment) != copied_.end())
-      return false;
+    if (skip(segment) || !CanTake(segment)) return false;
     if (s.held_bytes < fewest) {
       best = segment;
       fewest = s.held_bytes;

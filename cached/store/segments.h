@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/units.h"
+#include "cached/store/reattach.h"
 #include "cached/store/region.h"
 #include "cached/store/sessions.h"
 
@@ -46,8 +47,10 @@ class Segments {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
 
-  // `hold_classes` is from 1 to kMaxHoldClasses. Every segment waits for its readers first.
-  Segments(const Region& region, Sessions* sessions, uint32_t hold_classes);
+  // `hold_classes` is from 1 to kMaxHoldClasses. Segments in which records were found are in the ring,
+  // in the order of their youngest ones; every other one waits for its readers first.
+  Segments(const Region& region, Sessions* sessions, uint32_t hold_classes,
+           const Reattached& found);
 
   // What joins the ring from now on joins it at this time.
   void SetNow(Time now) { now_ = now; }
@@ -74,13 +77,13 @@ class Segments {
   // oldest of the ring, or, when that gains less than a quarter of a segment, of all. It has no
   // writers and nobody pins it. kNone when none would gain `min_gain` bytes.
   uint32_t ChooseVictim(uint64_t min_gain) const;
-  // The same, but of those whose records have not been copied to a lower tier.
-  uint32_t ChooseToCopy(uint64_t min_gain) const;
+  // The same, but of those whose records have not been copied to a lower tier, and not `except`.
+  uint32_t ChooseToCopy(uint64_t min_gain, uint32_t except) const;
   // Reclaim leaves a segment alone while its records are copied, and takes it before all others once
-  // they are. One at a time.
-  void BeginCopy(uint32_t segment) { copying_ = segment; }
-  void EndCopy();
-  uint32_t copying() const { return copying_; }
+  // they are.
+  void BeginCopy(uint32_t segment) { copying_.push_back(segment); }
+  void EndCopy(uint32_t segment);
+  uint32_t copying() const { return static_cast<uint32_t>(copying_.size()); }
   uint32_t copied() const { return static_cast<uint32_t>(copied_.size()); }
   // All of its entries are cleared. It waits for its readers.
   void Emptied(uint32_t segment);
@@ -90,9 +93,11 @@ class Segments {
   uint32_t PinnedSealed() const;
 
  private:
+  void AddToRing(uint32_t segment, const Reattached::Segment& found);
   void Seal(uint32_t segment);
   bool CanTake(uint32_t segment) const;
-  uint32_t ChooseOf(uint64_t min_gain, bool copied_too) const;
+  template <typename Skip>
+  uint32_t ChooseOf(uint64_t min_gain, const Skip& skip) const;
   void JoinRingIfDone(uint32_t segment);
   Place Take(uint32_t segment, uint64_t bytes);
 
@@ -103,7 +108,7 @@ class Segments {
   std::array<uint32_t, kMaxHoldClasses + 1> open_;
   std::vector<uint32_t> free_;     // the last one is taken next
   std::vector<uint32_t> waiting_;  // emptied, oldest first
-  uint32_t copying_ = kNone;
+  std::vector<uint32_t> copying_;
   std::vector<uint32_t> copied_;       // oldest first
   std::map<uint64_t, uint32_t> ring_;  // by age
   uint64_t next_age_ = 1;

@@ -44,14 +44,15 @@ Status Whole(const std::string& what, uint64_t bytes, const Call& call) {
   return {};
 }
 
-Status Full(const std::string& path, uint64_t needed) {
+uint64_t FreeBytes(const std::string& directory) {
   struct statvfs space {};
-  std::string free_bytes = "unknown";
-  if (::statvfs(std::filesystem::path(path).parent_path().c_str(), &space) == 0) {
-    free_bytes = FormatBytes(uint64_t{space.f_bavail} * space.f_frsize);
-  }
-  return Status::NoSpace("cannot allocate " + path + " of " + FormatBytes(needed) + ": " +
-                         free_bytes + " are free there; lower disk.limit or make room");
+  return ::statvfs(directory.c_str(), &space) == 0 ? uint64_t{space.f_bavail} * space.f_frsize : 0;
+}
+
+Status Full(const std::string& directory, uint64_t needed) {
+  return Status::NoSpace(directory + " needs " + FormatBytes(needed) + " more for its segments, " +
+                         FormatBytes(FreeBytes(directory)) +
+                         " are free there; lower disk.limit or make room");
 }
 
 }  // namespace
@@ -176,6 +177,15 @@ Status SegmentFiles::RaiseDescriptors(uint32_t segments) const {
 
 Status SegmentFiles::OpenFiles(const SegmentFilesOptions& options) {
   files_.resize(options.segments);
+  // Before anything is allocated: others may need what is left.
+  uint64_t missing = options.segments * segment_bytes_;
+  for (uint32_t segment = 0; segment < options.segments; ++segment) {
+    struct stat status {};
+    if (::stat(PathOf(segment).c_str(), &status) == 0) {
+      missing -= std::min(missing, static_cast<uint64_t>(status.st_blocks) * 512);
+    }
+  }
+  if (missing > FreeBytes(directory_)) return Full(directory_, missing);
   for (uint32_t segment = 0; segment < options.segments; ++segment) {
     HF_RETURN_IF_ERROR(OpenFile(segment));
   }
@@ -203,9 +213,9 @@ Status SegmentFiles::OpenFile(uint32_t segment) {
   do {
     error = ::posix_fallocate(fd.get(), 0, bytes);
   } while (error == EINTR);
-  if (error == ENOSPC || error == EFBIG || error == EDQUOT) {
+  if (error == ENOSPC || error == EDQUOT) {
     static_cast<void>(::ftruncate(fd.get(), status.st_size));
-    return Full(path, segment_bytes_);
+    return Full(directory_, segment_bytes_);
   }
   return error == 0 ? Status() : shm::ErrnoStatus("cannot allocate " + path, error);
 }

@@ -26,12 +26,14 @@ class DiskImage {
   uint64_t segment_bytes() const { return segment_bytes_; }
 
   void Read(uint32_t segment, uint64_t offset, ByteSpan into) const {
+    HF_CHECK(segment < segments() && offset + into.size() <= segment_bytes_);
     if (!into.empty()) std::memcpy(into.data(), At(segment, offset), into.size());
   }
   void Write(uint32_t segment, uint64_t offset, const std::vector<ByteView>& parts) {
     std::vector<std::byte> all;
     for (const ByteView& part : parts) all.insert(all.end(), part.begin(), part.end());
     all.resize((all.size() + kBlock - 1) / kBlock * kBlock);
+    HF_CHECK(segment < segments() && offset % kBlock == 0 && offset + all.size() <= segment_bytes_);
     for (uint64_t at = 0; at < all.size(); at += kBlock) {
       auto& before = unsynced_[{segment, offset + at}];
       const std::byte* block = At(segment, offset + at);

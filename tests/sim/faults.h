@@ -44,6 +44,11 @@ enum class Fault : uint8_t {
   kFarChanged,          // the object is another version by now
   kFarMissing,          // the object was deleted after it was listed
   kFarDenied,           // no permission
+  kDiskSlow,            // seconds instead of microseconds
+  kDiskReadError,       // EIO
+  kDiskWriteError,      // a disk that is full, or broken
+  kDiskFlip,            // a bit changes
+  kDiskCrash,           // the host goes down: what was not synced is lost or torn
   kSessionGarbage,      // a client fills its session with garbage
   kCollectorSecond,     // two collect snapshots, each with a log of its own
   kCollectorKill,       // kill -9 of a collector, between any two steps

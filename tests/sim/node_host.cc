@@ -39,6 +39,9 @@ NodeHost::NodeHost(Fabric* fabric, FarWorld* far, NodeSetup setup)
   Result<shm::RegionPlan> plan = store::PlanRegion(setup_.tier);
   HF_CHECK(plan.ok());
   plan_ = *plan;
+  if (setup_.disk_segments > 0) {
+    disk_image_ = std::make_shared<DiskImage>(setup_.disk_segments, setup_.disk_segment_bytes);
+  }
 }
 
 NodeHost::~NodeHost() {
@@ -51,6 +54,10 @@ void NodeHost::Start(bool warm) {
     // Clients keep their old files mapped until they notice.
     region_ = std::make_shared<RegionFile>(plan_);
     clients_.clear();
+    // The whole host went down.
+    if (disk_image_ != nullptr && world_->faults().Fires(Fault::kDiskCrash)) {
+      disk_image_->Crash(&random_);
+    }
   }
   ProcessId process =
       world_->Spawn("node-" + std::to_string(node()) + "." + std::to_string(++starts_));
@@ -63,12 +70,27 @@ void NodeHost::Start(bool warm) {
       std::make_unique<store::MemoryTier>(region_->pages.span(), plan_, setup_.tier, &d.sessions);
   d.bulk_session = SessionFile::Make(region_, ++last_session_);
   d.sessions.Attach(last_session_, d.bulk_session->memory());
-  d.node = std::make_unique<cached::Node>(d.env.env(), d.tier.get(), setup_.node);
+  if (disk_image_ != nullptr) OpenDisk();
+  d.node =
+      std::make_unique<cached::Node>(d.env.env(), d.tier.get(), setup_.node, d.disk_tier.get());
   d.bulk = std::make_unique<SimBulkServer>(fabric_, process, node(), setup_.node.bulk_endpoint,
                                            d.bulk_session, d.node.get());
   world_->Note("start", {node(), process, warm});
   // On the process itself, as everything that the core does.
   world_->After({}, process, [&d] { d.node->Start(); });
+}
+
+void NodeHost::OpenDisk() {
+  Daemon& d = *daemon_;
+  d.disk = std::make_unique<SimDisk>(world_, d.process, disk_image_);
+  d.disk_tier = std::make_unique<store::DiskTier>(
+      d.env.env(), d.disk.get(),
+      store::DiskTierOptions{.identity = {node(), setup_.node.cluster}, .index_objects = 2'048});
+  world_->After({}, d.process, [this, &d] {
+    d.disk_tier->Recover([this](const Status& status) {
+      if (!status.ok()) world_->Violate("disk-recovery", status.ToString());
+    });
+  });
 }
 
 void NodeHost::Kill() {

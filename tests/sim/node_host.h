@@ -17,6 +17,7 @@
 #include "tests/sim/far_world.h"
 #include "tests/sim/sim_bulk.h"
 #include "tests/sim/sim_clock.h"
+#include "tests/sim/sim_disk.h"
 #include "tests/sim/sim_far_store.h"
 #include "tests/sim/sim_memory.h"
 #include "tests/sim/sim_network.h"
@@ -56,6 +57,8 @@ std::string BulkEndpoint(NodeId node);
 struct NodeSetup {
   cached::NodeOptions node;  // incarnation and endpoints are filled in at each start
   store::MemoryTierOptions tier;
+  uint32_t disk_segments = 0;  // 0: no disk
+  uint64_t disk_segment_bytes = 0;
 };
 
 class NodeHost {
@@ -72,6 +75,8 @@ class NodeHost {
   ProcessId process() const { return up() ? daemon_->process : kWorld; }
   SimClock& clock() { return daemon_->env.clock; }
   store::MemoryTier& tier() { return *daemon_->tier; }
+  // Null without a disk.
+  const store::DiskTier* disk() const { return daemon_->disk_tier.get(); }
   cached::Node& core() { return *daemon_->node; }
   const SimBulkServer& bulk() const { return *daemon_->bulk; }
   uint64_t far_in_flight() const { return daemon_->env.far.in_flight(); }
@@ -89,6 +94,8 @@ class NodeHost {
     SimEnv env;
     store::Sessions sessions;
     std::unique_ptr<store::MemoryTier> tier;
+    std::unique_ptr<SimDisk> disk;
+    std::unique_ptr<store::DiskTier> disk_tier;
     std::unique_ptr<cached::Node> node;
     std::shared_ptr<SessionFile> bulk_session;
     std::unique_ptr<SimBulkServer> bulk;
@@ -96,6 +103,8 @@ class NodeHost {
            std::string endpoint, uint32_t segments)
         : process(p), env(fabric, far, p, host, clock, std::move(endpoint)), sessions(segments) {}
   };
+
+  void OpenDisk();
 
   Fabric* fabric_;
   World* world_;
@@ -106,6 +115,7 @@ class NodeHost {
   uint32_t last_session_ = 0;
   shm::RegionPlan plan_;
   std::shared_ptr<RegionFile> region_;
+  std::shared_ptr<DiskImage> disk_image_;  // outlives its daemons
   std::map<uint32_t, std::shared_ptr<SessionFile>>
       clients_;  // whose locks are held, on this region
   std::unique_ptr<Daemon> daemon_;

@@ -57,6 +57,11 @@ std::vector<std::vector<uint32_t>> DrawLists(Random* random, size_t jobs) {
 NodeSetup DrawNode(Random* random, const store::MemoryTierOptions& tier) {
   NodeSetup setup;
   setup.tier = tier;
+  // Small enough that it fills.
+  if (random->Chance(0.5)) {
+    setup.disk_segments = static_cast<uint32_t>(8 + random->Below(24));
+    setup.disk_segment_bytes = (1 + random->Below(2)) * 128 * kKiB;
+  }
   setup.node.far_bytes_per_s = 20'000'000;
   setup.node.far_objects_per_s = 300;
   setup.node.max_loads = static_cast<uint32_t>(4 + random->Below(60));

@@ -37,6 +37,8 @@ void Snapshots::Observe(const Delivery& delivery) {
 // there at that step.
 void Snapshots::OnListing(NodeHost& host, const wire::SnapshotReply& reply) {
   ++counts_.listings;
+  // Where a disk was listed after it, memory is not what it was.
+  if (host.disk() != nullptr) return;
   std::vector<Listed> here, said;
   const Time now = host.clock().Peek();
   host.tier().ListSlots(0, host.tier().slots(), [&](const Oid& oid, Time since, bool held) {

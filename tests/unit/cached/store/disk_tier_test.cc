@@ -172,6 +172,16 @@ TEST(DiskTier, ARecordThatIsEvictedBetweenLookAndRead) {
   EXPECT_EQ(read->code(), Code::kNotFound);
 }
 
+TEST(DiskTier, SegmentsAreFilledToTheLastByteAndNotBeyond) {
+  for (uint64_t size = 3'900; size < 4'100; size += 7) {  // batches of one: each begins at a block
+    DiskWorld w;
+    for (uint32_t n = 0; n < 120; ++n) w.Take(n, 1, size);
+    Result<uint32_t> right = w.CountRight(0, 120, size);
+    ASSERT_TRUE(right.ok()) << right.status().ToString();
+    EXPECT_EQ(*right, 120u) << size;
+  }
+}
+
 TEST(DiskTier, LimitsThatCannotWorkAreNamed) {
   EXPECT_EQ(DiskTier::Check(7, kMiB, {}).code(), Code::kInvalid);
   EXPECT_EQ(DiskTier::Check(70'000, kMiB, {}).code(), Code::kInvalid);

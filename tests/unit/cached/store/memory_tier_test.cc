@@ -171,26 +171,6 @@ TEST(MemoryTier, ViewsPinAtMostAQuarter) {
   EXPECT_FALSE(over_grant);
 }
 
-TEST(MemoryTier, ARestartForgetsRecordsButNotViews) {
-  Node node(SmallOptions(16, 16 * kKiB, 10'000));
-  Client client(1, node.memory.span(), node.plan.segments, &node.sessions);
-  for (uint64_t i = 0; i < 100; ++i) ASSERT_TRUE(node.Put(i, 1, 1000).ok());
-  LocalView view = client->Pin(OidOf(50), 1);
-  ASSERT_TRUE(view);
-  node.options.incarnation = 78;
-  node.tier =
-      std::make_unique<MemoryTier>(node.memory.span(), node.plan, node.options, &node.sessions);
-  EXPECT_EQ(client->incarnation(), 78u);
-  EXPECT_FALSE(node.Has(50));
-  EXPECT_EQ(node.tier->Stats().waiting_segments, 1u);
-  EXPECT_EQ(node.tier->Stats().free_segments, node.plan.segments - 1);
-  for (uint64_t i = 1000; i < 3000; ++i) ASSERT_TRUE(node.Put(i, 1, 1000).ok());
-  EXPECT_TRUE(IsRight(50, 1, view.payload()));
-  view.Release();
-  node.tier->Maintain(kNow, 0);
-  EXPECT_EQ(node.tier->Stats().waiting_segments, 0u);
-}
-
 TEST(MemoryTier, SaysWhenReadersPinEverything) {
   Node node(SmallOptions(8, 16 * kKiB, 10'000));
   Client client(1, node.memory.span(), node.plan.segments, &node.sessions);

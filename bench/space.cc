@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+// bench space: how much of a disk tier is live under steady churn of objects from 1 KB to 10 MB, how
+// much more is written than comes, and how long a start takes that finds 10^6 objects. On real files,
+// past the page cache.
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/random.h"
+#include "cached/store/disk_tier.h"
+#include "io/disk/segment_files.h"
+#include "io/net/event_loop.h"
+
+namespace holdfast::bench {
+namespace {
+
+using store::DiskTier;
+using store::DiskWriter;
+
+constexpr double kReadShare = 0.2;  // of what came, one of so many is read again, the hot ones
+constexpr uint64_t kBatchBytes = 16 * kMiB;
+
+double Now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+class NoLog : public Log {
+ public:
+  void Write(LogLevel, std::string_view line) override {
+    std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
+  }
+};
+
+[[noreturn]] void Fail(const Status& status) {
+  std::fprintf(stderr, "bench_space: %s\n", status.ToString().c_str());
+  std::exit(1);
+}
+
+// A disk tier over files below `directory`, on a loop of its own.
+class Tier {
+ public:
+  Tier(const std::string& directory, uint32_t segments, uint64_t segment_bytes, uint64_t objects)
+      : loop_(*net::EventLoop::Create()), random_(1) {
+    Result<std::unique_ptr<disk::SegmentFiles>> files = disk::SegmentFiles::Open(
+        {.directory = directory,
+         .cluster = "bench",
+         .node = 0,
+         .segments = segments,
+         .segment_bytes = segment_bytes,
+         .threads = 4,
+         .log = &log_},
+        [this](std::function<void()> run) { loop_->Post(std::move(run)); });
+    if (!files.ok()) Fail(files.status());
+    files_ = *std::move(files);
+    const Env env{loop_.get(), nullptr, nullptr, &random_, &log_};
+    tier_ = std::make_unique<DiskTier>(
+        env, files_.get(),
+        store::DiskTierOptions{.identity = {0, "bench"}, .index_objects = objects});
+    const double start = Now();
+    Wait([this](std::function<void()> done) {
+      tier_->Recover([done](const Status& status) {
+        if (!status.ok()) Fail(status);
+        done();
+      });
+    });
+    recovered_s_ = Now() - start;
+  }
+
+  // Runs the loop until what `begin` begins calls its `done`.
+  void Wait(const std::function<void(std::function<void()> done)>& begin) {
+    loop_->At(loop_->Now(), [&] { begin([this] { loop_->Stop(); }); });
+    loop_->Run();
+  }
+  void Maintain() {
+    Wait([this](std::function<void()> done) {
+      tier_->Maintain();
+      loop_->At(loop_->Now() + 2ms, std::move(done));
+    });
+  }
+  DiskTier& tier() { return *tier_; }
+  double recovered_s() const { return recovered_s_; }
+
+ private:
+  NoLog log_;
+  std::unique_ptr<net::EventLoop> loop_;
+  Random random_;
+  std::unique_ptr<disk::SegmentFiles> files_;
+  std::unique_ptr<DiskTier> tier_;
+  double recovered_s_ = 0;
+};
+
+struct Object {
+  Oid oid;
+  uint64_t size = 0;
+};
+
+// Objects with sizes spread evenly over the logarithm from `least` to `most`; the bytes of one are
+// those of all, from some place on.
+class Stream {
+ public:
+  Stream(uint64_t least, uint64_t most) : least_(least), most_(most), random_(7), bytes_(most) {
+    for (std::byte& b : bytes_) b = static_cast<std::byte>(random_.Next());
+  }
+  // About `bytes` of new ones.
+  std::vector<DiskWriter::Item> Next(uint64_t bytes, int64_t loaded_us) {
+    std::vector<DiskWriter::Item> items;
+    for (uint64_t sum = 0; sum < bytes;) {
+      const double log =
+          std::log(static_cast<double>(least_)) +
+          random_.Unit() * std::log(static_cast<double>(most_) / static_cast<double>(least_));
+      const auto size = std::clamp(static_cast<uint64_t>(std::exp(log)), least_, most_);
+      const std::string name = "file:///data/" + std::to_string(++number_);
+      const Oid oid = Hash128(AsBytes(name));
+      const ByteView payload{bytes_.data(), size};
+      items.push_back({.head = {.entry = {.oid = oid,
+                                          .version = HashVersion("e", size),
+                                          .size = size,
+                                          .loaded_us = loaded_us,
+                                          .name_bytes = static_cast<uint16_t>(name.size()),
+                                          .etag_bytes = 1},
+                                .payload_hash = 0,
+                                .name = name,
+                                .etag = "e"},
+                       .payload = payload,
+                       .whole = {}});
+      items.back().head.payload_hash = Hash64(payload);
+      objects.push_back({oid, size});
+      sum += size;
+    }
+    return items;
+  }
+
+  std::vector<Object> objects;
+
+ private:
+  uint64_t least_;
+  uint64_t most_;
+  Random random_;
+  std::vector<std::byte> bytes_;
+  uint64_t number_ = 0;
+};
+
+struct Space {
+  double utilization = 0;
+  double write_amplification = 0;
+  double written_mb_per_s = 0;
+};
+
+// Some of the last tenth to come are read, which keeps them over the next reclaim.
+void ReadSome(Tier& tier, const std::vector<Object>& objects, size_t count, Random* random) {
+  for (size_t i = 0; i < count; ++i) {
+    const size_t back = random->Below(std::max<size_t>(objects.size() / 10, 1));
+    tier.Wait([&](std::function<void()> done) {
+      tier.tier().Look(objects[objects.size() - 1 - back].oid, 0,
+                       [done](const Result<DiskTier::Found>&) { done(); });
+    });
+  }
+}
+
+Space MeasureSpace(const std::string& directory, bool quick) {
+  const uint64_t segment = quick ? 16 * kMiB : 64 * kMiB;
+  const uint32_t segments = 128;
+  // A quarter of a segment is the most that admission takes.
+  const uint64_t most = quick ? 4'000'000 : 10'000'000;
+  Tier tier(directory, segments, segment, 1'000'000);
+  Stream stream(1'000, most);
+  Random random(3);
+  const uint64_t capacity = segments * segment;
+  uint64_t admitted = 0, read_back = 0;
+  uint64_t base_admitted = 0, base_written = 0;
+  const double start = Now();
+  while (admitted < capacity * 5 / 2) {
+    std::vector<DiskWriter::Item> items = stream.Next(kBatchBytes, tier.tier().Stamp({}));
+    for (const DiskWriter::Item& item : items) admitted += item.payload.size();
+    read_back += items.size();
+    tier.Wait([&](std::function<void()> done) { tier.tier().Take(std::move(items), done); });
+    ReadSome(tier, stream.objects, static_cast<size_t>(static_cast<double>(read_back) * kReadShare),
+             &random);
+    read_back = 0;
+    while (tier.tier().Stats().free_segments < store::DiskReclaim::kLeastFree) tier.Maintain();
+    if (base_admitted == 0 && admitted > capacity) {  // full: from here on it is steady
+      base_admitted = admitted;
+      base_written = tier.tier().Stats().writes.written_bytes;
+    }
+  }
+  const double took = Now() - start;
+  uint64_t live = 0;
+  for (const Object& object : stream.objects) {
+    if (tier.tier().Has(object.oid, HashVersion("e", object.size))) live += object.size;
+  }
+  const uint64_t written = tier.tier().Stats().writes.written_bytes;
+  return {.utilization = static_cast<double>(live) / static_cast<double>(capacity),
+          .write_amplification = static_cast<double>(written - base_written) /
+                                 static_cast<double>(admitted - base_admitted),
+          .written_mb_per_s = static_cast<double>(written) / took / 1e6};
+}
+
+// A start that finds so many objects.
+double MeasureStart(const std::string& directory, uint64_t objects, uint64_t* found) {
+  const uint32_t segments = 128;
+  const uint64_t segment = 16 * kMiB;
+  {
+    Tier tier(directory, segments, segment, objects * 3 / 2);
+    Stream stream(1'000, 1'200);
+    for (uint64_t n = 0; n < objects;) {
+      std::vector<DiskWriter::Item> items = stream.Next(8 * kMiB, tier.tier().Stamp({}));
+      n += items.size();
+      tier.Wait([&](std::function<void()> done) { tier.tier().Take(std::move(items), done); });
+    }
+    for (int i = 0; i < 50; ++i) tier.Maintain();  // seals
+  }
+  Tier again(directory, segments, segment, objects * 3 / 2);
+  *found = again.tier().Stats().recovered_objects;
+  return again.recovered_s();
+}
+
+int Run(bool quick, const std::string& at) {
+  std::string directory = at + "/holdfast-space-XXXXXX";
+  if (::mkdtemp(directory.data()) == nullptr) {
+    std::fprintf(stderr, "bench_space: cannot make a directory in %s\n", at.c_str());
+    return 1;
+  }
+  const Space space = MeasureSpace(directory + "/space", quick);
+  std::filesystem::remove_all(directory + "/space");
+  uint64_t found = 0;
+  std::vector<double> starts;
+  for (int i = 0; i < (quick ? 1 : 3); ++i) {
+    starts.push_back(MeasureStart(directory + "/start", 1'000'000, &found));
+    std::filesystem::remove_all(directory + "/start");
+  }
+  std::sort(starts.begin(), starts.end());
+  const double start = starts[starts.size() / 2];
+  std::filesystem::remove_all(directory);
+  std::printf(
+      "Steady churn of objects from 1 KB to 10 MB, some read again: %.3f of the disk is live, %.3f "
+      "times "
+      "what comes is written, at %.0f MB/s\nA start finds %llu objects in %.2f s\n",
+      space.utilization, space.write_amplification, space.written_mb_per_s,
+      static_cast<unsigned long long>(found), start);
+  std::printf(
+      "{\"bench\":\"space\",\"figures\":{\"utilization\":%.4f,\"write_amplification\":%.4f,"
+      "\"written_mb_per_s\":%.0f,\"recovered_objects\":%llu,\"recovered_s\":%.3f}}\n",
+      space.utilization, space.write_amplification, space.written_mb_per_s,
+      static_cast<unsigned long long>(found), start);
+  return 0;
+}
+
+}  // namespace
+}  // namespace holdfast::bench
+
+int main(int argc, char** argv) {
+  bool quick = false;
+  std::string at = "/var/tmp";
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--quick") == 0) {
+      quick = true;
+    } else if (std::strcmp(argv[i], "--directory") == 0 && i + 1 < argc) {
+      at = argv[++i];
+    } else {
+      const bool help = std::strcmp(argv[i], "--help") == 0;
+      std::fprintf(help ? stdout : stderr,
+                   "usage: bench_space [--quick] [--directory DIR]\n\nFills a disk tier in DIR "
+                   "(/var/tmp), which needs 10 GB, 3 with --quick.\n");
+      return help ? 0 : 2;
+    }
+  }
+  return holdfast::bench::Run(quick, at);
+}
