@@ -22,15 +22,38 @@ constexpr double kAlikeShare = 1;
 // Even where the outcome is sure, looks tell something.
 constexpr double kLeastInformation = 1e-4;
 
-double Logistic(double x) { return 1 / (1 + std::exp(-x)); }
+// As floats, which are as good here and faster: nobody knows chances to seven digits.
+float Logistic(double x) { return 1 / (1 + std::exp(static_cast<float>(-x))); }
+
+// Infinite for a chance of 1.
+float LogOddsOf(double log_chance) {
+  const auto log_p = static_cast<float>(log_chance);
+  return log_p - std::log(1 - std::exp(log_p));
+}
 
 double KnotAt(size_t i) { return kLeastLogOdds + kStep * static_cast<double>(i); }
 
-// The mean of a logistic function of a Gaussian (MacKay, The Evidence Framework Applied to
-// Classification Networks, 1992).
-double MeanLogistic(double mean, double variance) {
+// The log-odds of the mean of a logistic function of a Gaussian (MacKay, The Evidence Framework
+// Applied to Classification Networks, 1992).
+double LogOddsOfMean(double mean, double variance) {
   constexpr double kPiBy8 = 0.392699081698724;
-  return Logistic(mean / std::sqrt(1 + kPiBy8 * variance));
+  return mean / std::sqrt(1 + kPiBy8 * variance);
+}
+
+// The four neighbours of a point on a grid, and what each counts for.
+struct Corners {
+  std::array<size_t, 4> at{};
+  std::array<double, 4> weights{};
+};
+
+inline Corners CornersOf(double right, double up, size_t rows, size_t columns) {
+  const size_t row = std::min(static_cast<size_t>(right), rows - 2);
+  const size_t column = std::min(static_cast<size_t>(up), columns - 2);
+  right -= static_cast<double>(row);
+  up -= static_cast<double>(column);
+  const size_t at = row * columns + column;
+  return {{at, at + 1, at + columns, at + columns + 1},
+          {(1 - right) * (1 - up), (1 - right) * up, right * (1 - up), right * up}};
 }
 
 double TrialsOf(double mean, double variance) {
@@ -67,41 +90,46 @@ void Beliefs::Learn(const SurvivalEvidence& evidence) {
   }
 }
 
-Beliefs::Place Beliefs::PlaceOf(double chance, Duration seen) const {
-  constexpr double kFirst = kLeastLogOdds, kLast = kLeastLogOdds + kStep * (kChances - 1);
-  const double share = shares_[AgeCells::CellOf(seen)];
-  Place place{.log_odds = std::clamp(std::log(chance) - std::log1p(-chance), kFirst, kLast)};
-  double right = (place.log_odds - kFirst) / kStep;
-  double up = std::clamp(share, 0.0, 1.0) * (kShares - 1);
-  const size_t i = std::min(static_cast<size_t>(right), kChances - 2);
-  const size_t j = std::min(static_cast<size_t>(up), kShares - 2);
-  right -= static_cast<double>(i);
-  up -= static_cast<double>(j);
-  const size_t knot = i * kShares + j;
-  place.knots = {knot, knot + 1, knot + kShares, knot + kShares + 1};
-  place.weights = {(1 - right) * (1 - up), (1 - right) * up, right * (1 - up), right * up};
-  return place;
+Beliefs::Point Beliefs::PointOf(Duration age, Duration seen) const {
+  const double from = AgeCells::PositionOf(seen), to = AgeCells::PositionOf(age);
+  const double log_odds = LogOddsOf(curve_.LogMean(from, to));
+  return {std::clamp((log_odds - kLeastLogOdds) * (1 / kStep), 0.0, kChances - 1.0),
+          std::clamp(shares_[static_cast<uint32_t>(from)] * (kShares - 1.0), 0.0, kShares - 1.0)};
 }
 
-double Beliefs::LogOdds(const Place& place) const {
-  double sum = place.log_odds;
-  for (size_t k = 0; k < 4; ++k) sum += place.weights[k] * heights_[place.knots[k]];
+Beliefs::Gaussian Beliefs::LogOddsAt(const Point& point) const {
+  const Corners knots = CornersOf(point.right, point.up, kChances, kShares);
+  Gaussian sum{.mean = kLeastLogOdds + kStep * point.right};
+  for (size_t k = 0; k < 4; ++k) {
+    const auto& row = covariances_[knots.at[k]];
+    double part = 0;
+    for (size_t l = 0; l < 4; ++l) part += knots.weights[l] * row[knots.at[l]];
+    sum.mean += knots.weights[k] * heights_[knots.at[k]];
+    sum.variance += knots.weights[k] * part;
+  }
+  sum.variance = std::max(sum.variance, 0.0);
   return sum;
 }
 
-double Beliefs::Variance(const Place& place) const {
-  double sum = 0;
-  for (size_t k = 0; k < 4; ++k) {
-    const auto& row = covariances_[place.knots[k]];
-    double part = 0;
-    for (size_t l = 0; l < 4; ++l) part += place.weights[l] * row[place.knots[l]];
-    sum += place.weights[k] * part;
+void Beliefs::Tabulate() const {
+  for (size_t i = 0; i < means_.size(); ++i) {
+    const auto row = static_cast<double>(i / kColumns), column = static_cast<double>(i % kColumns);
+    const Gaussian log_odds = LogOddsAt({row / 2, column / 2});
+    means_[i] = static_cast<float>(LogOddsOfMean(log_odds.mean, log_odds.variance));
   }
-  return std::max(sum, 0.0);
+  tabulated_ = true;
 }
 
-double Beliefs::MeanAt(const Place& place) const {
-  return MeanLogistic(LogOdds(place), Variance(place));
+double Beliefs::Mean(Duration age, Duration seen) const {
+  if (age <= seen) return 1;
+  if (!tabulated_) Tabulate();
+  const Point point = PointOf(age, seen);
+  const Corners corners = CornersOf(2 * point.right, 2 * point.up, kRows, kColumns);
+  double sum = 0;
+  for (size_t k = 0; k < 4; ++k) {
+    sum += corners.weights[k] * static_cast<double>(means_[corners.at[k]]);
+  }
+  return Logistic(sum);
 }
 
 Chance Beliefs::At(Duration age, Duration seen) const {
@@ -111,22 +139,18 @@ Chance Beliefs::At(Duration age, Duration seen) const {
   constexpr double kStationary = 0.6;
   if (age <= seen) return {1, 0};
   const Chance curve = curve_.At(age, seen);
-  const Place place = PlaceOf(curve.mean, seen);
-  const double mean = MeanAt(place), variance = Variance(place);
+  const Gaussian log_odds = LogOddsAt(PointOf(age, seen));
+  const double variance = log_odds.variance;
+  const double mean = Logistic(LogOddsOfMean(log_odds.mean, variance));
   const double spread = mean * (1 - mean);
   // Of p, for one of its log-odds; bounded, as that of p is.
   const double of_looks = kStationary * spread * spread * variance / (1 + spread * variance);
   return {mean, std::min(of_looks + curve.variance, spread)};
 }
 
-double Beliefs::Mean(Duration age, Duration seen) const {
-  return age <= seen ? 1 : MeanAt(PlaceOf(curve_.Mean(age, seen), seen));
-}
-
 Beliefs::Reasons Beliefs::Explain(Duration age, Duration seen) const {
   Reasons reasons{.curve = curve_.At(age, seen)};
-  const Place place = PlaceOf(reasons.curve.mean, seen);
-  const size_t knot = place.knots[0] / kShares;
+  const size_t knot = std::min(static_cast<size_t>(PointOf(age, seen).right), kChances - 2);
   reasons.low = knot == 0 ? 0 : Logistic(KnotAt(knot));
   reasons.high = knot + 2 == kChances ? 1 : Logistic(KnotAt(knot + 1));
   const Chance chance = At(age, seen);
@@ -146,16 +170,19 @@ Beliefs::Reasons Beliefs::Explain(Duration age, Duration seen) const {
 
 void Beliefs::Looked(Duration age, Duration seen, bool found) {
   if (age <= seen) return;
-  const Place place = PlaceOf(curve_.Mean(age, seen), seen);
-  const double variance = Variance(place);
-  const double predicted = MeanLogistic(LogOdds(place), variance);
+  tabulated_ = false;
+  const Point point = PointOf(age, seen);
+  const Gaussian log_odds = LogOddsAt(point);
+  const double variance = log_odds.variance;
+  const double predicted = Logistic(LogOddsOfMean(log_odds.mean, variance));
   const double information = std::max(predicted * (1 - predicted), kLeastInformation);
   const double damped = 1 / (1 + information * variance);
   const double surprise = damped * ((found ? 1 : 0) - predicted);
   std::array<double, kKnots> with{};  // covariances of the heights with the log-odds here
+  const Corners knots = CornersOf(point.right, point.up, kChances, kShares);
   for (size_t k = 0; k < 4; ++k) {
-    const auto& row = covariances_[place.knots[k]];
-    for (size_t i = 0; i < kKnots; ++i) with[i] += place.weights[k] * row[i];
+    const auto& row = covariances_[knots.at[k]];
+    for (size_t i = 0; i < kKnots; ++i) with[i] += knots.weights[k] * row[i];
   }
   const double keep = std::exp(-1 / options_.memory);
   for (size_t i = 0; i < kKnots; ++i) {

@@ -16,8 +16,6 @@ constexpr double kMemoriesPerHalfLife = 8;
 constexpr size_t kGroup = 32;
 // One of so many finds that were given up tells what looks cost now.
 constexpr double kCostsCheck = 100;
-// How far Beliefs::Mean may be from the mean of Beliefs::At.
-constexpr double kMeanError = 0.005;
 
 NanoUsd Whole(double nano_usd) { return std::llround(nano_usd); }
 
@@ -130,12 +128,6 @@ Decider::Decider(const Known* known, const Beliefs* beliefs, const Costs* costs,
                  const DecisionOptions& options)
     : known_(known), beliefs_(beliefs), costs_(costs), random_(random), options_(options) {}
 
-bool Decider::Rule::Close(double chance) const {
-  auto near = [chance](double border) { return std::abs(chance - border) < kMeanError; };
-  if (race.low >= race.high) return near(threshold);
-  return near(race.low) || near(race.high);
-}
-
 Decider::Rule Decider::RuleNow() const {
   Rule rule{.threshold = costs_->Threshold()};
   if (options_.race) rule.race = costs_->Race();
@@ -175,9 +167,6 @@ Decision Decider::DecideBy(const Rule& rule, Print print, Stamp now) {
   Decision decision = Likeliest(print, now);
   decision.threshold = rule.threshold;
   if (decision.way == Way::kUnknown) return decision;
-  if (rule.Close(decision.chance)) {
-    decision.chance = beliefs_->At(decision.age, decision.seen).mean;
-  }
   if (decision.chance > rule.race.low && decision.chance < rule.race.high) {
     decision.way = Way::kRace;
   } else if (decision.chance > rule.threshold) {

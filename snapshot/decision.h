@@ -8,7 +8,8 @@
 //   far at once: far
 //
 // so a look pays if and only if p (far - hit) > look. This is linear in p: of an uncertain p the
-// mean decides, however uncertain it is. (Divide by p, taken over all reads, and it is the rule of
+// mean decides, however uncertain it is: the integral over the belief, which has a closed form and is
+// taken for every decision, close or not. (Divide by p, taken over all reads, and it is the rule of
 // the idea: overhead of all looks by the finds < far - hit. That one is on or off for all ages.)
 //
 // Both at once is a race: nobody waits for the look when it fails, and when it finds the object the
@@ -171,7 +172,6 @@ class Decider {
   struct Rule {
     double threshold = 1;
     Costs::Band race{};
-    bool Close(double chance) const;  // to where another way begins
   };
   Rule RuleNow() const;
   // Of the likeliest sighting.

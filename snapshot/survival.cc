@@ -387,10 +387,15 @@ Chance SurvivalCurve::At(Duration age, Duration seen) const {
   return {mean, std::min(mean * mean * std::expm1(std::max(logs.excess, 0.0)), mean * (1 - mean))};
 }
 
-double SurvivalCurve::Mean(Duration age, Duration seen) const {
-  const double from = AgeCells::PositionOf(seen);
-  const double to = AgeCells::PositionOf(age);
-  return to <= from ? 1 : std::exp(std::min(Between(from, to).mean, 0.0));
+double SurvivalCurve::LogMean(double from, double to) const {
+  if (to <= from) return 0;
+  const size_t a = group_of_[static_cast<uint32_t>(from)];
+  const size_t b = group_of_[static_cast<uint32_t>(to)];
+  if (a == b) return std::min(MomentOf(groups_[a], to - from), 0.0);
+  const double whole = before_[b].mean - before_[a + 1].mean;
+  return std::min(MomentOf(groups_[a], groups_[a].end - from) + whole +
+                      MomentOf(groups_[b], to - groups_[b].first),
+                  0.0);
 }
 
 Duration SurvivalCurve::AgeOf(double share) const {

@@ -23,6 +23,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -130,7 +131,11 @@ class SurvivalCurve {
   // P(there at `age` | seen there at `seen`); 1 for age <= seen.
   Chance At(Duration age, Duration seen) const;
   // Its mean alone: some ten nanoseconds.
-  double Mean(Duration age, Duration seen) const;
+  double Mean(Duration age, Duration seen) const {
+    return std::exp(LogMean(AgeCells::PositionOf(seen), AgeCells::PositionOf(age)));
+  }
+  // The logarithm of that, 0 or less; between positions of ages.
+  double LogMean(double from, double to) const;
 
   // The youngest age at which no more than `share` of the objects are there still, on average; 0 <
   // share < 1. T_alive is AgeOf(0.99), t_dead AgeOf(0.01). The longest age of all when so few are

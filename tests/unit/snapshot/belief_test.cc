@@ -137,7 +137,7 @@ TEST(BeliefTest, TheFastMeanIsThatOfTheChance) {
     const double seen = random.Unit() * 2'000;
     const Duration age = Seconds(seen + random.Exponential(2'000));
     const Chance chance = beliefs.At(age, Seconds(seen));
-    ASSERT_NEAR(beliefs.Mean(age, Seconds(seen)), chance.mean, 0.005);
+    ASSERT_NEAR(beliefs.Mean(age, Seconds(seen)), chance.mean, 0.002);
     ASSERT_TRUE(chance.mean >= 0 && chance.mean <= 1);
     ASSERT_TRUE(chance.variance >= 0 && chance.variance <= chance.mean * (1 - chance.mean));
   }

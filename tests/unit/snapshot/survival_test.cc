@@ -213,7 +213,7 @@ TEST(SurvivalTest, MomentsOfMuchEvidenceAreExact) {
     EXPECT_NEAR(chance.mean, kept / all, 1e-12);
     const double variance = kept / all * (lost / all) / (all + 1);
     EXPECT_NEAR(chance.variance / variance, 1, 1e-3) << kept;
-    EXPECT_EQ(curve.Mean(1s, kNow), chance.mean);
+    EXPECT_DOUBLE_EQ(curve.Mean(1s, kNow), chance.mean);
   }
 }
 
