@@ -33,8 +33,10 @@ constexpr std::array<Option, 6> kOptions = {{
     {"--look-us", &PeerPrices::look_us, "waiting for a look, microseconds"},
     {"--far-ms", &PeerPrices::far_ms, "waiting for a far read, milliseconds"},
     {"--far-money", &PeerPrices::far_money_nano_usd, "price of a far read, nanodollars"},
-    {"--get-us", &PeerPrices::get_us, "waiting for the directory's answer, microseconds"},
-    {"--message-us", &PeerPrices::message_cpu_us, "processor time of a message, both ends"},
+    {"--get-us", &PeerPrices::get_us,
+     "waiting for the directory's answer, microseconds; 0: as measured"},
+    {"--message-us", &PeerPrices::message_cpu_us,
+     "processor time of a message, both ends; 0: as measured"},
     {"--collect-s", &PeerPrices::collect_cpu_s, "processor time of a snapshot, seconds"},
 }};
 

@@ -76,7 +76,6 @@ class Player {
   double ReadUnknown(World::Asked asked, double at_home);
 
   const Score& score() const { return score_; }
-  void ResetScore() { score_ = {}; }
   const snapshot::Costs& costs() const { return costs_; }
 
  private:
