@@ -60,11 +60,14 @@ void ClusterView::OnMessage(PeerId from, Frames frames) {
 
 // --- Whom to ask for an object -------------------------------------------------------------------
 
-void ClusterView::WhomToAsk(const Oid& oid, std::function<void(std::vector<NodeId>)> done) {
+void ClusterView::WhenGreeted(std::function<void()> done) {
   if (env_.clock->Now() - greeted_ >= kGreetAgain) Greet();
-  if (Greeted()) return done(Candidates(oid));
-  env_.clock->At(env_.clock->Now() + 5ms,
-                 [this, oid, done = std::move(done)] { WhomToAsk(oid, done); });
+  if (Greeted()) return done();
+  env_.clock->At(env_.clock->Now() + 5ms, [this, done = std::move(done)] { WhenGreeted(done); });
+}
+
+void ClusterView::WhomToAsk(const Oid& oid, std::function<void(std::vector<NodeId>)> done) {
+  WhenGreeted([this, oid, done = std::move(done)] { done(Candidates(oid)); });
 }
 
 std::vector<NodeId> ClusterView::Candidates(const Oid& oid) {

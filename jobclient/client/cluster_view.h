@@ -23,9 +23,11 @@ class ClusterView {
   ClusterView(const Env& env, const jobclient::JobOptions& options);
 
   bool Knows(NodeId node) const { return nodes_.Find(node) != nullptr; }
+  // Greets again those who are away, and waits for first answers at most a second. `done` is called
+  // once, at once when there is nothing to wait for.
+  void WhenGreeted(std::function<void()> done);
   // The nodes to ask for an unplanned object, best first: its home, its second pick; any other when
-  // neither is there. Greets again those who are away, and waits for first answers at most a
-  // second. `done` is called once.
+  // neither is there. `done` is called once, when greeted.
   void WhomToAsk(const Oid& oid, std::function<void(std::vector<NodeId>)> done);
   const std::string* BulkEndpoint(NodeId node) const;
   // The nodes that have greeted.

@@ -17,20 +17,13 @@ using client::SingleRead;
 
 constexpr size_t kGroup = 64;
 
-// A read on its way from the user's thread to the loop's.
-struct Wanted {
-  size_t index = 0;
-  std::string uri;
-  std::optional<FarInfo> version;
-};
-
+// A read on its way from the loop to the user's thread.
 struct Arrival {
   size_t index = 0;
   std::string uri;
   Result<SingleRead::Found> found;
 };
 
-// And back.
 class Arrivals {
  public:
   void Put(Arrival arrival) {
@@ -80,7 +73,7 @@ void Client::GetMany(std::span<const ObjectList::Item> items,
   while (next < items.size() || under_way > 0) {
     // In groups: to hand work to the loop costs a wake-up.
     if (next < items.size() && under_way <= most / 2) {
-      std::vector<Wanted> group;
+      std::vector<SingleRead::Wanted> group;
       // What is here does not keep the others waiting for long.
       const size_t end = std::min(items.size(), next + std::max<size_t>(most, kGroup));
       for (; next < end && under_way + group.size() < most; ++next) {
@@ -95,18 +88,14 @@ void Client::GetMany(std::span<const ObjectList::Item> items,
           each(next, std::move(*local).WithOwnName());
           continue;
         }
-        group.push_back({next, *std::move(uri), std::move(version)});
+        auto arrived = [&arrivals, index = next, uri = *uri](Result<SingleRead::Found> found) {
+          arrivals.Put({index, uri, std::move(found)});
+        };
+        group.push_back({*std::move(uri), std::move(version), std::move(arrived)});
       }
       under_way += group.size();
-      parts_->thread->Post([this, &arrivals, timeout = options.timeout, group = std::move(group)] {
-        const Time deadline = parts_->loop->Now() + timeout;
-        for (const Wanted& wanted : group) {
-          SingleRead::Start(
-              parts_->world(), wanted.uri, wanted.version, deadline,
-              [&arrivals, index = wanted.index, uri = wanted.uri](Result<SingleRead::Found> found) {
-                arrivals.Put({index, uri, std::move(found)});
-              });
-        }
+      parts_->thread->Post([this, timeout = options.timeout, group = std::move(group)]() mutable {
+        SingleRead::Start(parts_->world(), std::move(group), parts_->loop->Now() + timeout);
       });
     }
     if (under_way == 0) continue;

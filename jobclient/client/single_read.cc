@@ -19,20 +19,28 @@ bool Silent(const BulkOutcome& outcome) {
 
 }  // namespace
 
-void SingleRead::Start(const World& world, std::string uri, std::optional<FarInfo> wanted,
-                       Time deadline, Done done) {
-  const Oid oid = OidOf(uri);
-  std::shared_ptr<SingleRead> read(
-      new SingleRead(world, std::move(uri), std::move(wanted), deadline, std::move(done)));
-  world.cluster->WhomToAsk(oid, [read](std::vector<NodeId> nodes) {
-    read->nodes_ = std::move(nodes);
-    read->whereabouts_->WhenReady([read] { read->Decide(); });
+void SingleRead::Start(const World& world, std::vector<Wanted> group, Time deadline) {
+  world.cluster->WhenGreeted([world, group = std::move(group), deadline]() mutable {
+    world.whereabouts->WhenReady(
+        [world, group = std::move(group), deadline] { StartNow(world, group, deadline); });
   });
 }
 
-void SingleRead::Decide() {
+void SingleRead::StartNow(const World& world, const std::vector<Wanted>& group, Time deadline) {
+  std::vector<Oid> oids;
+  for (const Wanted& wanted : group) oids.push_back(OidOf(wanted.uri));
+  const std::vector<snapshot::Decision> decisions = world.whereabouts->Decide(oids);
+  for (size_t i = 0; i < group.size(); ++i) {
+    std::shared_ptr<SingleRead> read(new SingleRead(world, group[i], decisions[i], deadline));
+    world.cluster->WhomToAsk(oids[i], [read](std::vector<NodeId> nodes) {
+      read->nodes_ = std::move(nodes);
+      read->Begin();
+    });
+  }
+}
+
+void SingleRead::Begin() {
   begun_ = env_.clock->Now();
-  decision_ = whereabouts_->Decide(OidOf(uri_));
   const bool looks = decision_.way == snapshot::Way::kLook ||
                      decision_.way == snapshot::Way::kRace ||
                      decision_.way == snapshot::Way::kExplore;

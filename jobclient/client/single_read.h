@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One object that nobody planned:
 //
-//   1. Look  where the snapshot log says that it is, if that is likely enough to pay
+//   1. Look  where the snapshot log says that it is, if it was decided that this pays
 //   2. Ask   its home, else its second pick: they have it, or fetch it and keep it
 //   3. First nobody is there, or nobody could: unless the version is known, the first bytes come
 //            from far away, and with them the version
@@ -39,9 +39,14 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
     ClusterView* cluster;
     Whereabouts* whereabouts;
   };
-  // `wanted`: this version or none.
-  static void Start(const World& world, std::string uri, std::optional<FarInfo> wanted,
-                    Time deadline, Done done);
+  struct Wanted {
+    std::string uri{};
+    std::optional<FarInfo> version{};  // this one or none
+    Done done{};
+  };
+  // When the nodes have greeted and the snapshot log is here, decides for all of them at once, and
+  // reads each.
+  static void Start(const World& world, std::vector<Wanted> group, Time deadline);
 
  private:
   static constexpr uint64_t kFirstGuess = 256 * kKiB;
@@ -49,17 +54,20 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
   static constexpr Duration kLookDeadline = 1s;
   static constexpr uint64_t kLeastBytesPerUs = 10;  // that a node brings: 10 MB/s
 
-  SingleRead(const World& world, std::string uri, std::optional<FarInfo> wanted, Time deadline,
-             Done done)
+  SingleRead(const World& world, const Wanted& wanted, const snapshot::Decision& decision,
+             Time deadline)
       : env_(world.env),
         cluster_(world.cluster),
         whereabouts_(world.whereabouts),
-        uri_(std::move(uri)),
-        wanted_(std::move(wanted)),
+        uri_(wanted.uri),
+        wanted_(wanted.version),
+        decision_(decision),
         deadline_(deadline),
-        done_(std::move(done)) {}
+        done_(wanted.done) {}
 
-  void Decide();
+  static void StartNow(const World& world, const std::vector<Wanted>& group, Time deadline);
+
+  void Begin();
   void Look();
   void LookBy(Time deadline);
   void LookedAt(BulkOutcome outcome);
@@ -81,11 +89,11 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
   Whereabouts* whereabouts_;
   std::string uri_;
   std::optional<FarInfo> wanted_;
+  snapshot::Decision decision_;
   Time deadline_;
   Done done_;
   std::vector<NodeId> nodes_;
   size_t next_ = 0;
-  snapshot::Decision decision_;
   Time begun_{};         // the step under way: a look, or the way far
   bool racing_ = false;  // both are under way
   bool finished_ = false;

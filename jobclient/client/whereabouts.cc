@@ -125,7 +125,18 @@ Stamp Whereabouts::Now() const {
 
 // --- 2. Decisions --------------------------------------------------------------------------------
 
-Decision Whereabouts::Decide(const Oid& oid) { return decide_ ? decide_(oid) : DecideByLog(oid); }
+std::vector<Decision> Whereabouts::Decide(std::span<const Oid> oids) {
+  std::vector<Decision> decisions(oids.size());
+  if (decide_) {
+    std::transform(oids.begin(), oids.end(), decisions.begin(), decide_);
+    return decisions;
+  }
+  std::vector<Print> prints(oids.size());
+  std::transform(oids.begin(), oids.end(), prints.begin(),
+                 [](const Oid& oid) { return PrintOf(oid); });
+  decider_.DecideMany(prints, Now(), decisions);
+  return decisions;
+}
 
 Decision Whereabouts::DecideByLog(const Oid& oid) { return decider_.Decide(PrintOf(oid), Now()); }
 
@@ -157,7 +168,7 @@ void Whereabouts::Explain(NodeId home, Explanation* why) {
   why->hit_cost = costs_.hit();
   why->far_cost = costs_.far();
   why->threshold = costs_.Threshold();
-  const Decision decision = Decide(why->oid);
+  const Decision decision = Decide({&why->oid, 1}).front();
   why->node = decision.node;
   if (decision.node == kNoNode) return;
   const snapshot::Beliefs::Reasons reasons = beliefs_.Explain(decision.age, decision.seen);

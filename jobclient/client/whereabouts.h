@@ -14,6 +14,7 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,7 +43,8 @@ class Whereabouts {
   // time.
   void WhenReady(std::function<void()> done);
 
-  snapshot::Decision Decide(const Oid& oid);
+  // For all of them at once, in their order.
+  std::vector<snapshot::Decision> Decide(std::span<const Oid> oids);
   // By what is learned, whatever DecideBy says.
   snapshot::Decision DecideByLog(const Oid& oid);
   // Instead of what is learned: for benchmarks that compare. An empty function ends it.

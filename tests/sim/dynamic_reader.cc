@@ -105,8 +105,10 @@ void DynamicReader::Next() {
                           .begun = world_->now(),
                           .deadline = env_.clock.WorldAt(deadline)});
   client::SingleRead::Start(
-      {WatchedEnv(), cluster_.get(), whereabouts_.get()}, object.uri, wanted, deadline,
-      [this, id](Result<client::SingleRead::Found> found) { Ended(id, std::move(found)); });
+      {WatchedEnv(), cluster_.get(), whereabouts_.get()},
+      {{object.uri, wanted,
+        [this, id](Result<client::SingleRead::Found> found) { Ended(id, std::move(found)); }}},
+      deadline);
 }
 
 void DynamicReader::Watch() {

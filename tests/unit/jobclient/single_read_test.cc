@@ -77,10 +77,11 @@ class SingleReadTest : public testing::Test {
 
   void Start(Way way, Duration timeout = 100s) {
     way_ = way;
-    SingleRead::Start({world_.env(), &*cluster_, &*whereabouts_}, kUri, FarInfo{kSize, "etag"},
-                      world_.clock.Now() + timeout, [this](Result<SingleRead::Found> found) {
-                        ended_.push_back(std::move(found));
-                      });
+    SingleRead::Start(
+        {world_.env(), &*cluster_, &*whereabouts_},
+        {{kUri, FarInfo{kSize, "etag"},
+          [this](Result<SingleRead::Found> found) { ended_.push_back(std::move(found)); }}},
+        world_.clock.Now() + timeout);
     TellLog();
     world_.clock.RunFor(10ms);
   }
