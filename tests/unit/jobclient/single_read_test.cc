@@ -41,7 +41,7 @@ class ByHand : public FakeWorld {
     const bool late = get.deadline <= clock.Now();
     clock.At(clock.Now() + 30ms, [get, done, late, status = far_status] {
       std::fill(get.into.begin(), get.into.end(), std::byte{'f'});
-      done(late ? Status::Timeout("deadline") : status, {}, 0);
+      done(late ? Status::Timeout("deadline") : status, {get.length, get.etag}, 0);
     });
   }
 
