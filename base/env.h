@@ -173,6 +173,24 @@ class Disk {
   virtual void Sync(uint32_t segment, std::function<void(Status)> done) = 0;
 };
 
+// Records that outlive the process: what a core must still know when it starts again. Local or on
+// another node.
+class Journal {
+ public:
+  virtual ~Journal() = default;
+  // `done` has the record's sequence number when the record is durable; numbers rise, and callbacks
+  // come in their order. kNoSpace when the journal is full, kUnavailable when too much is in flight
+  // or the journal has failed: the record may be found after a restart all the same.
+  virtual void Append(ByteView record, std::function<void(Status, uint64_t sequence)> done) = 0;
+  // Records with lower numbers than `before`, which is a durable one's or less, are not wanted any
+  // more.
+  virtual Status Truncate(uint64_t before) = 0;
+  // Every durable record that is still wanted, in order, and then `done`: once, before the first
+  // Append. After an error the records visited are a beginning of them.
+  virtual void Replay(std::function<void(uint64_t sequence, ByteView record)> each,
+                      std::function<void(Status)> done) = 0;
+};
+
 // What a core is given at birth; everything outlives it.
 struct Env {
   Clock* clock;
