@@ -23,6 +23,8 @@ namespace holdfast::bench {
 namespace {
 
 constexpr uint64_t kIndexesPerThread = uint64_t{1} << 32;
+// A round ends early on a machine that puts more than this.
+constexpr double kMostPutsPerS = 1.5e6;
 
 double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -48,11 +50,11 @@ struct Entry {
   std::vector<double> rates;
   std::vector<uint64_t> put;  // by thread, in the last round
 
-  void RunRound(const Values& values, Duration span);
+  void RunRound(const Values& values, Duration span, uint64_t most_puts);
   void Verify(const Values& values);
 };
 
-void Entry::RunRound(const Values& values, Duration span) {
+void Entry::RunRound(const Values& values, Duration span, uint64_t most_puts) {
   system->Clear();
   put.assign(threads, 0);
   std::atomic<bool> stop{false};
@@ -69,7 +71,7 @@ void Entry::RunRound(const Values& values, Duration span) {
     std::byte value[kValueBytes];
     ready.fetch_add(1);
     while (began.load() == 0) std::this_thread::sleep_for(1ms);
-    for (; !stop.load(std::memory_order_relaxed); ++put[t]) {
+    for (; !stop.load(std::memory_order_relaxed) && put[t] < most_puts / threads; ++put[t]) {
       values.Fill(t * kIndexesPerThread + put[t], value);
       putter->Put(t * kIndexesPerThread + put[t], value);
     }
@@ -96,7 +98,11 @@ void Entry::Verify(const Values& values) {
 class StoreBench {
  public:
   StoreBench(std::string directory, int rounds, Duration span)
-      : directory_(std::move(directory)), rounds_(rounds), span_(span) {}
+      : directory_(std::move(directory)),
+        rounds_(rounds),
+        span_(span),
+        most_puts_(static_cast<uint64_t>(kMostPutsPerS * static_cast<double>(span.count()) / 1e6)) {
+  }
   // One of "synced", "pipelined" and "unsynced", or all of them for an empty text.
   void Run(const std::string& part);
 
@@ -117,6 +123,7 @@ class StoreBench {
   std::string directory_;
   int rounds_;
   Duration span_;
+  uint64_t most_puts_;  // of a round
   int directories_ = 0;
   Values values_;
   nlohmann::ordered_json figures_, ratios_;
@@ -130,7 +137,7 @@ void StoreBench::Add(std::vector<Entry>* entries, std::string key, std::string t
 void StoreBench::Measure(const char* title, std::vector<Entry> entries) {
   for (int round = 0; round < rounds_; ++round) {
     for (Entry& entry : entries) {
-      entry.RunRound(values_, span_);
+      entry.RunRound(values_, span_, most_puts_);
       entry.Verify(values_);
     }
   }
@@ -148,9 +155,9 @@ void StoreBench::Measure(const char* title, std::vector<Entry> entries) {
 void StoreBench::Synced() {
   std::vector<Entry> entries;
   Add(&entries, "synced_puts_per_s", "holdfast", 64,
-      OpenHoldfastStore(NewDirectory(), Puts::kSynced));
+      OpenHoldfastStore(NewDirectory(), Puts::kSynced, most_puts_));
   Add(&entries, "rocksdb_synced_puts_per_s", "RocksDB", 64,
-      OpenRocksDb(NewDirectory(), Puts::kSynced, {}));
+      OpenRocksDb(NewDirectory(), Puts::kSynced, false));
   Add(&entries, "lmdb_synced_puts_per_s", "LMDB", 64, OpenLmdbStore(NewDirectory()));
   Measure("synced, 64 threads that wait for each put", std::move(entries));
   ratios_["synced_puts_vs_rocksdb"] = Rate("synced_puts_per_s") / Rate("rocksdb_synced_puts_per_s");
@@ -159,11 +166,11 @@ void StoreBench::Synced() {
 void StoreBench::Pipelined() {
   std::vector<Entry> entries;
   Add(&entries, "pipelined_puts_per_s", "holdfast, 32 in flight", 64,
-      OpenHoldfastStore(NewDirectory(), Puts::kPipelined));
+      OpenHoldfastStore(NewDirectory(), Puts::kPipelined, most_puts_));
   Add(&entries, "rocksdb_waiting_puts_per_s", "RocksDB, one at a time", 64,
-      OpenRocksDb(NewDirectory(), Puts::kPipelined, {}));
+      OpenRocksDb(NewDirectory(), Puts::kPipelined, false));
   Add(&entries, "rocksdb_batched_puts_per_s", "RocksDB, batches of 32", 64,
-      OpenRocksDb(NewDirectory(), Puts::kPipelined, {.batched = true}));
+      OpenRocksDb(NewDirectory(), Puts::kPipelined, true));
   Measure("synced, 64 threads with 32 puts in flight", std::move(entries));
   ratios_["pipelined_puts_vs_rocksdb"] =
       Rate("pipelined_puts_per_s") / Rate("rocksdb_waiting_puts_per_s");
@@ -174,19 +181,20 @@ void StoreBench::Pipelined() {
 void StoreBench::Unsynced() {
   std::vector<Entry> entries;
   Add(&entries, "unsynced_puts_per_s", "holdfast, 64 threads, 32 in flight", 64,
-      OpenHoldfastStore(NewDirectory(), Puts::kUnsynced));
+      OpenHoldfastStore(NewDirectory(), Puts::kUnsynced, most_puts_));
   std::vector<std::string> peers;
-  auto rocksdb = [&](uint64_t threads, RocksDbChoices choices) {
-    std::string key = "rocksdb_unsynced_" + std::to_string(threads) +
-                      (choices.batched ? "_batched" : "") + "_puts_per_s";
+  auto rocksdb = [&](uint64_t threads, bool batched) {
+    std::string key =
+        "rocksdb_unsynced_" + std::to_string(threads) + (batched ? "_batched" : "") + "_puts_per_s";
     peers.push_back(key);
     Add(&entries, key,
         "RocksDB, " + std::to_string(threads) + (threads == 1 ? " thread" : " threads") +
-            (choices.batched ? ", batches of 32" : ""),
-        threads, OpenRocksDb(NewDirectory(), Puts::kUnsynced, choices));
+            (batched ? ", batches of 32" : ""),
+        threads, OpenRocksDb(NewDirectory(), Puts::kUnsynced, batched));
   };
-  for (uint64_t threads : {1, 8, 64}) rocksdb(threads, {});
-  for (uint64_t threads : {1, 64}) rocksdb(threads, {.batched = true});
+  for (bool batched : {false, true}) {
+    for (uint64_t threads : {1, 64}) rocksdb(threads, batched);
+  }
   Measure("not synced", std::move(entries));
   double best = 0;
   for (const std::string& key : peers) best = std::max(best, Rate(key));

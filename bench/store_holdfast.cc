@@ -11,6 +11,9 @@ namespace {
 
 using disk::KeyValueLog;
 
+// A record with its key, and its share of a group of one thread's puts in whole blocks.
+constexpr uint64_t kMostBytesPerPut = 1400;
+
 void Must(const Status& status) {
   if (!status.ok()) std::fprintf(stderr, "bench store: %s\n", status.ToString().c_str());
   HF_CHECK(status.ok());
@@ -47,9 +50,9 @@ class LogPutter : public Putter {
 
 class HoldfastStore : public StoreSystem {
  public:
-  HoldfastStore(const std::string& directory, Puts puts)
+  HoldfastStore(const std::string& directory, Puts puts, uint64_t most_puts)
       : options_{.path = directory + "/log",
-                 .bytes = puts == Puts::kSynced ? 256 * kMiB : kGiB,
+                 .bytes = 16 * kMiB + most_puts * kMostBytesPerPut,
                  .sync = puts != Puts::kUnsynced},
         in_flight_(puts == Puts::kSynced ? 1 : kInFlight),
         store_(Must(KeyValueLog::Open(options_))) {}
@@ -78,8 +81,9 @@ class HoldfastStore : public StoreSystem {
 
 }  // namespace
 
-std::unique_ptr<StoreSystem> OpenHoldfastStore(const std::string& directory, Puts puts) {
-  return std::make_unique<HoldfastStore>(directory, puts);
+std::unique_ptr<StoreSystem> OpenHoldfastStore(const std::string& directory, Puts puts,
+                                               uint64_t most_puts) {
+  return std::make_unique<HoldfastStore>(directory, puts, most_puts);
 }
 
 }  // namespace holdfast::bench

@@ -49,10 +49,9 @@ class RocksDbPutter : public Putter {
 
 class RocksDb : public StoreSystem {
  public:
-  RocksDb(const std::string& directory, Puts puts, RocksDbChoices choices)
-      : directory_(directory + "/rocksdb"), batch_(choices.batched ? kInFlight : 1) {
+  RocksDb(const std::string& directory, Puts puts, bool batched)
+      : directory_(directory + "/rocksdb"), batch_(batched ? kInFlight : 1) {
     write_.sync = puts != Puts::kUnsynced;
-    write_.disableWAL = !choices.wal;
     Open();
   }
   std::string name() const override { return "RocksDB"; }
@@ -100,9 +99,8 @@ class RocksDb : public StoreSystem {
 
 }  // namespace
 
-std::unique_ptr<StoreSystem> OpenRocksDb(const std::string& directory, Puts puts,
-                                         RocksDbChoices choices) {
-  return std::make_unique<RocksDb>(directory, puts, choices);
+std::unique_ptr<StoreSystem> OpenRocksDb(const std::string& directory, Puts puts, bool batched) {
+  return std::make_unique<RocksDb>(directory, puts, batched);
 }
 
 }  // namespace holdfast::bench

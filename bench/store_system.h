@@ -71,15 +71,12 @@ class StoreSystem {
   virtual void Clear() = 0;
 };
 
-// In a new directory below `directory`. A failure is our own mistake, or a machine that cannot do
-// it, and aborts.
-std::unique_ptr<StoreSystem> OpenHoldfastStore(const std::string& directory, Puts puts);
-struct RocksDbChoices {
-  bool batched = false;  // kInFlight puts in a batch instead of one at a time
-  bool wal = true;
-};
-std::unique_ptr<StoreSystem> OpenRocksDb(const std::string& directory, Puts puts,
-                                         RocksDbChoices choices);
+// In `directory`, which is its own. A failure is our own mistake, or a machine that cannot do it,
+// and aborts. Ours has room for `most_puts`.
+std::unique_ptr<StoreSystem> OpenHoldfastStore(const std::string& directory, Puts puts,
+                                               uint64_t most_puts);
+// Batched: kInFlight puts in a batch instead of one at a time.
+std::unique_ptr<StoreSystem> OpenRocksDb(const std::string& directory, Puts puts, bool batched);
 std::unique_ptr<StoreSystem> OpenLmdbStore(const std::string& directory);
 
 }  // namespace holdfast::bench

@@ -85,16 +85,19 @@ Status Lock(const Fd& fd, const std::string& path) {
                              "; stop it, or give this one another directory");
 }
 
-// Space and written zeros: a write into space that was never written also changes the file
-// system's own records, and costs its sync a second write.
-Status Fill(const Fd& fd, const std::string& path, uint64_t bytes, ByteView first) {
+// Space, and for a file that is synced written zeros: a write into space that was never written
+// changes the file system's own records too, and costs its sync a second write.
+Status Fill(const Fd& fd, const std::string& path, const BlockFileOptions& options) {
+  const uint64_t bytes = options.new_bytes;
+  const ByteView first = options.new_blocks;
   int error = ::posix_fallocate(fd.get(), 0, static_cast<off_t>(bytes));
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) return Full(path, bytes);
   if (error != 0) return ErrnoStatus("cannot allocate " + path, error);
   Buffer zeros = BlockBuffer(static_cast<size_t>(std::min(bytes, kMiB)));
-  for (uint64_t at = 0; at < bytes;) {
+  const uint64_t written = options.direct ? bytes : first.size();
+  for (uint64_t at = 0; at < written;) {
     ByteView part = at < first.size() ? first.subspan(at) : zeros.view();
-    part = part.first(static_cast<size_t>(std::min<uint64_t>(part.size(), bytes - at)));
+    part = part.first(static_cast<size_t>(std::min<uint64_t>(part.size(), written - at)));
     ssize_t n = ::pwrite(fd.get(), part.data(), part.size(), static_cast<off_t>(at));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && (errno == ENOSPC || errno == EDQUOT)) return Full(path, bytes);
@@ -125,7 +128,7 @@ Status Create(const BlockFileOptions& options) {
   HF_RETURN_IF_ERROR(Lock(fd, fresh));
   if (::access(options.path.c_str(), F_OK) == 0) return {};
   Status filled = ::ftruncate(fd.get(), 0) == 0 ? Status() : ErrnoStatus("cannot empty " + fresh);
-  if (filled.ok()) filled = Fill(fd, fresh, options.new_bytes, options.new_blocks);
+  if (filled.ok()) filled = Fill(fd, fresh, options);
   if (!filled.ok()) {
     ::unlink(fresh.c_str());
     return filled;

@@ -138,7 +138,7 @@ void Attempt(FaultyDisk* disk, uint64_t attempt, Random* random, double kept) {
 // The later attempt is torn, and where it is missing the records of the earlier one lie, whole, at
 // the very places where its own would be.
 TEST(CommitLogCrash, ATornGroupIsNotMendedWithAnEarlierAttempt) {
-  for (uint64_t seed = 1; seed <= 200; ++seed) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
     Random random(seed);
     FaultyDisk disk(kRing);
     Attempt(&disk, 1, &random, 0.95);

@@ -164,15 +164,27 @@ class KilledLog : public LogFiles {
   }
   void TearDown() override { ::munmap(shared_, sizeof(Shared)); }
 
+  uint64_t Acknowledged() const {
+    uint64_t sum = 0;
+    for (const auto& n : shared_->acknowledged) sum += n.load();
+    return sum;
+  }
+
   void RunAndKill(Random* random) {
     pid_t child = ::fork();
     ASSERT_GE(child, 0);
     if (child == 0) AppendUntilKilled(Options(), shared_);
-    std::this_thread::sleep_for(Duration(random->Below(40'000)));
-    ::kill(child, SIGKILL);
+    // Most at an instant while it works, some while it starts.
+    const uint64_t enough = random->Chance(0.8) ? Acknowledged() + 1 + random->Below(50) : 0;
     int status = 0;
+    while (Acknowledged() < enough) {
+      ASSERT_EQ(::waitpid(child, &status, WNOHANG), 0) << "the child ended by itself: " << status;
+      std::this_thread::sleep_for(Duration(100));
+    }
+    std::this_thread::sleep_for(Duration(random->Below(3'000)));
+    ::kill(child, SIGKILL);
     ASSERT_EQ(::waitpid(child, &status, 0), child);
-    ASSERT_TRUE(WIFSIGNALED(status)) << "the child ended by itself: " << WEXITSTATUS(status);
+    ASSERT_TRUE(WIFSIGNALED(status)) << "the child ended by itself: " << status;
   }
 
   // Of each thread: one run without a gap, all bytes right, up to what was acknowledged at least and
@@ -199,10 +211,8 @@ class KilledLog : public LogFiles {
       ASSERT_LE(next[t], shared_->begun[t].load()) << "thread " << t;
     }
     for (uint64_t t = 0; t < Shared::kThreads; ++t) {  // the next child goes on from there
-      if (next[t] != UINT64_MAX)
-        shared_->begun[t] = next[t];
-      else
-        shared_->begun[t] = shared_->acknowledged[t].load();
+      const uint64_t from = next[t] != UINT64_MAX ? next[t] : shared_->acknowledged[t].load();
+      shared_->begun[t] = shared_->acknowledged[t] = from;
     }
   }
 
@@ -219,7 +229,7 @@ TEST_F(KilledLog, SixtyKillsLoseNothingAcknowledged) {
     CheckReplay(log->get());
     if (HasFatalFailure()) return;
   }
-  EXPECT_GT(replayed_, 100u) << "the children did hardly anything";
+  EXPECT_GT(replayed_, 60u);
 }
 
 }  // namespace

@@ -40,10 +40,12 @@ inline Records ReplayAll(CommitLog* log) {
 
 // A text that nothing else has.
 inline std::string TextOf(uint64_t number, size_t bytes) {
-  std::string text(bytes, '\0');
-  for (size_t i = 0; i < bytes; ++i) {
-    text[i] = static_cast<char>(Mix64(number * 1'000'003 + i / 8) >> (i % 8 * 8));
+  std::string text(bytes + 8, '\0');
+  for (size_t i = 0; i < bytes; i += 8) {
+    const uint64_t word = Mix64(number * 1'000'003 + i);
+    std::memcpy(text.data() + i, &word, sizeof(word));
   }
+  text.resize(bytes);
   return text;
 }
 
