@@ -221,7 +221,7 @@ int Main(int argc, char** argv) {
       ->check(CLI::IsMember({"synced", "pipelined", "unsynced"}));
   CLI11_PARSE(app, argc, argv);
   const std::string directory = parent + "/holdfast-bench-store-" + std::to_string(::getpid());
-  StoreBench(directory, quick ? 3 : 7, quick ? 400ms : 1000ms).Run(part);
+  StoreBench(directory, quick ? 3 : 7, quick ? 250ms : 1000ms).Run(part);
   std::filesystem::remove_all(directory);
   return 0;
 }

@@ -85,8 +85,8 @@ Status Lock(const Fd& fd, const std::string& path) {
                              "; stop it, or give this one another directory");
 }
 
-// Space, and for a file that is synced written zeros: a write into space that was never written
-// changes the file system's own records too, and costs its sync a second write.
+// Space and written zeros: a write into space that was never written changes the file system's own
+// records too, and costs its sync a second write.
 Status Fill(const Fd& fd, const std::string& path, const BlockFileOptions& options) {
   const uint64_t bytes = options.new_bytes;
   const ByteView first = options.new_blocks;
@@ -94,10 +94,9 @@ Status Fill(const Fd& fd, const std::string& path, const BlockFileOptions& optio
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) return Full(path, bytes);
   if (error != 0) return ErrnoStatus("cannot allocate " + path, error);
   Buffer zeros = BlockBuffer(static_cast<size_t>(std::min(bytes, kMiB)));
-  const uint64_t written = options.direct ? bytes : first.size();
-  for (uint64_t at = 0; at < written;) {
+  for (uint64_t at = 0; at < bytes;) {
     ByteView part = at < first.size() ? first.subspan(at) : zeros.view();
-    part = part.first(static_cast<size_t>(std::min<uint64_t>(part.size(), written - at)));
+    part = part.first(static_cast<size_t>(std::min<uint64_t>(part.size(), bytes - at)));
     ssize_t n = ::pwrite(fd.get(), part.data(), part.size(), static_cast<off_t>(at));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && (errno == ENOSPC || errno == EDQUOT)) return Full(path, bytes);
@@ -139,10 +138,11 @@ Status Create(const BlockFileOptions& options) {
   return SyncDirectory(options.path);
 }
 
-Fd OpenExisting(const std::string& path, bool direct) {
+// Past the kernel's cache where the file system can, through it otherwise.
+Fd OpenExisting(const std::string& path) {
   constexpr int kFlags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
-  Fd fd(::open(path.c_str(), kFlags | (direct ? O_DIRECT : 0)));
-  if (!fd && errno == EINVAL && direct) return Fd(::open(path.c_str(), kFlags));
+  Fd fd(::open(path.c_str(), kFlags | O_DIRECT));
+  if (!fd && errno == EINVAL) return Fd(::open(path.c_str(), kFlags));
   return fd;
 }
 
@@ -156,10 +156,10 @@ Buffer BlockBuffer(size_t bytes) {
 }
 
 Result<std::unique_ptr<BlockFile>> OpenBlockFile(const BlockFileOptions& options) {
-  Fd fd = OpenExisting(options.path, options.direct);
+  Fd fd = OpenExisting(options.path);
   if (!fd && errno == ENOENT) {
     HF_RETURN_IF_ERROR(Create(options));
-    fd = OpenExisting(options.path, options.direct);
+    fd = OpenExisting(options.path);
   }
   if (!fd) return ErrnoStatus("cannot open " + options.path + " for writing");
   HF_RETURN_IF_ERROR(Lock(fd, options.path));

@@ -39,9 +39,6 @@ struct BlockFileOptions {
   std::string path;
   uint64_t new_bytes = 0;  // of a file that is made; one that is there keeps its size
   ByteView new_blocks;     // what a new file begins with; zeros follow
-  // Past the kernel's cache where the file system can; through it otherwise. A file that is never
-  // synced is better off in the cache.
-  bool direct = true;
 };
 
 // Opens the file, or makes it whole under another name first, and locks it for this process.

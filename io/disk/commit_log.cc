@@ -52,10 +52,8 @@ Result<std::unique_ptr<CommitLog>> CommitLog::Open(const CommitLogOptions& optio
                            options.path + "; the smallest has " + FormatBytes(kMinRingBytes));
   }
   Buffer first = FirstBlocks(NewLogId(), ring);
-  auto file = OpenBlockFile({.path = options.path,
-                             .new_bytes = kHeadsBytes + ring,
-                             .new_blocks = first.view(),
-                             .direct = options.sync});
+  auto file = OpenBlockFile(
+      {.path = options.path, .new_bytes = kHeadsBytes + ring, .new_blocks = first.view()});
   if (!file.ok()) return file.status();
   return Open(*std::move(file), options.sync);
 }

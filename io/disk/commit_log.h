@@ -49,7 +49,7 @@ struct CommitLogOptions {
   std::string path;
   uint64_t bytes = 64 * kMiB;  // of a new file; one that is there keeps its size
   // Durable means: after a loss of power. Otherwise: after the death of this process; groups are
-  // given to the kernel and not synced, and after a loss of power the log may be refused as damaged.
+  // given to the device and not synced, and after a loss of power the log may be refused as damaged.
   bool sync = true;
 };
 

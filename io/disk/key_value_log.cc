@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "base/hash.h"
+
 namespace holdfast::disk {
 namespace {
 
@@ -27,7 +29,7 @@ Status KeyValueLog::Load() {
   bool foreign = false;
   HF_RETURN_IF_ERROR(log_->Replay([&](uint64_t sequence, ByteView record) {
     foreign = foreign || record.size() < kKeyBytes;
-    if (!foreign) Note(OidOf(record), {sequence, record.size() - kKeyBytes});
+    if (!foreign) Note({OidOf(record), sequence, record.size() - kKeyBytes});
   }));
   if (foreign) return Status::Invalid("has records of something else than keys and values");
   return {};
@@ -39,7 +41,7 @@ Result<uint64_t> KeyValueLog::Begin(const Oid& oid, ByteView value) {
   StoreAs(key + 8, oid.lo);
   StoreAs(key + 16, Hash64(value));
   Result<uint64_t> sequence = log_->Append(key, value);
-  if (sequence.ok()) Note(oid, {*sequence, value.size()});
+  if (sequence.ok()) Note({oid, *sequence, value.size()});
   return sequence;
 }
 
@@ -49,22 +51,21 @@ Status KeyValueLog::Put(const Oid& oid, ByteView value) {
 }
 
 // Two puts of one OID may come here in another order than they have in the log.
-void KeyValueLog::Note(const Oid& oid, Place place) {
-  Shard& shard = ShardOf(oid);
+void KeyValueLog::Note(const PlaceTable::Place& place) {
+  Shard& shard = ShardOf(place.oid);
   std::lock_guard lock(shard.mutex);
-  auto [at, fresh] = shard.places.try_emplace(oid, place);
-  if (!fresh && at->second.sequence < place.sequence) at->second = place;
+  shard.places.Note(place);
 }
 
-std::optional<KeyValueLog::Place> KeyValueLog::Find(const Oid& oid) {
+std::optional<PlaceTable::Place> KeyValueLog::Find(const Oid& oid) {
   Shard& shard = ShardOf(oid);
   std::lock_guard lock(shard.mutex);
-  auto at = shard.places.find(oid);
-  return at == shard.places.end() ? std::nullopt : std::optional(at->second);
+  const PlaceTable::Place* place = shard.places.Find(oid);
+  return place == nullptr ? std::nullopt : std::optional(*place);
 }
 
 Result<std::optional<Buffer>> KeyValueLog::Get(const Oid& oid) {
-  std::optional<Place> place = Find(oid);
+  std::optional<PlaceTable::Place> place = Find(oid);
   if (!place) return std::optional<Buffer>();
   std::byte key[kKeyBytes];
   Buffer value(place->bytes);
@@ -82,7 +83,7 @@ Status KeyValueLog::Truncate(uint64_t before) {
   HF_RETURN_IF_ERROR(log_->Truncate(before));
   for (Shard& shard : shards_) {
     std::lock_guard lock(shard.mutex);
-    std::erase_if(shard.places, [before](const auto& p) { return p.second.sequence < before; });
+    shard.places.DropBefore(before);
   }
   return {};
 }

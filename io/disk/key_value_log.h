@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Values by OID in a commit log: a put is one record, and an index in memory says where the newest
-// record of each OID is. For what stays a short while: the index costs about 70 bytes of memory for
+// record of each OID is. For what stays a short while: the index costs about 50 bytes of memory for
 // each OID and is made anew from the log at the start. docs/formats.md has the records ("The
 // journal").
 #pragma once
@@ -9,13 +9,12 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <unordered_map>
 
 #include "base/bytes.h"
-#include "base/hash.h"
 #include "base/ids.h"
 #include "base/status.h"
 #include "io/disk/commit_log.h"
+#include "io/disk/place_table.h"
 
 namespace holdfast::disk {
 
@@ -42,21 +41,14 @@ class KeyValueLog {
   size_t size() const;
 
  private:
-  struct Place {
-    uint64_t sequence;
-    uint64_t bytes;  // of the value
-  };
-  struct OidHash {
-    size_t operator()(const Oid& oid) const { return Mix64(oid.lo ^ oid.hi); }
-  };
   struct alignas(64) Shard {
     mutable std::mutex mutex;
-    std::unordered_map<Oid, Place, OidHash> places;
+    PlaceTable places;
   };
 
   Shard& ShardOf(const Oid& oid) { return shards_[oid.lo % shards_.size()]; }
-  void Note(const Oid& oid, Place place);
-  std::optional<Place> Find(const Oid& oid);
+  void Note(const PlaceTable::Place& place);
+  std::optional<PlaceTable::Place> Find(const Oid& oid);
   Status Load();
 
   std::array<Shard, 64> shards_;
