@@ -155,6 +155,39 @@ TEST(CommitLogCrash, ATornGroupIsNotMendedWithAnEarlierAttempt) {
   }
 }
 
+Records FillRing(CommitLog* log, const std::string& text) {
+  Records records;
+  Result<uint64_t> sequence = log->AppendAndWait(AsBytes(text));
+  for (; sequence.ok(); sequence = log->AppendAndWait(AsBytes(text))) records[*sequence] = text;
+  EXPECT_EQ(sequence.status().code(), Code::kNoSpace);
+  return records;
+}
+
+// The head that gives space back must be durable before a group is written there, and a torn one
+// must leave the one before it whole.
+TEST(CommitLogCrash, SpaceIsUsedAgainOnlyWhenThatIsDurable) {
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    Random random(seed);
+    FaultyDisk disk(kRing);
+    auto log = MustOpen(&disk);
+    const std::string text = TextOf(seed, 100'000);
+    FillRing(log.get(), text);
+    ASSERT_TRUE(log->Truncate(log->end()).ok());
+    const Records model = FillRing(log.get(), text);
+    const uint64_t end = log->end();
+    disk.DieAfter(1 + random.Below(4));  // the head and its sync, the group and its sync
+    ASSERT_TRUE(log->Truncate(end).ok());
+    EXPECT_FALSE(log->AppendAndWait(AsBytes(text + text)).ok() && log->AppendAndWait({}).ok());
+    log.reset();
+    disk.LosePower(&random, 0.5);
+    log = MustOpen(&disk);
+    ASSERT_NE(log, nullptr) << "seed " << seed;
+    ASSERT_GE(log->end(), end) << "seed " << seed << ": numbers would be given again";
+    const Records records = ReplayAll(log.get());
+    ASSERT_TRUE(records.empty() || records == model) << "seed " << seed;
+  }
+}
+
 TEST(CommitLogCrash, ADiskErrorFailsWhatIsNotAcknowledged) {
   for (uint64_t operations : {1, 2}) {  // the write; the sync
     FaultyDisk disk(kRing);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A disk in memory that keeps what was synced and may lose or tear the rest, sector by sector. It
+// A disk in memory that keeps what was synced and may lose or tear the rest, part by part. It
 // can be told to fail, to hold its writes, and to die at a given operation.
 #pragma once
 
@@ -18,7 +18,7 @@ namespace holdfast::disk {
 
 class FaultyDisk {
  public:
-  static constexpr uint64_t kSectorBytes = 512;
+  static constexpr uint64_t kTornBytes = 64;  // less than any disk tears
 
   // As a new log finds it.
   explicit FaultyDisk(uint64_t ring_bytes) : cached_(kHeadsBytes + ring_bytes) {
@@ -32,11 +32,11 @@ class FaultyDisk {
     std::lock_guard lock(mutex_);
     operations_left_ = operations;
   }
-  // Power fails: of what was not synced each sector is kept with the chance `kept`.
+  // Power fails: of what was not synced each part is kept with the chance `kept`.
   void LosePower(Random* random, double kept) {
     std::lock_guard lock(mutex_);
     for (uint64_t at : dirty_) {
-      if (random->Chance(kept)) CopySector(at, cached_, &durable_);
+      if (random->Chance(kept)) CopyPart(at, cached_, &durable_);
     }
     cached_ = durable_;
     dirty_.clear();
@@ -59,9 +59,9 @@ class FaultyDisk {
  private:
   friend class FaultyFile;
 
-  static void CopySector(uint64_t at, const std::vector<std::byte>& from,
-                         std::vector<std::byte>* to) {
-    std::memcpy(to->data() + at, from.data() + at, kSectorBytes);
+  static void CopyPart(uint64_t at, const std::vector<std::byte>& from,
+                       std::vector<std::byte>* to) {
+    std::memcpy(to->data() + at, from.data() + at, kTornBytes);
   }
   bool Dies() { return operations_left_ == 0 || --operations_left_ == 0; }
 
@@ -69,7 +69,7 @@ class FaultyDisk {
   std::condition_variable changed_;
   std::vector<std::byte> cached_;
   std::vector<std::byte> durable_;
-  std::vector<uint64_t> dirty_;  // offsets of sectors, written and not synced
+  std::vector<uint64_t> dirty_;  // offsets of parts, written and not synced
   uint64_t operations_left_ = UINT64_MAX;
   bool held_ = false;
 };
@@ -91,7 +91,7 @@ class FaultyFile : public BlockFile {
     HF_CHECK(at + bytes.size() <= disk_->cached_.size());
     if (disk_->Dies()) return Status::Unavailable("cannot write " + path_ + ": Input/output error");
     std::copy(bytes.begin(), bytes.end(), disk_->cached_.begin() + static_cast<ptrdiff_t>(at));
-    for (uint64_t done = 0; done < bytes.size(); done += FaultyDisk::kSectorBytes) {
+    for (uint64_t done = 0; done < bytes.size(); done += FaultyDisk::kTornBytes) {
       disk_->dirty_.push_back(at + done);
     }
     return {};
@@ -100,7 +100,7 @@ class FaultyFile : public BlockFile {
     std::lock_guard lock(disk_->mutex_);
     if (disk_->Dies()) return Status::Unavailable("cannot sync " + path_ + ": Input/output error");
     for (uint64_t at : disk_->dirty_) {
-      FaultyDisk::CopySector(at, disk_->cached_, &disk_->durable_);
+      FaultyDisk::CopyPart(at, disk_->cached_, &disk_->durable_);
     }
     disk_->dirty_.clear();
     return {};
