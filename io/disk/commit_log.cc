@@ -59,16 +59,16 @@ Result<std::unique_ptr<CommitLog>> CommitLog::Open(const CommitLogOptions& optio
 }
 
 Result<std::unique_ptr<CommitLog>> CommitLog::Open(std::unique_ptr<BlockFile> file, bool sync) {
-  Result<LogHead> head = ReadHead(file.get());
-  if (!head.ok()) return head.status();
-  LogReader reader(file.get(), head->log_id, head->ring_bytes);
-  auto groups = reader.FindGroups(head->start);
+  Result<LogHeads> heads = ReadHeads(file.get());
+  if (!heads.ok()) return heads.status();
+  const LogHead& head = heads->newest;
+  LogReader reader(file.get(), head.log_id, head.ring_bytes);
+  auto groups = reader.FindGroups(*heads);
   if (!groups.ok()) return groups.status();
   // What was read may be in the kernel's memory alone, and must not be lost when what is written
   // after it is kept.
   HF_RETURN_IF_ERROR(file->Sync());
-  return std::unique_ptr<CommitLog>(
-      new CommitLog(std::move(file), sync, *head, *std::move(groups)));
+  return std::unique_ptr<CommitLog>(new CommitLog(std::move(file), sync, head, *std::move(groups)));
 }
 
 CommitLog::CommitLog(std::unique_ptr<BlockFile> file, bool sync, const LogHead& head,

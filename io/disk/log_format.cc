@@ -58,19 +58,22 @@ Result<std::optional<LogHead>> DecodeHead(ByteView block) {
   return Sound(head) ? std::optional<LogHead>(head) : std::nullopt;
 }
 
-Result<LogHead> ReadHead(BlockFile* file) {
+Result<LogHeads> ReadHeads(BlockFile* file) {
   if (file->bytes() < kHeadsBytes) return NotAJournal(file->path());
   Buffer blocks = BlockBuffer(kHeadsBytes);
   HF_RETURN_IF_ERROR(file->Read(0, blocks.span()));
   std::optional<LogHead> newest;
   bool ours = false;
+  int whole = 0;
   for (uint64_t at : {uint64_t{0}, kBlockBytes}) {
     ByteView block = blocks.view().subspan(at, kBlockBytes);
     ours = ours || LoadAs<uint64_t>(block.data()) == kHeadMagic;
     Result<std::optional<LogHead>> head = DecodeHead(block);
     if (!head.ok())
       return Status(head.status().code(), file->path() + " " + head.status().message());
-    if (*head && (!newest || newest->number < (*head)->number)) newest = *head;
+    if (!*head) continue;
+    ++whole;
+    if (!newest || newest->number < (*head)->number) newest = *head;
   }
   if (!newest && !ours) return NotAJournal(file->path());
   if (!newest) {
@@ -82,7 +85,7 @@ Result<LogHead> ReadHead(BlockFile* file) {
                            " bytes and not " + std::to_string(kHeadsBytes + newest->ring_bytes) +
                            ": it was cut off or added to; restore it, or move it away");
   }
-  return *newest;
+  return LogHeads{*newest, whole == 2};
 }
 
 Buffer FirstBlocks(uint64_t log_id, uint64_t ring_bytes) {
@@ -106,17 +109,17 @@ void EncodeGroup(const GroupHeader& header, ByteSpan into) {
   StoreAs(p + kGroupHashed, Hash64(into.first(kGroupHashed)));
 }
 
-std::optional<GroupHeader> DecodeGroup(ByteView block, uint64_t log_id, uint64_t position) {
+std::optional<GroupHeader> DecodeGroup(ByteView block, uint64_t log_id) {
   const std::byte* p = block.data();
   if (LoadAs<uint32_t>(p) != kGroupMagic || LoadAs<uint16_t>(p + 4) != kVersion ||
-      LoadAs<uint64_t>(p + 8) != log_id || LoadAs<uint64_t>(p + 16) != position ||
+      LoadAs<uint64_t>(p + 8) != log_id ||
       LoadAs<uint64_t>(p + kGroupHashed) != Hash64(block.first(kGroupHashed))) {
     return std::nullopt;
   }
   uint32_t bytes = LoadAs<uint32_t>(p + 24);
   if (bytes < kGroupHeaderBytes || bytes > kMaxGroupBytes) return std::nullopt;
   return GroupHeader{.log_id = log_id,
-                     .position = position,
+                     .position = LoadAs<uint64_t>(p + 16),
                      .bytes = bytes,
                      .body_hash = LoadAs<uint64_t>(p + 32)};
 }

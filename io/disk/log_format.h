@@ -34,9 +34,13 @@ struct LogHead {
 void EncodeHead(const LogHead& head, ByteSpan block);
 // nullopt: these bytes are no whole head. kInvalid: they are one of another version.
 Result<std::optional<LogHead>> DecodeHead(ByteView block);
-// Both copies; the newer valid one. kInvalid for a file of something else or of another version,
+struct LogHeads {
+  LogHead newest;
+  bool both_whole = false;
+};
+// kInvalid for a file of something else or of another version,
 // kCorrupt when both copies are damaged or the file has not the length that the head says.
-Result<LogHead> ReadHead(BlockFile* file);
+Result<LogHeads> ReadHeads(BlockFile* file);
 // The two blocks that a new file begins with.
 Buffer FirstBlocks(uint64_t log_id, uint64_t ring_bytes);
 
@@ -49,7 +53,7 @@ struct GroupHeader {
 };
 
 void EncodeGroup(const GroupHeader& header, ByteSpan into);
-// nullopt: not the header of a group of this log at this position.
-std::optional<GroupHeader> DecodeGroup(ByteView block, uint64_t log_id, uint64_t position);
+// nullopt: not the header of a group of this log.
+std::optional<GroupHeader> DecodeGroup(ByteView block, uint64_t log_id);
 
 }  // namespace holdfast::disk

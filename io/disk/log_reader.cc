@@ -37,7 +37,8 @@ Result<ByteView> LogReader::At(uint64_t position, uint64_t bytes) {
 Result<std::optional<GroupHeader>> LogReader::HeaderAt(uint64_t position) {
   Result<ByteView> block = At(position, kBlockBytes);
   if (!block.ok()) return block.status();
-  return DecodeGroup(*block, log_id_, position);
+  std::optional<GroupHeader> header = DecodeGroup(*block, log_id_);
+  return header && header->position == position ? header : std::nullopt;
 }
 
 Result<bool> LogReader::BodyIsWhole(const GroupHeader& header) {
@@ -48,7 +49,8 @@ Result<bool> LogReader::BodyIsWhole(const GroupHeader& header) {
 }
 
 // A group that is followed by another was durable, so only the last one's body is looked at here.
-Result<std::deque<uint64_t>> LogReader::FindGroups(uint64_t start) {
+Result<std::deque<uint64_t>> LogReader::FindGroups(const LogHeads& heads) {
+  const uint64_t start = heads.newest.start;
   std::deque<uint64_t> groups;
   std::optional<GroupHeader> last;
   uint64_t at = start;
@@ -65,18 +67,22 @@ Result<std::deque<uint64_t>> LogReader::FindGroups(uint64_t start) {
     if (!whole.ok()) return whole.status();
     if (!*whole) at = last->position;
   }
-  HF_RETURN_IF_ERROR(LookForLaterGroup(at, start));
+  HF_RETURN_IF_ERROR(LookForLaterGroup(at, heads.both_whole ? kMaxGroupBytes : ring_bytes_));
   if (groups.empty() || groups.back() != at) groups.push_back(at);
   return groups;
 }
 
-// A group is begun only when the one before it is durable.
-Status LogReader::LookForLaterGroup(uint64_t end, uint64_t start) {
-  const uint64_t until = std::min(end + kMaxGroupBytes, start + ring_bytes_ - kBlockBytes);
-  for (uint64_t at = end + kBlockBytes; at <= until; at += kBlockBytes) {
-    Result<std::optional<GroupHeader>> header = HeaderAt(at);
-    if (!header.ok()) return header.status();
-    if (*header) return Damaged(end, "a later group is at " + std::to_string(at));
+// A group is begun only when the one before it is durable, so a later one lies close behind damage.
+// It may lie anywhere when a head is damaged: if that was the newer one, the groups that the older
+// one knew may be written over. (If it was torn they are not, and nothing is found.)
+Status LogReader::LookForLaterGroup(uint64_t end, uint64_t bytes) {
+  for (uint64_t at = end; at <= end + bytes; at += kBlockBytes) {
+    Result<ByteView> block = At(at, kBlockBytes);
+    if (!block.ok()) return block.status();
+    std::optional<GroupHeader> header = DecodeGroup(*block, log_id_);
+    if (header && header->position > end && header->position % ring_bytes_ == at % ring_bytes_) {
+      return Damaged(end, "a later group is at " + std::to_string(header->position));
+    }
   }
   return {};
 }

@@ -24,9 +24,10 @@ class LogReader {
   // `file` outlives it.
   LogReader(BlockFile* file, uint64_t log_id, uint64_t ring_bytes);
 
-  // Positions of the whole groups from `start` on, in order, and then the position where the next
-  // one goes. kCorrupt when a later group shows that what ends them is damage and not a tear.
-  Result<std::deque<uint64_t>> FindGroups(uint64_t start);
+  // Positions of the whole groups from the head's first one on, in order, and then the position where
+  // the next one goes. kCorrupt when a later group shows that what ends them is damage and not a
+  // tear.
+  Result<std::deque<uint64_t>> FindGroups(const LogHeads& heads);
   // Visits the records of the group at `position`, in order. kCorrupt when it is damaged.
   Status VisitGroup(uint64_t position,
                     const std::function<void(uint64_t sequence, ByteView record)>& visit,
@@ -37,7 +38,7 @@ class LogReader {
   Result<ByteView> At(uint64_t position, uint64_t bytes);
   Result<std::optional<GroupHeader>> HeaderAt(uint64_t position);
   Result<bool> BodyIsWhole(const GroupHeader& header);
-  Status LookForLaterGroup(uint64_t end, uint64_t start);
+  Status LookForLaterGroup(uint64_t end, uint64_t bytes);
   Status Damaged(uint64_t position, const std::string& why) const;
 
   BlockFile* file_;
