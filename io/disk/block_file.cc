@@ -148,11 +148,12 @@ Fd OpenExisting(const std::string& path) {
 
 }  // namespace
 
+// By calloc, which does not touch memory that is fresh from the kernel.
 Buffer BlockBuffer(size_t bytes) {
-  void* memory = std::aligned_alloc(kBlockBytes, RoundUpToBlock(bytes));
+  void* memory = std::calloc(1, bytes + kBlockBytes);
   if (memory == nullptr) throw std::bad_alloc();
-  std::memset(memory, 0, RoundUpToBlock(bytes));
-  return Buffer::Adopt(static_cast<std::byte*>(memory), bytes, std::free, memory);
+  const uint64_t aligned = RoundUpToBlock(reinterpret_cast<uint64_t>(memory));
+  return Buffer::Adopt(reinterpret_cast<std::byte*>(aligned), bytes, std::free, memory);
 }
 
 Result<std::unique_ptr<BlockFile>> OpenBlockFile(const BlockFileOptions& options) {

@@ -91,9 +91,11 @@ CommitLog::~CommitLog() {
 }
 
 Status CommitLog::CheckSize(uint64_t bytes) const {
-  if (bytes <= kMaxRecordBytes) return {};
+  const uint64_t most =
+      std::min(kMaxRecordBytes, head_.ring_bytes - kGroupHeaderBytes - kRecordHeaderBytes);
+  if (bytes <= most) return {};
   return Status::Invalid("a record of " + std::to_string(bytes) + " bytes is too long for " +
-                         file_->path() + "; it takes at most " + std::to_string(kMaxRecordBytes));
+                         file_->path() + "; it takes at most " + std::to_string(most));
 }
 
 Status CommitLog::RingFull() const {

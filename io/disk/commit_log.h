@@ -22,7 +22,7 @@
 // left behind is not known, so the log is read anew by the next process instead of being written
 // on. A record that failed so may be found there all the same.
 //
-// Limits: a record has at most kMaxRecordBytes, and at most two groups of kMaxGroupBytes are in
+// Limits: a record has at most kMaxRecordBytes and fits the ring, and at most two groups of kMaxGroupBytes are in
 // memory. A thread that appends to a full group waits for the writer; the form with a callback
 // never waits.
 #pragma once

@@ -16,9 +16,9 @@ namespace holdfast::disk {
 constexpr uint64_t kHeadsBytes = 2 * kBlockBytes;
 constexpr uint64_t kGroupHeaderBytes = 64;
 constexpr uint64_t kRecordHeaderBytes = 8;
-constexpr uint64_t kMaxGroupBytes = kMiB;
+constexpr uint64_t kMaxGroupBytes = 4 * kMiB;
 constexpr uint64_t kMaxRecordBytes = kMaxGroupBytes - kGroupHeaderBytes - kRecordHeaderBytes;
-constexpr uint64_t kMinRingBytes = 2 * kMaxGroupBytes;
+constexpr uint64_t kMinRingBytes = 2 * kMiB;
 
 // What a record takes of its group.
 constexpr uint64_t RecordSpan(uint64_t bytes) { return kRecordHeaderBytes + (bytes + 7) / 8 * 8; }

@@ -18,7 +18,7 @@ namespace holdfast::disk {
 Status ForRingParts(uint64_t ring_bytes, uint64_t position, uint64_t bytes,
                     const std::function<Status(uint64_t, size_t, size_t)>& part);
 
-// Of one thread. Keeps the last 1 MiB that it read, so that small groups do not cost a read each.
+// Of one thread. Keeps the last 4 MiB that it read, so that small groups do not cost a read each.
 class LogReader {
  public:
   // `file` outlives it.

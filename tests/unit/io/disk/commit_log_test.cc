@@ -164,14 +164,17 @@ TEST(CommitLog, WhatIsNotWantedIsNotReplayedAndNotRead) {
 }
 
 TEST(CommitLog, ALongRecordIsRefusedByItsLength) {
-  FaultyDisk disk(kRing);
-  auto log = MustOpen(&disk);
-  const std::string longest(kMaxRecordBytes, 'l');
-  const uint64_t sequence = MustAppend(log.get(), longest);
-  EXPECT_EQ(ReplayAll(log.get())[sequence], longest);
-  Status refused = log->Append(AsBytes(longest + "x")).status();
-  EXPECT_EQ(refused.code(), Code::kInvalid);
-  EXPECT_NE(refused.message().find(std::to_string(kMaxRecordBytes)), std::string::npos);
+  for (uint64_t ring : {4 * kMaxGroupBytes, kMinRingBytes}) {
+    FaultyDisk disk(ring);
+    auto log = MustOpen(&disk);
+    const uint64_t most = std::min(kMaxGroupBytes, ring) - kGroupHeaderBytes - kRecordHeaderBytes;
+    const std::string longest(most, 'l');
+    const uint64_t sequence = MustAppend(log.get(), longest);
+    EXPECT_EQ(ReplayAll(log.get())[sequence], longest);
+    Status refused = log->Append(AsBytes(longest + "x")).status();
+    EXPECT_EQ(refused.code(), Code::kInvalid);
+    EXPECT_NE(refused.message().find(std::to_string(most)), std::string::npos);
+  }
 }
 
 TEST(CommitLog, CallbacksComeInOrderAndHaveALimit) {
