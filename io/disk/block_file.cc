@@ -162,7 +162,10 @@ Result<std::unique_ptr<BlockFile>> OpenBlockFile(const BlockFileOptions& options
     HF_RETURN_IF_ERROR(Create(options));
     fd = OpenExisting(options.path);
   }
-  if (!fd) return ErrnoStatus("cannot open " + options.path + " for writing");
+  if (!fd) {
+    Status failed = ErrnoStatus("cannot open " + options.path + " for writing");
+    return Status(failed.code(), failed.message() + "; check who may write it, and its disk");
+  }
   HF_RETURN_IF_ERROR(Lock(fd, options.path));
   struct stat info;
   if (::fstat(fd.get(), &info) != 0) return ErrnoStatus("cannot look at " + options.path);

@@ -2,6 +2,7 @@
 #include "io/disk/staging.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -80,8 +81,16 @@ Staging::Sealed Staging::Seal() {
                                         std::memory_order_seq_cst));
   FutexAdvance(&opened_);
   const uint64_t bytes = (tail & ~kGroupMask) - position;
-  // A thread that has room but no processor: it is as good as done.
-  while (group.filled.load(std::memory_order_acquire) != bytes - kGroupHeaderBytes) ::sched_yield();
+  // A thread that has room but no processor. One that this thread's priority keeps from running
+  // needs more than a yield.
+  for (int looks = 0; group.filled.load(std::memory_order_acquire) != bytes - kGroupHeaderBytes;
+       ++looks) {
+    if (looks < 100) {
+      ::sched_yield();
+    } else {
+      ::usleep(50);
+    }
+  }
   ByteSpan memory = MemoryOf(number).first(after - position);
   std::fill(memory.begin() + static_cast<ptrdiff_t>(bytes), memory.end(), std::byte{0});
   return {position, static_cast<uint32_t>(bytes), memory, &group.ended};
