@@ -19,9 +19,10 @@ LocalJournal::~LocalJournal() { ended_->closed = true; }
 
 void LocalJournal::Append(ByteView record, std::function<void(Status, uint64_t)> done) {
   auto shared = std::make_shared<std::function<void(Status, uint64_t)>>(std::move(done));
-  Status refused = log_->AppendThen(record, [this, shared](Status status, uint64_t sequence) {
-    Deliver([shared, status, sequence] { (*shared)(status, sequence); });
-  });
+  Status refused =
+      log_->AppendThen(record, [this, shared](const Status& status, uint64_t sequence) {
+        Deliver([shared, status, sequence] { (*shared)(status, sequence); });
+      });
   if (!refused.ok()) Deliver([shared, refused] { (*shared)(refused, 0); });
 }
 

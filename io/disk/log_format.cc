@@ -90,7 +90,7 @@ Result<LogHeads> ReadHeads(BlockFile* file) {
 
 Buffer FirstBlocks(uint64_t log_id, uint64_t ring_bytes) {
   Buffer blocks = BlockBuffer(kHeadsBytes);
-  for (uint64_t number : {1, 2}) {
+  for (uint64_t number = 1; number <= 2; ++number) {
     LogHead head{.log_id = log_id, .ring_bytes = ring_bytes, .number = number};
     EncodeHead(head, blocks.span().subspan((number - 1) * kBlockBytes, kBlockBytes));
   }
