@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <array>
+#include <vector>
 
 #include "base/status.h"
 #include "bench/store_system.h"
@@ -27,12 +27,12 @@ T Must(Result<T> result) {
 
 class LogPutter : public Putter {
  public:
-  LogPutter(KeyValueLog* store, size_t in_flight) : store_(store), in_flight_(in_flight) {}
+  LogPutter(KeyValueLog* store, size_t in_flight) : store_(store), sequences_(in_flight) {}
   void Put(uint64_t index, ByteView value) override {
-    uint64_t& place = sequences_[next_++ % in_flight_];
+    uint64_t& place = sequences_[next_++ % sequences_.size()];
     if (place != 0) Must(store_->Wait(place));
     place = Must(store_->Begin(KeyAt(index), value));
-    if (in_flight_ == 1) Must(store_->Wait(place));
+    if (sequences_.size() == 1) Must(store_->Wait(place));
   }
   void Finish() override {
     for (uint64_t& place : sequences_) {
@@ -43,9 +43,8 @@ class LogPutter : public Putter {
 
  private:
   KeyValueLog* store_;
-  size_t in_flight_;
   size_t next_ = 0;
-  std::array<uint64_t, kInFlight> sequences_{};
+  std::vector<uint64_t> sequences_;  // 0: none
 };
 
 class HoldfastStore : public StoreSystem {
@@ -54,7 +53,9 @@ class HoldfastStore : public StoreSystem {
       : options_{.path = directory + "/log",
                  .bytes = 16 * kMiB + most_puts * kMostBytesPerPut,
                  .sync = puts != Puts::kUnsynced},
-        in_flight_(puts == Puts::kSynced ? 1 : kInFlight),
+        in_flight_(puts == Puts::kSynced      ? 1
+                   : puts == Puts::kPipelined ? kInFlight
+                                              : kInFlightUnsynced),
         store_(Must(KeyValueLog::Open(options_))) {}
 
   std::string name() const override { return "holdfast"; }

@@ -16,7 +16,8 @@
 namespace holdfast::bench {
 
 constexpr size_t kValueBytes = 1024;
-constexpr size_t kInFlight = 32;
+constexpr size_t kInFlight = 32;           // in each of 64 threads
+constexpr size_t kInFlightUnsynced = 256;  // in each of 8: as many, with fewer threads to wake
 
 inline Oid KeyAt(uint64_t index) { return {Mix64(index), Mix64(index + 0x9e3779b97f4a7c15u)}; }
 
@@ -46,7 +47,7 @@ class Values {
 enum class Puts {
   kSynced,     // every thread waits for each put
   kPipelined,  // synced, kInFlight in flight in every thread
-  kUnsynced,   // kInFlight in flight in every thread
+  kUnsynced,   // kInFlightUnsynced in flight in every thread
 };
 
 // One thread's way to put.
