@@ -32,6 +32,7 @@ Segments::Segments(const Region& region, Sessions* sessions, uint32_t hold_class
       hold_classes_(hold_classes),
       segments_(region.segments()) {
   open_.fill(kNone);
+  tail_.fill(kNone);
   std::vector<uint32_t> in_use;
   for (uint32_t s = region.segments(); s > 0; --s) {
     if (found.segments.size() >= s && found.segments[s - 1].end != 0) {
@@ -71,8 +72,9 @@ Place Segments::Take(uint32_t segment, uint64_t bytes) {
 
 std::optional<Place> Segments::Append(uint32_t owner, uint64_t bytes, uint32_t reserve) {
   uint32_t& open = open_[owner];
-  if (open != kNone && segments_[open].end + bytes <= region_.segment_bytes())
-    return Take(open, bytes);
+  // With a tail to go on with, what large records leave unused is a small record's size.
+  if (Fits(tail_[owner], bytes)) return Take(tail_[owner], bytes);
+  if (Fits(open, bytes)) return Take(open, bytes);
   if (free_.size() <= reserve) return std::nullopt;
   if (open != kNone) Seal(open);
   open = free_.back();
@@ -87,9 +89,8 @@ std::optional<Place> Segments::Append(uint32_t owner, uint64_t bytes, uint32_t r
 
 std::optional<Place> Segments::AppendToAnyHold(uint64_t bytes) {
   for (uint32_t owner = 1; owner <= hold_classes_; ++owner) {
-    const uint32_t open = open_[owner];
-    if (open != kNone && segments_[open].end + bytes <= region_.segment_bytes())
-      return Take(open, bytes);
+    if (Fits(tail_[owner], bytes)) return Take(tail_[owner], bytes);
+    if (Fits(open_[owner], bytes)) return Take(open_[owner], bytes);
   }
   return std::nullopt;
 }
@@ -109,6 +110,7 @@ void Segments::RemoveHeld(uint32_t segment, uint64_t bytes) {
 void Segments::Seal(uint32_t segment) {
   Segment& s = segments_[segment];
   s.use = SegmentUse::kSealed;
+  tail_[s.owner] = segment;
   if (s.owner == kRingClass) {
     s.ring_age = next_age_++;
     ring_.emplace(s.ring_age, segment);
@@ -121,6 +123,7 @@ void Segments::JoinRingIfDone(uint32_t segment) {
   Segment& s = segments_[segment];
   if (s.use != SegmentUse::kSealed || s.ring_age != 0 || s.held_bytes != 0 || s.writers != 0)
     return;
+  if (tail_[s.owner] == segment) tail_[s.owner] = kNone;
   s.joined = now_;
   s.ring_age = next_age_++;
   ring_.emplace(s.ring_age, segment);
@@ -138,18 +141,25 @@ void Segments::EndCopy(uint32_t segment) {
   copied_.push_back(segment);
 }
 
-uint32_t Segments::ChooseVictim(uint64_t min_gain) const {
+uint32_t Segments::ChooseVictim(uint64_t min_gain) {
   for (uint32_t segment : copied_) {
     const uint64_t gain = region_.segment_bytes() - segments_[segment].held_bytes;
-    if (gain >= min_gain && CanTake(segment)) return segment;
+    if (gain >= min_gain && CanTake(segment)) return Chosen(segment);
   }
-  return ChooseOf(min_gain, [](uint32_t) { return false; });
+  return Chosen(ChooseOf(min_gain, [](uint32_t) { return false; }));
 }
 
-uint32_t Segments::ChooseToCopy(uint64_t min_gain, uint32_t except) const {
-  return ChooseOf(min_gain, [this, except](uint32_t segment) {
+uint32_t Segments::ChooseToCopy(uint64_t min_gain, uint32_t except) {
+  return Chosen(ChooseOf(min_gain, [this, except](uint32_t segment) {
     return segment == except || Contains(copied_, segment);
-  });
+  }));
+}
+
+uint32_t Segments::Chosen(uint32_t segment) {
+  if (segment != kNone && tail_[segments_[segment].owner] == segment) {
+    tail_[segments_[segment].owner] = kNone;
+  }
+  return segment;
 }
 
 template <typename Skip>
@@ -170,8 +180,8 @@ uint32_t Segments::ChooseOf(uint64_t min_gain, const Skip& skip) const {
   for (auto it = ring_.begin(); it != ring_.end() && candidates < most; ++it) {
     if (consider(it->second)) ++candidates;
   }
-  if (best != kNone && fewest <= region_.segment_bytes() / 4 * 3) return best;
-  for (uint32_t segment = 0; segment < segments_.size(); ++segment) {
+  const bool enough = best != kNone && fewest <= region_.segment_bytes() / 4 * 3;
+  for (uint32_t segment = 0; !enough && segment < segments_.size(); ++segment) {
     if (segments_[segment].held_bytes < fewest) consider(segment);
   }
   return best;

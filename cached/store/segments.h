@@ -60,8 +60,9 @@ class Segments {
   uint32_t free() const { return static_cast<uint32_t>(free_.size()); }
   uint32_t waiting() const { return static_cast<uint32_t>(waiting_.size()); }
 
-  // Room for `bytes` (a multiple of 64) in the open segment of the class, or in a new one when more
-  // than `reserve` are free. Its segment has one more writer.
+  // Room for `bytes` (a multiple of 64) at the end of the class's last sealed segment, which the
+  // record for which it was sealed did not fit, in its open one, or in a new one when more than
+  // `reserve` are free. The segment has one more writer.
   std::optional<Place> Append(uint32_t owner, uint64_t bytes, uint32_t reserve);
   // The same in whichever hold class has room in its open segment.
   std::optional<Place> AppendToAnyHold(uint64_t bytes);
@@ -76,9 +77,10 @@ class Segments {
   // The sealed segment from which reclaim gains most: the one with the fewest held bytes among the
   // oldest of the ring, or, when that gains less than a quarter of a segment, of all. It has no
   // writers and nobody pins it. kNone when none would gain `min_gain` bytes.
-  uint32_t ChooseVictim(uint64_t min_gain) const;
+  // Nothing is appended to it any more.
+  uint32_t ChooseVictim(uint64_t min_gain);
   // The same, but of those whose records have not been copied to a lower tier, and not `except`.
-  uint32_t ChooseToCopy(uint64_t min_gain, uint32_t except) const;
+  uint32_t ChooseToCopy(uint64_t min_gain, uint32_t except);
   // Reclaim leaves a segment alone while its records are copied, and takes it before all others once
   // they are.
   void BeginCopy(uint32_t segment) { copying_.push_back(segment); }
@@ -94,10 +96,14 @@ class Segments {
 
  private:
   void AddToRing(uint32_t segment, const Reattached::Segment& found);
+  bool Fits(uint32_t segment, uint64_t bytes) const {
+    return segment != kNone && segments_[segment].end + bytes <= region_.segment_bytes();
+  }
   void Seal(uint32_t segment);
   bool CanTake(uint32_t segment) const;
   template <typename Skip>
   uint32_t ChooseOf(uint64_t min_gain, const Skip& skip) const;
+  uint32_t Chosen(uint32_t segment);
   void JoinRingIfDone(uint32_t segment);
   Place Take(uint32_t segment, uint64_t bytes);
 
@@ -106,6 +112,7 @@ class Segments {
   uint32_t hold_classes_;
   std::vector<Segment> segments_;
   std::array<uint32_t, kMaxHoldClasses + 1> open_;
+  std::array<uint32_t, kMaxHoldClasses + 1> tail_;  // sealed last: smaller records still fit
   std::vector<uint32_t> free_;     // the last one is taken next
   std::vector<uint32_t> waiting_;  // emptied, oldest first
   std::vector<uint32_t> copying_;

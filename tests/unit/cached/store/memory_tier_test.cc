@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <vector>
 
 #include "base/random.h"
@@ -123,6 +124,19 @@ TEST(MemoryTier, RecordsThatWereReadMoreThanOnceStayOnceMore) {
   EXPECT_FALSE(node.Has(3));
   while (next < 1000) ASSERT_TRUE(node.Put(next++, 1, 1000).ok());
   EXPECT_FALSE(node.Has(1));
+}
+
+TEST(MemoryTier, SmallRecordsFillWhatLargeOnesLeave) {
+  Node node(SmallOptions(64, 64 * kKiB, 10'000));
+  Random random(1);
+  for (uint64_t i = 0; i < 3'000; ++i) {
+    const auto size = static_cast<uint64_t>(100 * std::exp2(8 * random.Unit()));  // up to 25 KB
+    ASSERT_TRUE(node.Put(i, 1, size, kNow).ok());
+  }
+  const TierStats stats = node.tier->Stats();
+  const uint64_t in_use =
+      stats.object_bytes / stats.segments * (stats.segments - stats.free_segments);
+  EXPECT_GT(stats.live_bytes, in_use / 100 * 94);
 }
 
 TEST(MemoryTier, AViewKeepsItsSegmentUntilReleased) {
