@@ -81,6 +81,7 @@ struct MemoryTier::Core {
   void SetHolds(uint32_t slot, uint32_t holds, Held* after);
   void WriteHeader(Place place, const RecordSpec& spec, Time now) const;
   void DrainMarks();
+  Reclaim::Outcome RunReclaim(Time now, const Reclaim::Wish& wish);
 
   Region region;
   Reattached found;
@@ -103,7 +104,7 @@ std::optional<uint32_t> MemoryTier::Core::ReserveEntry(const Oid& oid, Time now)
   std::optional<uint32_t> slot = index.Reserve(oid);
   for (uint32_t tries = 0; !slot && tries < region.segments(); ++tries) {
     if (index.used() < index.capacity()) return slot;
-    if (reclaim.Run(now, {}) != Reclaim::Outcome::kEmptied) return slot;
+    if (RunReclaim(now, {}) != Reclaim::Outcome::kEmptied) return slot;
     segments.FreeUnpinned();
     slot = index.Reserve(oid);
   }
@@ -117,13 +118,13 @@ Result<Place> MemoryTier::Core::PlaceFor(uint32_t owner, uint64_t bytes, Time no
   for (uint32_t round = 0; round < 4 * region.segments() + 64; ++round) {
     if (std::optional<Place> place = segments.Append(owner, bytes, kMoveReserve)) return *place;
     if (segments.FreeUnpinned() > 0) continue;
-    if (reclaim.Run(now, {.min_gain = segment_bytes / 4, .keep_reread = !promised}) ==
+    if (RunReclaim(now, {.min_gain = segment_bytes / 4, .keep_reread = !promised}) ==
         Reclaim::Outcome::kEmptied) {
       continue;
     }
     if (!promised) break;  // not worth moving many promises for
     if (std::optional<Place> place = segments.AppendToAnyHold(bytes)) return *place;
-    if (reclaim.Run(now, {.min_gain = segment_bytes / 64}) != Reclaim::Outcome::kEmptied) break;
+    if (RunReclaim(now, {.min_gain = segment_bytes / 64}) != Reclaim::Outcome::kEmptied) break;
   }
   return NoSpace(bytes);
 }
@@ -166,6 +167,13 @@ void MemoryTier::Core::DrainMarks() {
             index.FindPlace(region.record(Place{segment, offset})->oid, {segment, offset});
         if (slot != Index::kNone) index.AddRead(slot);
       });
+}
+
+// Marks say where a record lay: they are of no use, and would count for another record, once the
+// segment is used again.
+Reclaim::Outcome MemoryTier::Core::RunReclaim(Time now, const Reclaim::Wish& wish) {
+  DrainMarks();
+  return reclaim.Run(now, wish);
 }
 
 MemoryTier::MemoryTier(ByteSpan region, const shm::RegionPlan& plan,
