@@ -45,8 +45,8 @@ struct LifetimeLaw {
 };
 std::unique_ptr<World> MakeLifetimeWorld(uint64_t seed);
 
-// Nodes with the memory tier's ring: first in first out by segments; what was read since it was
-// written is appended again, up to half a segment of each victim; requests by Zipf's law, every
+// Nodes with a ring like the memory tier's: first in first out by segments; what was read since it
+// was written is appended again, up to half a segment of each victim; requests by Zipf's law, every
 // object having its home on one node; a miss loads. So an object that the snapshot lists is there
 // later when its node is slow, when it was read, or when it was loaded again.
 std::unique_ptr<World> MakeRingWorld(uint64_t seed);
