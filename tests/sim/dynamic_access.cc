@@ -21,7 +21,7 @@ DynamicSetup DrawReader(Random* random) {
   DynamicSetup setup;
   // From where waiting is all to where money is, and to where a look costs nearly as much as it can
   // save, or more: each way pays somewhere.
-  constexpr MicroUsd kWaiting[] = {1'000'000, 20'000'000, 400, 120};
+  constexpr MicroUsd kWaiting[] = {1'000'000, 20'000'000, 120, 120};
   constexpr snapshot::NanoUsd kMoney[] = {400, 40'000};
   const bool free = random->Chance(0.5);
   setup.prices.micro_usd_per_hour = kWaiting[random->Below(4)];
