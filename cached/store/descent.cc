@@ -28,7 +28,7 @@ std::vector<DiskWriter::Item> Descent::Collect(uint32_t segment, Time now) const
     offset += bytes;
     const uint32_t slot = index_->FindPlace(record->oid, place);
     if (slot == Index::kNone || index_->holds(slot) != 0) continue;
-    if (index_->reads(slot) > 1 && kept + bytes <= Reclaim::MostKept(region_.segment_bytes())) {
+    if (index_->was_reread(slot) && kept + bytes <= Reclaim::MostKept(region_.segment_bytes())) {
       kept += bytes;  // reclaim appends it again
       continue;
     }

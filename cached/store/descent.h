@@ -4,8 +4,8 @@
 //
 //   1. Choose  segments that reclaim would take next, well before it has to
 //   2. Copy    records that nobody holds and that reclaim would not keep
-//   3. Give    the segments to reclaim, which takes them when it needs room, finds the records on the
-//              disk and drops them from memory
+//   3. Give    the segments to reclaim, which takes them first when it needs room, finds the records
+//              on the disk and drops them from memory
 //
 // Until then they can be read as ever: to copy ahead costs no room. When the disk is slower than what
 // comes all the same, reclaim takes other segments and what is in those is gone: memory does not wait

@@ -37,7 +37,7 @@ void DiskReclaim::Settle(ByteView table) {
     const uint32_t slot = records_->SlotOf(victim_, entry);
     if (slot == Index::kNone) continue;  // dropped, or written again
     const uint64_t bytes = entry.end() - entry.offset;
-    if (records_->index().reads(slot) > 0 && bytes <= std::min(left, kKeepAtOnce)) {
+    if (records_->index().was_read(slot) && bytes <= std::min(left, kKeepAtOnce)) {
       left -= bytes;
       kept_.push_back(entry);
     } else {

@@ -42,7 +42,7 @@ bool DiskRecords::Link(uint32_t segment, const disk::Entry& entry) {
     if (other.sequence >= (*segments_)[segment].sequence) return false;
     --other.live;
     index_.Relink(slot, to);
-    index_.SetReads(slot, 0);  // it has to be read again to stay once more
+    index_.ForgetReads(slot);  // it has to be read again to stay once more
   } else {
     const std::optional<uint32_t> reserved = index_.Reserve(entry.oid);
     if (!reserved) return false;

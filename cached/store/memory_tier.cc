@@ -112,7 +112,7 @@ std::optional<uint32_t> MemoryTier::Core::ReserveEntry(const Oid& oid, Time now)
 }
 
 Result<Place> MemoryTier::Core::PlaceFor(uint32_t owner, uint64_t bytes, Time now) {
-  const bool promised = owner != kFreshClass && owner != kKeptClass;
+  const bool promised = owner != kRingClass;
   const uint64_t segment_bytes = region.segment_bytes();
   // A round either ends or empties a segment; in a tier full of promises several give one.
   for (uint32_t round = 0; round < 4 * region.segments() + 64; ++round) {
@@ -211,7 +211,7 @@ Result<MemoryTier::Slot> MemoryTier::Allocate(const RecordSpec& spec, Time now,
   }
   const uint32_t owner = hold_until ? HoldClassFor(std::max(*hold_until - now, Duration(0)),
                                                    core_->segments.hold_classes())
-                                    : core_->reclaim.RingFor(spec.oid);
+                                    : kRingClass;
   Result<Place> place = core_->PlaceFor(owner, bytes, now);
   if (!place.ok()) {
     core_->index.ReleaseReserved(*entry);
@@ -345,8 +345,7 @@ void MemoryTier::Maintain(Time now, uint64_t budget_bytes) {
 
 uint64_t MemoryTier::PromisableBytes() const {
   const uint32_t all = core_->region.segments();
-  const uint32_t rings = core_->segments.kept_class() == kFreshClass ? 1 : 2;
-  const uint32_t aside = all / 4 + core_->segments.hold_classes() + rings + core_->low_water;
+  const uint32_t aside = all / 4 + core_->segments.hold_classes() + 1 + core_->low_water;
   const uint64_t text = std::min(kLongestText, core_->region.segment_bytes() / 16);
   const uint64_t unused = kFirstRecord + shm::RecordBytes(core_->max_object_bytes, text, 0);
   return all > aside ? (all - aside) * (core_->region.segment_bytes() - unused) : 0;

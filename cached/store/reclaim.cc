@@ -53,9 +53,8 @@ void Reclaim::PrefetchAhead(uint64_t offset) const {
 // False when the record has to stay and there is no room for it elsewhere.
 bool Reclaim::Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_reread) {
   if (index_->holds(slot) != 0) return MoveHeld(slot, bytes, now);
-  if (keep_reread && index_->reads(slot) > 1 && KeepReread(slot, bytes)) return true;
+  if (keep_reread && index_->was_reread(slot) && KeepReread(slot, bytes)) return true;
   const shm::RecordHeader* record = region_.record(records_->PlaceOf(slot));
-  ghosts_.Dropped(record->oid, bytes);
   if (below_ != nullptr && below_->Has(record->oid, record->version)) {
     ++counters_.descended_objects;
   } else {
@@ -87,12 +86,11 @@ bool Reclaim::MoveHeld(uint32_t slot, uint64_t bytes, Time now) {
 bool Reclaim::KeepReread(uint32_t slot, uint64_t bytes) {
   if (kept_bytes_ + bytes > MostKept(region_.segment_bytes())) return false;
   // The victim itself comes back for the segment that this may take from the reserve.
-  const std::optional<Place> to =
-      segments_->Append(segments_->kept_class(), bytes, kMoveReserve - 1);
+  const std::optional<Place> to = segments_->Append(kRingClass, bytes, kMoveReserve - 1);
   if (!to) return false;
   records_->Move(slot, *to);
   segments_->WriterDone(to->segment);
-  index_->SetReads(slot, index_->reads(slot) - 1);  // in the end it has to be read again to stay
+  index_->ForgetReread(slot);  // it has to be read again to stay once more
   kept_bytes_ += bytes;
   counters_.moved_bytes += bytes;
   return true;

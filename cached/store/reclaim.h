@@ -13,7 +13,6 @@
 #include "base/units.h"
 #include "cached/store/disk_tier.h"
 #include "cached/store/evictions.h"
-#include "cached/store/ghosts.h"
 #include "cached/store/records.h"
 
 namespace holdfast::store {
@@ -39,18 +38,13 @@ class Reclaim {
   struct Wish {
     uint64_t budget_bytes = UINT64_MAX;
     uint64_t min_gain = 0;  // of the victim, were one to be chosen
-    // Append records again that were read more than once: up to seven eighths of a segment per
-    // victim, and one read less counts each time. One read is what they were loaded for, and tells
-    // nothing of a second.
+    // Append records again that were read more than once: up to half a segment per victim, so that
+    // it ends. One read is what they were loaded for, and tells nothing of a second.
     bool keep_reread = false;
   };
 
   Reclaim(const Region& region, Index* index, Segments* segments, Records* records)
-      : region_(region),
-        index_(index),
-        segments_(segments),
-        records_(records),
-        ghosts_(index->capacity(), region.segments() * region.segment_bytes() / 10 * 9) {}
+      : region_(region), index_(index), segments_(segments), records_(records) {}
 
   void SetHoldUntil(std::function<Time(const Oid&, VersionHash)> hold_until) {
     hold_until_ = std::move(hold_until);
@@ -61,14 +55,10 @@ class Reclaim {
   void SetBelow(const DiskTier* below) { below_ = below; }
   // At hand; Segments::kNone when there is none.
   uint32_t victim() const { return victim_; }
-  // Of a victim, records that were read again: less than all, so that it ends.
-  static constexpr uint64_t MostKept(uint64_t segment_bytes) { return segment_bytes / 8 * 7; }
+  // Of a victim, records that were read again.
+  static constexpr uint64_t MostKept(uint64_t segment_bytes) { return segment_bytes / 2; }
   const ReclaimCounters& counters() const { return counters_; }
   const EvictionCounts& evictions() const { return evictions_; }
-  // The class of the ring for an object that comes (back).
-  uint32_t RingFor(const Oid& oid) const {
-    return ghosts_.Has(oid) ? segments_->kept_class() : kFreshClass;
-  }
 
  private:
   void PrefetchAhead(uint64_t offset) const;
@@ -84,7 +74,6 @@ class Reclaim {
   const DiskTier* below_ = nullptr;
   ReclaimCounters counters_;
   EvictionCounts evictions_;
-  Ghosts ghosts_;
   uint32_t victim_ = Segments::kNone;
   uint64_t cursor_ = 0;      // where the victim's next record begins
   uint64_t kept_bytes_ = 0;  // of the victim, because they were read

@@ -9,14 +9,9 @@
 namespace holdfast::store {
 namespace {
 
-// Among so many of the oldest segments of a ring reclaim chooses: more would let young records leave
+// Among so many of the oldest ring segments reclaim chooses: more would let young records leave
 // before old ones, fewer would move more held bytes.
 uint32_t ReclaimCandidates(uint32_t segments) { return std::clamp<uint32_t>(segments / 16, 2, 16); }
-
-// The fresh ring is to be so much of both, as S3-FIFO's small queue.
-constexpr size_t kFreshShare = 10;
-// Fewer segments than these have one ring only: a second one would leave a segment partly filled.
-constexpr uint32_t kMinForTwoRings = 32;
 
 bool Contains(const std::vector<uint32_t>& segments, uint32_t segment) {
   return std::find(segments.begin(), segments.end(), segment) != segments.end();
@@ -63,11 +58,8 @@ void Segments::AddToRing(uint32_t segment, const Reattached::Segment& found) {
   s.use = SegmentUse::kSealed;
   s.end = found.end;
   s.live_bytes = found.live_bytes;
-  JoinRing(segment);
-}
-
-uint32_t Segments::kept_class() const {
-  return region_.segments() < kMinForTwoRings ? kFreshClass : kKeptClass;
+  s.ring_age = next_age_++;
+  ring_.emplace(s.ring_age, segment);
 }
 
 Place Segments::Take(uint32_t segment, uint64_t bytes) {
@@ -119,17 +111,12 @@ void Segments::Seal(uint32_t segment) {
   Segment& s = segments_[segment];
   s.use = SegmentUse::kSealed;
   tail_[s.owner] = segment;
-  if (s.owner == kFreshClass || s.owner == kKeptClass) {
-    JoinRing(segment);
+  if (s.owner == kRingClass) {
+    s.ring_age = next_age_++;
+    ring_.emplace(s.ring_age, segment);
   } else {
     JoinRingIfDone(segment);
   }
-}
-
-void Segments::JoinRing(uint32_t segment) {
-  Segment& s = segments_[segment];
-  s.ring_age = next_age_++;
-  RingOf(s).emplace(s.ring_age, segment);
 }
 
 void Segments::JoinRingIfDone(uint32_t segment) {
@@ -138,7 +125,8 @@ void Segments::JoinRingIfDone(uint32_t segment) {
     return;
   if (tail_[s.owner] == segment) tail_[s.owner] = kNone;
   s.joined = now_;
-  JoinRing(segment);
+  s.ring_age = next_age_++;
+  ring_.emplace(s.ring_age, segment);
 }
 
 bool Segments::CanTake(uint32_t segment) const {
@@ -154,6 +142,10 @@ void Segments::EndCopy(uint32_t segment) {
 }
 
 uint32_t Segments::ChooseVictim(uint64_t min_gain) {
+  for (uint32_t segment : copied_) {
+    const uint64_t gain = region_.segment_bytes() - segments_[segment].held_bytes;
+    if (gain >= min_gain && CanTake(segment)) return Chosen(segment);
+  }
   return Chosen(ChooseOf(min_gain, [](uint32_t) { return false; }));
 }
 
@@ -183,17 +175,13 @@ uint32_t Segments::ChooseOf(uint64_t min_gain, const Skip& skip) const {
     }
     return true;
   };
-  auto enough = [&] { return best != kNone && fewest <= region_.segment_bytes() / 4 * 3; };
-  auto consider_oldest = [&](const std::map<uint64_t, uint32_t>& ring) {
-    uint32_t left = ReclaimCandidates(region_.segments());
-    for (auto it = ring.begin(); it != ring.end() && left > 0; ++it) {
-      if (consider(it->second)) --left;
-    }
-  };
-  const bool fresh_first = fresh_.size() >= (fresh_.size() + kept_.size()) / kFreshShare;
-  consider_oldest(fresh_first ? fresh_ : kept_);
-  if (!enough()) consider_oldest(fresh_first ? kept_ : fresh_);
-  for (uint32_t segment = 0; !enough() && segment < segments_.size(); ++segment) {
+  const uint32_t most = ReclaimCandidates(region_.segments());
+  uint32_t candidates = 0;
+  for (auto it = ring_.begin(); it != ring_.end() && candidates < most; ++it) {
+    if (consider(it->second)) ++candidates;
+  }
+  const bool enough = best != kNone && fewest <= region_.segment_bytes() / 4 * 3;
+  for (uint32_t segment = 0; !enough && segment < segments_.size(); ++segment) {
     if (segments_[segment].held_bytes < fewest) consider(segment);
   }
   return best;
@@ -203,7 +191,7 @@ void Segments::Emptied(uint32_t segment) {
   Segment& s = segments_[segment];
   HF_CHECK(s.use == SegmentUse::kSealed && s.live_bytes == 0 && s.held_bytes == 0 &&
            s.writers == 0);
-  if (s.ring_age != 0) RingOf(s).erase(s.ring_age);
+  if (s.ring_age != 0) ring_.erase(s.ring_age);
   std::erase(copied_, segment);
   s = Segment();
   s.use = SegmentUse::kWaiting;

@@ -4,10 +4,8 @@
 //
 //   free → open (one per class) → sealed → emptied → waiting (for readers) → free
 //
-// Sealed segments lie in one of two rings, oldest first, or belong to a hold class. The fresh ring
-// is what was loaded without a promise, and where reclaim begins; a hold segment in which nothing is
-// held any more joins it as its youngest. The kept ring is what reclaim kept. A fresh ring of a
-// tenth, for all objects to show whether they are read again, is S3-FIFO's (Yang et al., SOSP 2023).
+// Sealed segments lie in the ring, oldest first, or belong to a hold class; one in which nothing is
+// held any more joins the ring as its youngest.
 #pragma once
 
 #include <array>
@@ -25,11 +23,9 @@ namespace holdfast::store {
 
 enum class SegmentUse : uint8_t { kFree, kOpen, kSealed, kWaiting };
 
-// Class 0 is the fresh ring, 1 ... kMaxHoldClasses are the hold classes, the last one is the kept
-// ring.
+// Class 0 is the ring, 1 ... kMaxHoldClasses are the hold classes.
 constexpr uint32_t kMaxHoldClasses = 16;
-constexpr uint32_t kFreshClass = 0;
-constexpr uint32_t kKeptClass = kMaxHoldClasses + 1;
+constexpr uint32_t kRingClass = 0;
 constexpr uint64_t kFirstRecord = shm::kRecordAlign;  // offset 0 is never a record
 
 // The class of a record that is to stay for `remaining`: the k-th one (from 0) is for less than 1
@@ -38,12 +34,12 @@ uint32_t HoldClassFor(Duration remaining, uint32_t hold_classes);
 
 struct Segment {
   SegmentUse use = SegmentUse::kFree;
-  uint32_t owner = kFreshClass;  // its class
-  uint32_t writers = 0;          // records that were allocated and not yet committed or aborted
-  uint64_t end = kFirstRecord;   // where the next record goes
+  uint32_t owner = kRingClass;  // its class
+  uint32_t writers = 0;         // records that were allocated and not yet committed or aborted
+  uint64_t end = kFirstRecord;  // where the next record goes
   uint64_t live_bytes = 0;
   uint64_t held_bytes = 0;
-  uint64_t ring_age = 0;  // position in its ring, 0 when in none
+  uint64_t ring_age = 0;  // position in the ring, 0 when not in it
   Time joined{};          // when it joined the ring, were its records held before
 };
 
@@ -61,8 +57,6 @@ class Segments {
 
   const Segment& operator[](uint32_t segment) const { return segments_[segment]; }
   uint32_t hold_classes() const { return hold_classes_; }
-  // The class of what reclaim keeps: with few segments, the fresh ring.
-  uint32_t kept_class() const;
   uint32_t free() const { return static_cast<uint32_t>(free_.size()); }
   uint32_t waiting() const { return static_cast<uint32_t>(waiting_.size()); }
 
@@ -81,15 +75,14 @@ class Segments {
   void RemoveHeld(uint32_t segment, uint64_t bytes);
 
   // The sealed segment from which reclaim gains most: the one with the fewest held bytes among the
-  // oldest of the fresh ring, or of the kept one while that has less than a tenth of both; when that
-  // gains less than a quarter of a segment, of all. It has no writers and nobody pins it. kNone when
-  // none would gain `min_gain` bytes.
+  // oldest of the ring, or, when that gains less than a quarter of a segment, of all. It has no
+  // writers and nobody pins it. kNone when none would gain `min_gain` bytes.
   // Nothing is appended to it any more.
   uint32_t ChooseVictim(uint64_t min_gain);
   // The same, but of those whose records have not been copied to a lower tier, and not `except`.
   uint32_t ChooseToCopy(uint64_t min_gain, uint32_t except);
-  // Reclaim leaves a segment alone while its records are copied. Those that were copied come first,
-  // because both choose alike.
+  // Reclaim leaves a segment alone while its records are copied, and takes it before all others once
+  // they are.
   void BeginCopy(uint32_t segment) { copying_.push_back(segment); }
   void EndCopy(uint32_t segment);
   uint32_t copying() const { return static_cast<uint32_t>(copying_.size()); }
@@ -112,24 +105,19 @@ class Segments {
   uint32_t ChooseOf(uint64_t min_gain, const Skip& skip) const;
   uint32_t Chosen(uint32_t segment);
   void JoinRingIfDone(uint32_t segment);
-  std::map<uint64_t, uint32_t>& RingOf(const Segment& s) {
-    return s.owner == kKeptClass ? kept_ : fresh_;
-  }
-  void JoinRing(uint32_t segment);
   Place Take(uint32_t segment, uint64_t bytes);
 
   Region region_;
   Sessions* sessions_;
   uint32_t hold_classes_;
   std::vector<Segment> segments_;
-  std::array<uint32_t, kKeptClass + 1> open_;
-  std::array<uint32_t, kKeptClass + 1> tail_;  // sealed last: smaller records still fit
-  std::vector<uint32_t> free_;                 // the last one is taken next
-  std::vector<uint32_t> waiting_;              // emptied, oldest first
+  std::array<uint32_t, kMaxHoldClasses + 1> open_;
+  std::array<uint32_t, kMaxHoldClasses + 1> tail_;  // sealed last: smaller records still fit
+  std::vector<uint32_t> free_;     // the last one is taken next
+  std::vector<uint32_t> waiting_;  // emptied, oldest first
   std::vector<uint32_t> copying_;
-  std::vector<uint32_t> copied_;
-  std::map<uint64_t, uint32_t> fresh_;  // by age
-  std::map<uint64_t, uint32_t> kept_;
+  std::vector<uint32_t> copied_;       // oldest first
+  std::map<uint64_t, uint32_t> ring_;  // by age
   uint64_t next_age_ = 1;
   Time now_{};
 };
