@@ -16,7 +16,6 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "bench/index_table.h"
-#include "cached/store/ghosts.h"
 #include "cached/store/index.h"
 #include "cached/store/memory_tier.h"
 
@@ -73,8 +72,7 @@ class HoldfastIndex final : public Table {
  public:
   explicit HoldfastIndex(const RecordMemory& records)
       : records_(records),
-        index_(store::Region({records.region(), records.plan().region_bytes}, records.plan())),
-        ghosts_(index_.capacity(), 1) {}
+        index_(store::Region({records.region(), records.plan().region_bytes}, records.plan())) {}
   const char* name() const override { return "holdfast"; }
   bool Insert(const Oid& oid, uint32_t place) override {
     const std::optional<uint32_t> slot = index_.Reserve(oid);
@@ -89,12 +87,13 @@ class HoldfastIndex final : public Table {
     index_.FindMany(oids, {}, &here, nullptr);
     return here.Count();
   }
-  uint64_t memory_bytes() const override { return index_.memory_bytes() + ghosts_.memory_bytes(); }
+  uint64_t memory_bytes() const override {  // entries and side array
+    return uint64_t{index_.slot_count()} * (sizeof(shm::Entry) + sizeof(uint16_t));
+  }
 
  private:
   const RecordMemory& records_;
   store::Index index_;
-  store::Ghosts ghosts_;  // a part of what a node remembers per object
 };
 
 uint64_t CountAll(const Table& table, std::span<const Oid> oids) {

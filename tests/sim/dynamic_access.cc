@@ -58,6 +58,7 @@ DynamicAccess::DynamicAccess(Fabric* fabric, FarWorld* far, const Scenario& scen
   jobclient::JobOptions job;
   job.members = scenario.jobs.front().job.members;
   const std::vector<uint32_t> objects = DrawObjects(&random_, far->size());
+  for (uint32_t object : objects) wanted_.insert(far->object(object).oid);
   for (uint64_t n = 1 + random_.Below(3); n > 0; --n) {
     DynamicSetup setup = DrawReader(&random_);
     setup.name = "reader-" + std::to_string(n);

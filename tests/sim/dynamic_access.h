@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "tests/sim/collector_host.h"
@@ -34,6 +35,8 @@ class DynamicAccess {
   void CollectFromAll();
   // For good.
   void End();
+  // May an object be read that nobody announced?
+  bool Wants(const Oid& oid) const { return wanted_.contains(oid); }
   // For "stuck" messages.
   std::string Where() const;
   DynamicAccessCounts counts() const;
@@ -55,6 +58,7 @@ class DynamicAccess {
   Random random_;
   size_t machines_ = 0;
   bool stopped_ = false;
+  std::set<Oid> wanted_;
   DynamicCounts reads_;
   CollectorCounts rounds_;
   Snapshots snapshots_;
