@@ -155,6 +155,9 @@ struct Space {
   double written_mb_per_s = 0;
 };
 
+// A quarter of a segment is the most that admission takes.
+uint64_t MostBytes(bool quick) { return quick ? 4'000'000 : 10'000'000; }
+
 // Some of the last tenth to come are read, which keeps them over the next reclaim.
 void ReadSome(Tier& tier, const std::vector<Object>& objects, size_t count, Random* random) {
   for (size_t i = 0; i < count; ++i) {
@@ -169,10 +172,8 @@ void ReadSome(Tier& tier, const std::vector<Object>& objects, size_t count, Rand
 Space MeasureSpace(const std::string& directory, bool quick) {
   const uint64_t segment = quick ? 16 * kMiB : 64 * kMiB;
   const uint32_t segments = 128;
-  // A quarter of a segment is the most that admission takes.
-  const uint64_t most = quick ? 4'000'000 : 10'000'000;
   Tier tier(directory, segments, segment, 1'000'000);
-  Stream stream(1'000, most);
+  Stream stream(1'000, MostBytes(quick));
   Random random(3);
   const uint64_t capacity = segments * segment;
   uint64_t admitted = 0, read_back = 0;
@@ -241,11 +242,12 @@ int Run(bool quick, const std::string& at) {
   const double start = starts[starts.size() / 2];
   std::filesystem::remove_all(directory);
   std::printf(
-      "Steady churn of objects from 1 KB to 10 MB, some read again: %.3f of the disk is live, %.3f "
+      "Steady churn of objects from 1 KB to %.0f MB, some read again: %.3f of the disk is live, "
+      "%.3f "
       "times "
       "what comes is written, at %.0f MB/s\nA start finds %llu objects in %.2f s\n",
-      space.utilization, space.write_amplification, space.written_mb_per_s,
-      static_cast<unsigned long long>(found), start);
+      static_cast<double>(MostBytes(quick)) / 1e6, space.utilization, space.write_amplification,
+      space.written_mb_per_s, static_cast<unsigned long long>(found), start);
   std::printf(
       "{\"bench\":\"space\",\"figures\":{\"utilization\":%.4f,\"write_amplification\":%.4f,"
       "\"written_mb_per_s\":%.0f,\"recovered_objects\":%llu,\"recovered_s\":%.3f}}\n",
