@@ -29,7 +29,7 @@ class Staging {
   // Any thread.
   enum class Taken {
     kYes,
-    kGroupIsFull,  // for now: until the writer takes the group
+    kGroupIsFull,  // until the writer takes the group
     kRingIsFull,   // until SetLimit
   };
   // The record is both parts; `*sequence` is its number.
