@@ -180,7 +180,7 @@ uint32_t World::NewPlace(NodeId node, double churn) {
     free_.pop_back();
   }
   Place& place = places_[id];
-  place = {.print = next_print_++,
+  place = {.print = Mix64(next_print_++) >> 24,
            .node = node,
            .alive = true,
            .hot = random_.Chance(kHotLoads),

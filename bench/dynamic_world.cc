@@ -159,7 +159,7 @@ Collected World::Snapshot(bool full) {
   }
   since_full_.insert(since_full_.end(), collected.frame.begin(), collected.frame.end());
   if (collector_->Broadcast(
-          collected.frame, [&] { return since_full_; }, 10s) != kNodes) {
+          collected, [&] { return since_full_; }, 10s) != kNodes) {
     Die("a node did not take the snapshot");
   }
   return collected;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cached/log_keeper.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -9,21 +10,37 @@ namespace holdfast::cached {
 LogKeeper::LogKeeper(std::string_view cluster, uint64_t max_bytes)
     : cluster_(snapshot::ClusterHash(cluster)), max_bytes_(max_bytes) {}
 
-Status LogKeeper::Append(ByteView frames, Time now) {
+Status LogKeeper::Append(ByteView frames, Time came) {
   Result<std::vector<snapshot::FrameHeader>> headers = HeadersOf(frames);
   if (!headers.ok()) return headers.status();
-  // A log that goes on from an earlier frame than the last one here: what came after that one was
-  // lost where it is kept.
-  const bool branch = !frames_.empty() && !headers->empty() && headers->front().full &&
-                      headers->back().stamp > frames_.back().header.stamp;
+  HF_RETURN_IF_ERROR(CheckNewer(*headers, came));
   for (const snapshot::FrameHeader& header : *headers) {
     const ByteView frame = frames.first(header.frame_bytes());
     frames = frames.subspan(header.frame_bytes());
-    if (!Follows(header) && !(branch && header.full)) continue;
-    HF_RETURN_IF_ERROR(Take(frame, header));
-    came_ = now;
+    if (IndexOf(header.sequence, header.mark) < frames_.size()) continue;
+    const size_t before = IndexOf(header.sequence - 1, header.follows);
+    if (!header.full && before == frames_.size()) continue;
+    HF_RETURN_IF_ERROR(Take(frame, header, header.full ? 0 : before + 1));
+    came_ = came;
   }
   return {};
+}
+
+Status LogKeeper::CheckNewer(const std::vector<snapshot::FrameHeader>& headers, Time came) const {
+  if (frames_.empty() || headers.empty() || came - came_ >= kSettled) return {};
+  const snapshot::FrameHeader& last = headers.back();
+  const bool newer = last.sequence > sequence() || last.stamp > frames_.back().header.stamp;
+  if (newer || IndexOf(last.sequence, last.mark) < frames_.size()) return {};
+  return Status::Denied("the snapshot log here is another one, of which snapshot " +
+                        std::to_string(sequence()) + " came " + FormatDuration(came - came_) +
+                        " ago; is a second collector at work? If not, collect again in a minute");
+}
+
+size_t LogKeeper::IndexOf(uint64_t sequence, uint32_t mark) const {
+  const auto at = std::find_if(frames_.begin(), frames_.end(), [&](const Frame& frame) {
+    return frame.header.sequence == sequence && frame.header.mark == mark;
+  });
+  return static_cast<size_t>(at - frames_.begin());
 }
 
 Result<std::vector<snapshot::FrameHeader>> LogKeeper::HeadersOf(ByteView frames) const {
@@ -40,23 +57,16 @@ Result<std::vector<snapshot::FrameHeader>> LogKeeper::HeadersOf(ByteView frames)
   return headers;
 }
 
-bool LogKeeper::Follows(const snapshot::FrameHeader& header) const {
-  if (frames_.empty()) return header.full;
-  if (header.full) {
-    return header.sequence > sequence() || header.stamp > frames_.back().header.stamp;
-  }
-  return header.sequence == sequence() + 1 && header.follows == frames_.back().header.mark;
-}
-
-Status LogKeeper::Take(ByteView frame, const snapshot::FrameHeader& header) {
-  const uint64_t kept = header.full ? 0 : bytes_;
+Status LogKeeper::Take(ByteView frame, const snapshot::FrameHeader& header, size_t after) {
+  uint64_t kept = 0;
+  for (size_t i = 0; i < after; ++i) kept += frames_[i].bytes.size();
   if (frame.size() > max_bytes_ - kept) {
     return Status::NoSpace("the snapshot log takes more than " + FormatBytes(max_bytes_) +
                            " of this node's memory.planning; raise that, or write full snapshots "
                            "more often");
   }
   HF_RETURN_IF_ERROR(snapshot::CheckBody(frame).Annotate("the snapshot log"));
-  if (header.full) frames_.clear();
+  frames_.resize(after);
   frames_.push_back({header, Buffer::CopyOf(frame)});
   bytes_ = kept + frame.size();
   return {};
@@ -78,12 +88,10 @@ Status LogKeeper::CheckFrames() const {
 }
 
 wire::LogReply LogKeeper::Answer(const wire::LogQuery& query, Time now) const {
-  wire::LogReply reply{.id = query.id, .sequence = sequence(), .age = now - came_, .frames = {}};
-  size_t first = 0;
-  if (!frames_.empty() && query.after >= frames_.front().header.sequence &&
-      query.after <= sequence()) {
-    first = static_cast<size_t>(query.after - frames_.front().header.sequence) + 1;
-  }
+  wire::LogReply reply{
+      .id = query.id, .sequence = sequence(), .mark = mark(), .age = now - came_, .frames = {}};
+  const size_t known = IndexOf(query.after, query.mark);
+  const size_t first = known < frames_.size() ? known + 1 : 0;
   size_t last = first;
   uint64_t bytes = 0;
   while (last < frames_.size() &&

@@ -62,7 +62,7 @@ struct Node::Parts {
   void On(PeerId from, wire::Confirm& confirm);
   void On(PeerId from, wire::EndJob& end);
   void On(PeerId from, wire::Drop& drop);
-  void On(PeerId from, wire::HelloReply& reply) { membership.OnHelloReply(from, reply); }
+  void On(PeerId from, wire::HelloReply& reply);
   void On(PeerId from, wire::Heartbeat& beat) { commitments.Heartbeat(beat, from); }
   void On(PeerId from, wire::Ask& ask) {
     context.Send(from, home.OnAsk(membership.NodeOf(from), ask));
@@ -75,6 +75,7 @@ struct Node::Parts {
   void On(PeerId from, wire::LogQuery& query) {
     context.Send(from, log.Answer(query, context.Now()));
   }
+  void On(PeerId from, wire::LogReply& reply);
   // What only jobs and tools understand does not come to a node; a node that gets it does nothing.
   template <typename Other>
   void On(PeerId, Other&) {}
@@ -332,7 +333,24 @@ void Node::Parts::On(PeerId from, wire::LogAppend& append) {
   if (!taken.ok()) {
     context.Send(from, wire::ErrorReply{.about = "LogAppend", .job = 0, .status = taken});
   }
-  context.Send(from, wire::LogReply{.id = append.id, .sequence = log.sequence()});
+  context.Send(from,
+               wire::LogReply{.id = append.id, .sequence = log.sequence(), .mark = log.mark()});
+}
+
+// A node that was started again has no log until somebody greets it who has.
+void Node::Parts::On(PeerId from, wire::HelloReply& reply) {
+  membership.OnHelloReply(from, reply);
+  if (log.sequence() == 0) context.Send(from, wire::LogQuery{});
+}
+
+void Node::Parts::On(PeerId from, wire::LogReply& reply) {
+  const bool has_room = PlanningBytes() + reply.frames.size() <= context.options.max_planning_bytes;
+  if (reply.frames.empty() || !has_room) return;
+  const Status taken = log.Append(reply.frames.view(), context.Now() - reply.age);
+  if (!taken.ok()) return context.env.log->Warn("a peer's snapshot log: " + taken.message());
+  if (log.sequence() < reply.sequence) {  // the rest of a long one
+    context.Send(from, wire::LogQuery{.after = log.sequence(), .mark = log.mark()});
+  }
 }
 
 // --- Time ----------------------------------------------------------------------------------------

@@ -10,22 +10,9 @@
 namespace holdfast::snapshot {
 namespace {
 
-constexpr uint32_t kPrintBits = 40;
 constexpr uint64_t kPrintMask = (uint64_t{1} << kPrintBits) - 1;
-// Multiplication by an odd number is a bijection of 40 bits, and its high bits depend on all of the
-// print's: prints that follow one another are spread. (2^40 / golden ratio; Knuth, TAOCP 6.4.)
-constexpr uint64_t kSpread = 0x9e3779b97f;
-constexpr uint64_t InverseOf(uint64_t odd) {
-  uint64_t inverse = odd;  // right in 3 bits; each step of Newton doubles them
-  for (int i = 0; i < 5; ++i) inverse *= 2 - odd * inverse;
-  return inverse & kPrintMask;
-}
-constexpr uint64_t kGather = InverseOf(kSpread);
-static_assert(((kSpread * kGather) & kPrintMask) == 1);
-
-constexpr uint32_t kHashShift = 64 - kPrintBits;
+constexpr uint32_t kPrintShift = 64 - kPrintBits;
 constexpr uint32_t kNodeShift = 8;
-constexpr uint64_t kHashMask = ~uint64_t{0} << kHashShift;
 // Part of the key, so that no key is that of an empty slot.
 constexpr uint64_t kUsed = 2;
 constexpr uint64_t kHeld = 1;
@@ -36,9 +23,9 @@ constexpr uint64_t kShrinkFrom = 1024;
 
 constexpr Stamp kNever{std::numeric_limits<int64_t>::min()};
 
-uint64_t WordOf(Print print) { return ((print * kSpread) & kPrintMask) << kHashShift; }
+uint64_t WordOf(Print print) { return print << kPrintShift; }
 uint64_t KeyOf(uint64_t word) { return word >> 1; }
-Print PrintIn(uint64_t word) { return ((word >> kHashShift) * kGather) & kPrintMask; }
+Print PrintIn(uint64_t word) { return word >> kPrintShift; }
 NodeId NodeIn(uint64_t word) { return static_cast<NodeId>(word >> kNodeShift); }
 
 uint64_t WordOf(Print print, NodeId node, bool held) {
@@ -58,7 +45,7 @@ uint64_t Share(uint64_t n, double share) {
 
 size_t Known::HomeOf(uint64_t word) const {
   __extension__ using Wide = unsigned __int128;
-  return static_cast<size_t>(Wide{word & kHashMask} * homes_ >> 64);
+  return static_cast<size_t>(Wide{WordOf(PrintIn(word))} * homes_ >> 64);
 }
 
 size_t Known::LowerBound(uint64_t word) const {
@@ -93,7 +80,6 @@ bool Known::Erase(Print print, NodeId node) {
   if (KeyOf(slots_[at].word) != KeyOf(word)) return false;
   CloseGap(at);
   --size_;
-  ShrinkIfSparse();
   return true;
 }
 
@@ -121,7 +107,6 @@ void Known::EraseNode(NodeId node) {
     slots_[to] = moved;
     free = to + 1;
   }
-  ShrinkIfSparse();
 }
 
 void Known::Clear() { *this = Known(); }
@@ -130,7 +115,7 @@ void Known::Reserve(uint64_t sightings) {
   if (sightings > Share(homes_, kMostLoad)) Rebuild(sightings);
 }
 
-void Known::ShrinkIfSparse() {
+void Known::Fit() {
   if (homes_ >= kShrinkFrom && size_ < Share(homes_, kLeastLoad)) Rebuild(size_);
 }
 
@@ -159,7 +144,7 @@ size_t Known::Find(Print print, std::span<Sighting, kMost> into) const {
   // Less than the key of any node, so the print's first one is here, if it has any.
   for (size_t at = LowerBound(word); found < kMost; ++at, ++found) {
     const Slot& slot = slots_[at];
-    if (slot.word == 0 || (slot.word & kHashMask) != word) break;
+    if (slot.word == 0 || PrintIn(slot.word) != print) break;
     into[found] = SightingOf(slot.word, slot.written_us);
   }
   return found;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the log says of where objects are: a table of sightings, about 21 bytes each.
 //
-// An object is known by its print, the first 40 bits of its OID. Of a million known objects one
+// An object is known by its print, 40 bits of its OID. Of a million known objects one
 // unknown in a million has a known one's print; it costs one look.
 //
 // A node that answered a snapshot and no longer lists an object does not have it: its sighting is
@@ -9,10 +9,12 @@
 // last is in `SeenAt`. Times are those of the log (log.h).
 //
 // The table is a sorted array with gaps: linear probing in which whoever comes first in the order of
-// (hash, node) stands first (Amble and Knuth, Ordered hash tables, 1974), so that a search ends at
-// the first greater one although the table is three quarters full and more. It is made anew when
-// more than 0.88 or less than 0.69 of its slots are taken, at 0.75; then both tables are there for a
-// moment. Objects that are crafted to have like hashes make it slow, not wrong.
+// (print, node) stands first (Amble and Knuth, Ordered hash tables, 1974), so that a search ends at
+// the first greater one although the table is three quarters full and more. Prints are spread
+// already, so listings and frames, which are sorted by print, pass through the table from its one
+// end to the other. It is made anew when more than 0.88 of its slots are taken, or on demand less
+// than 0.69, at 0.75; then both tables are there for a moment. Objects that are crafted to have like prints make
+// it slow, not wrong.
 //
 // Pure, and for one thread.
 #pragma once
@@ -27,9 +29,14 @@
 
 namespace holdfast::snapshot {
 
-using Print = uint64_t;  // < 2^40
-inline Print PrintOf(const Oid& oid) { return oid.hi >> 24; }
-inline Print PrintOf(uint64_t oid_hi) { return oid_hi >> 24; }
+constexpr uint32_t kPrintBits = 40;
+using Print = uint64_t;  // < 2^kPrintBits
+// The first bits of the OID, times an odd number modulo 2^40, which is a bijection: prints are
+// spread even when OIDs are not. (2^40 / golden ratio; Knuth, TAOCP 6.4.)
+inline Print PrintOf(uint64_t oid_hi) {
+  return (oid_hi >> (64 - kPrintBits)) * 0x9e3779b97f & ((Print{1} << kPrintBits) - 1);
+}
+inline Print PrintOf(const Oid& oid) { return PrintOf(oid.hi); }
 
 // Microseconds of the log's clock: the collector's, since 1970.
 struct Stamp {
@@ -56,6 +63,8 @@ class Known {
   // Room for so many sightings in all. Whoever adds in the order of ForEach asks for it first: in a
   // table that is too small neighbours of that order crowd.
   void Reserve(uint64_t sightings);
+  // Gives back the room of what was erased, when it is much.
+  void Fit();
 
   // The sightings of an object, at most four, those of lower nodes first.
   static constexpr size_t kMost = 4;
@@ -69,13 +78,13 @@ class Known {
   void SetSeen(NodeId node, Stamp seen);
   const Stamp* SeenAt(NodeId node) const;
 
-  // In no order that means anything, but always the same for the same history.
+  // Sorted by print, then by node.
   void ForEach(const std::function<void(Print, const Sighting&)>& visit) const;
   uint64_t size() const { return size_; }
   uint64_t memory_bytes() const;
 
  private:
-  // hash << 24 | node << 8 | 2 | held, or 0: empty. The hash is a bijection of the print.
+  // print << 24 | node << 8 | 2 | held, or 0: empty.
   struct Slot {
     uint64_t word = 0;
     int64_t written_us = 0;
@@ -87,7 +96,6 @@ class Known {
   // Closes the gap at `at`.
   void CloseGap(size_t at);
   void Rebuild(uint64_t sightings);
-  void ShrinkIfSparse();
 
   // `homes_` slots that are homes, and after them some for what does not fit before the end. The
   // last one is always empty.

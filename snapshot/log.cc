@@ -14,40 +14,31 @@ namespace {
 
 // Prints are asked for so far ahead of their turn.
 constexpr size_t kAhead = 16;
-// By how much ages may differ beyond their cell for an object to be the same load: nodes answer some
-// time after the stamp.
-constexpr int64_t kSlackUs = 2'000'000;
 
-// A sighting, so that those of one node are together and sorted by print.
 struct Remembered {
-  uint64_t place = 0;  // node << 41 | print << 1 | held
+  uint64_t place = 0;  // print << 1 | held
   int64_t written_us = 0;
 
-  Print print() const { return (place >> 1) & ((Print{1} << 40) - 1); }
+  Print print() const { return place >> 1; }
   bool held() const { return (place & 1) != 0; }
 };
 
+// What is known, node by node; of each sorted by print.
 class Memory {
  public:
   explicit Memory(const Known& known) {
-    all_.reserve(known.size());
     known.ForEach([this](Print print, const Sighting& s) {
-      all_.push_back({uint64_t{s.node} << 41 | print << 1 | (s.held ? 1u : 0u), s.written.us});
+      if (s.node >= nodes_.size()) nodes_.resize(size_t{s.node} + 1);
+      nodes_[s.node].push_back({print << 1 | (s.held ? 1u : 0u), s.written.us});
     });
-    std::sort(all_.begin(), all_.end(),
-              [](const Remembered& a, const Remembered& b) { return a.place < b.place; });
   }
 
   std::span<const Remembered> Of(NodeId node) const {
-    auto from = [this](uint64_t number) {
-      return std::lower_bound(all_.begin(), all_.end(), number << 41,
-                              [](const Remembered& r, uint64_t place) { return r.place < place; });
-    };
-    return {from(node), from(uint64_t{node} + 1)};
+    return node < nodes_.size() ? nodes_[node] : std::span<const Remembered>{};
   }
 
  private:
-  std::vector<Remembered> all_;
+  std::vector<std::vector<Remembered>> nodes_;
 };
 
 // Makes the columns of a frame, node by node.
@@ -55,7 +46,7 @@ class BodyWriter {
  public:
   BodyWriter(Stamp at, bool full) : at_(at), full_(full) {}
 
-  // `before` is what is known of the node; nothing when it was started again since.
+  // `before` is what is known of the node.
   void Answered(const NodeListing& listing, std::span<const Remembered> before) {
     const auto [removed, listed] = std::pair(body_.removed.size(), body_.listed.size());
     auto known = before.begin();
@@ -97,7 +88,7 @@ class BodyWriter {
 
   void List(const HeldObject& object, const Remembered* known) {
     const int64_t age_us = std::max<int64_t>(object.age.count(), 0);
-    if (known != nullptr && ages_.Differ(at_.us - known->written_us, age_us, kSlackUs)) {
+    if (known != nullptr && !SameLoad({.written = {known->written_us}}, Duration(age_us), at_)) {
       known = nullptr;  // it was evicted and loaded again
     }
     if (known != nullptr && known->held() == object.held && !full_) return;
@@ -107,12 +98,11 @@ class BodyWriter {
 
   void Mark(Print print, int64_t written_us, bool held) {
     body_.listed.push_back(print);
-    body_.marks.push_back(AgeMark::Of(ages_.CellOf(at_.us - written_us), held));
+    body_.marks.push_back(AgeMark::Of(AgeCells::CellOf(Duration(at_.us - written_us)), held));
   }
 
   const Stamp at_;
   const bool full_;
-  const AgeTable ages_;
   LogBody body_;
 };
 
@@ -124,15 +114,25 @@ auto NodeIn(const Nodes& nodes, NodeId node) -> decltype(&nodes[0]) {
 }
 
 // The sighting that a mark tells of. An age that lies in the mark's cell already is the better one.
-Sighting SightingOf(NodeId node, AgeMark mark, Stamp at, const std::optional<Sighting>& known,
-                    const AgeTable& ages) {
+Sighting SightingOf(NodeId node, AgeMark mark, Stamp at, const std::optional<Sighting>& known) {
   Sighting now{.node = node, .held = mark.held()};
-  const bool keep = known && ages.Has(mark.cell(), at.us - known->written.us);
-  now.written = keep ? known->written : Stamp{at.us - ages.MiddleOf(mark.cell())};
+  const bool keep = known && AgeCells::CellOf(Duration(at.us - known->written.us)) == mark.cell();
+  now.written = keep ? known->written : Stamp{at.us - AgeCells::MiddleOf(mark.cell()).count()};
   return now;
 }
 
 }  // namespace
+
+bool SameLoad(const Sighting& seen, Duration age, Stamp now) {
+  constexpr Duration kSlack = 2s;  // nodes answer some time after the stamp
+  const Duration last = AgeCells::StartOf(AgeCells::kCells - 1);
+  const Duration known = std::min(Duration(now.us - seen.written.us), last);
+  const Duration told = std::min(age, last);
+  const Duration apart = std::chrono::abs(known - told);
+  if (apart <= kSlack) return true;
+  const uint32_t end = std::min(AgeCells::CellOf(std::max(known, told)) + 1, AgeCells::kCells - 1);
+  return apart <= kSlack + AgeCells::StartOf(end) - AgeCells::StartOf(end - 1);
+}
 
 const SnapshotLog::Node* SnapshotLog::NodeOf(NodeId node) const { return NodeIn(nodes_, node); }
 
@@ -171,23 +171,20 @@ Status SnapshotLog::Apply(ByteView frame) {
 }
 
 void SnapshotLog::ApplyFull(const LogBody& body, Stamp at) {
-  const AgeTable ages;
   Known next;
   next.Reserve(body.listed.size());
   std::vector<Node> nodes;
   uint64_t kept = 0;
   size_t i = 0;
   for (const LogBody::Node& said : body.nodes) {
-    const Node* before = NodeOf(said.node);
-    const bool same = before != nullptr && before->incarnation == said.incarnation;
     for (const size_t end = i + said.listed; i < end; ++i) {
       if (i + kAhead < body.listed.size()) {
         next.Prefetch(body.listed[i + kAhead]);
         known_.Prefetch(body.listed[i + kAhead]);
       }
-      const auto known = same ? known_.At(body.listed[i], said.node) : std::nullopt;
+      const auto known = known_.At(body.listed[i], said.node);
       kept += known.has_value();
-      next.Add(body.listed[i], SightingOf(said.node, body.marks[i], at, known, ages));
+      next.Add(body.listed[i], SightingOf(said.node, body.marks[i], at, known));
     }
     nodes.push_back({.node = said.node,
                      .incarnation = said.incarnation,
@@ -207,17 +204,15 @@ void SnapshotLog::ApplyDifference(const LogBody& body, Stamp at) {
   for (const Node& node : nodes_) {
     if (NodeIn(body.nodes, node.node) == nullptr) known_.EraseNode(node.node);
   }
-  // First what goes, of all nodes, and then what comes: the table stays as small as it can.
+  // First what goes, of all nodes, and then what comes: the table stays as small as it can. Both in
+  // the table's own order, so that it may have another size only in between.
   std::vector<Node> nodes;
   size_t i = 0;
   for (const LogBody::Node& said : body.nodes) {
     const Node* before = NodeOf(said.node);
     Node now = before != nullptr ? *before : Node{.node = said.node};
-    if (said.answered && now.incarnation != said.incarnation) {
-      known_.EraseNode(said.node);
-      now = {.node = said.node, .incarnation = said.incarnation};
-    }
     now.answered = said.answered;
+    if (said.answered) now.incarnation = said.incarnation;
     const uint64_t size = known_.size();
     for (const size_t end = i + said.removed; i < end; ++i) {
       if (i + kAhead < body.removed.size()) known_.Prefetch(body.removed[i + kAhead]);
@@ -228,8 +223,8 @@ void SnapshotLog::ApplyDifference(const LogBody& body, Stamp at) {
   }
   removed_ = at_first - known_.size();
 
-  const AgeTable ages;
   const uint64_t left = known_.size();
+  known_.Reserve(left + body.listed.size());
   i = 0;
   for (size_t n = 0; n < nodes.size(); ++n) {
     const uint64_t size = known_.size();
@@ -237,7 +232,7 @@ void SnapshotLog::ApplyDifference(const LogBody& body, Stamp at) {
       if (i + kAhead < body.listed.size()) known_.Prefetch(body.listed[i + kAhead]);
       const NodeId node = nodes[n].node;
       const auto known = known_.At(body.listed[i], node);
-      known_.Add(body.listed[i], SightingOf(node, body.marks[i], at, known, ages));
+      known_.Add(body.listed[i], SightingOf(node, body.marks[i], at, known));
     }
     nodes[n].objects += known_.size() - size;
     if (!nodes[n].answered) continue;
@@ -245,6 +240,7 @@ void SnapshotLog::ApplyDifference(const LogBody& body, Stamp at) {
     known_.SetSeen(nodes[n].node, at);
   }
   added_ = known_.size() - left;
+  known_.Fit();
   nodes_ = std::move(nodes);
 }
 
@@ -255,13 +251,12 @@ LogBody SnapshotLog::BodyOf(Stamp at, const std::vector<NodeListing>& nodes, boo
   for (const NodeListing& listing : nodes) {
     HF_CHECK(listing.node >= least && listing.node != kNoNode);
     least = static_cast<NodeId>(listing.node + 1);
-    const Node* before = NodeOf(listing.node);
     if (!listing.answered) {
+      const Node* before = NodeOf(listing.node);
       writer.Absent(before != nullptr ? *before : Node{.node = listing.node},
                     memory.Of(listing.node));
     } else {
-      const bool same = before != nullptr && before->incarnation == listing.incarnation;
-      writer.Answered(listing, same ? memory.Of(listing.node) : std::span<const Remembered>{});
+      writer.Answered(listing, memory.Of(listing.node));
     }
   }
   return std::move(writer).Take();

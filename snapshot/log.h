@@ -24,7 +24,7 @@
 
 namespace holdfast::snapshot {
 
-constexpr uint16_t kLogVersion = 1;
+constexpr uint16_t kLogVersion = 2;
 constexpr size_t kFrameHeaderBytes = 64;
 constexpr size_t kMaxFrameBytes = 256 * kMiB;  // compressed; 2 GiB at most when it is not
 constexpr size_t kMaxNodes = 4096;
@@ -68,6 +68,10 @@ struct NodeListing {
   std::vector<HeldObject> objects{};
 };
 
+// Is what a node says is of this age at `now` what was seen there before? Its age may differ by a
+// cell (AgeCells) and 2 s; else it was loaded again in the meantime.
+bool SameLoad(const Sighting& seen, Duration age, Stamp now);
+
 struct LogBody;
 
 // What the frames say together, and the making of the next one.
@@ -105,6 +109,7 @@ class SnapshotLog {
   Known& known() { return known_; }
   const SurvivalEvidence& evidence() const { return evidence_; }
   uint64_t sequence() const { return sequence_; }  // of the last frame; 0: none
+  uint32_t mark() const { return mark_; }          // likewise
   Stamp stamp() const { return stamp_; }
   // What the last frame changed.
   uint64_t added() const { return added_; }

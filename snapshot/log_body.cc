@@ -214,35 +214,6 @@ Status TakeMarks(size_t total, ByteView* rest, std::vector<AgeMark>* marks) {
 
 }  // namespace
 
-AgeTable::AgeTable() {
-  for (uint32_t cell = 0; cell < AgeCells::kCells; ++cell) {
-    start_us_[cell] = AgeCells::StartOf(cell).count();
-  }
-}
-
-uint32_t AgeTable::CellOf(int64_t age_us) const {
-  const auto after = std::upper_bound(start_us_.begin() + 1, start_us_.end(), age_us);
-  return static_cast<uint32_t>(after - start_us_.begin()) - 1;
-}
-
-bool AgeTable::Has(uint32_t cell, int64_t age_us) const {
-  return (cell == 0 || start_us_[cell] <= age_us) &&
-         (cell + 1 == AgeCells::kCells || age_us < start_us_[cell + 1]);
-}
-
-int64_t AgeTable::MiddleOf(uint32_t cell) const {
-  if (cell + 1 == AgeCells::kCells) return start_us_[cell];
-  return (start_us_[cell] + start_us_[cell + 1]) / 2;
-}
-
-bool AgeTable::Differ(int64_t a_us, int64_t b_us, int64_t slack_us) const {
-  const auto [low, high] =
-      std::minmax(std::min(a_us, start_us_.back()), std::min(b_us, start_us_.back()));
-  if (high - low <= slack_us) return false;
-  const uint32_t end = std::min(CellOf(high) + 1, AgeCells::kCells - 1);
-  return high - low > slack_us + start_us_[end] - start_us_[end - 1];
-}
-
 EncodedBody EncodeBody(const LogBody& body) {
   HF_CHECK(body.marks.size() == body.listed.size());
   const std::vector<ToldCell> told = CellsToTell(body.evidence);

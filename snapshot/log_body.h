@@ -3,7 +3,6 @@
 // to the log; docs/formats.md is the page for these bytes.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -12,20 +11,6 @@
 #include "snapshot/log.h"
 
 namespace holdfast::snapshot {
-
-// AgeCells as a table, for ages by the million.
-class AgeTable {
- public:
-  AgeTable();
-  uint32_t CellOf(int64_t age_us) const;
-  bool Has(uint32_t cell, int64_t age_us) const;
-  int64_t MiddleOf(uint32_t cell) const;  // the last cell has no end, and so no middle: its start
-  // Are the two further apart than one cell, in which the greater one lies, and `slack_us`?
-  bool Differ(int64_t a_us, int64_t b_us, int64_t slack_us) const;
-
- private:
-  std::array<int64_t, AgeCells::kCells> start_us_;
-};
 
 // The cell of an object's age, and whether it was held.
 struct AgeMark {

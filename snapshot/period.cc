@@ -55,7 +55,8 @@ class Ignorance {
   double At(Duration old) const {
     double wrong = 0;
     for (const auto& [age, weight] : ages_) wrong += weight * Wrong(curve_.Mean(age + old, age));
-    return reads_per_s_ * wrong / mass_ + new_reads_per_s2_ * CameSince(old) * vain_far_;
+    const double of_new = std::min(new_reads_per_s2_ * CameSince(old), reads_per_s_);
+    return reads_per_s_ * wrong / mass_ + of_new * vain_far_;
   }
 
  private:

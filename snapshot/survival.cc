@@ -102,6 +102,10 @@ uint32_t AgeCells::CellOf(Duration age) { return static_cast<uint32_t>(PositionO
 
 Duration AgeCells::StartOf(uint32_t cell) { return Duration(Starts()[cell]); }
 
+Duration AgeCells::MiddleOf(uint32_t cell) {
+  return (StartOf(cell) + StartOf(std::min(cell + 1, kCells - 1))) / 2;
+}
+
 double AgeCells::PositionOf(Duration age) {
   if (age <= Duration(0)) return 0;
   const double seconds = InSeconds(age);

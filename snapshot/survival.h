@@ -39,6 +39,7 @@ class AgeCells {
   static constexpr uint32_t kCells = 1 + kPerDoubling * kDoublings;
   static uint32_t CellOf(Duration age);  // negative ages are 0
   static Duration StartOf(uint32_t cell);
+  static Duration MiddleOf(uint32_t cell);  // of the last one, which has no end, its start
   // The cell, and how much of it is over: 3.25 is a quarter into cell 3.
   static double PositionOf(Duration age);
 };

@@ -66,8 +66,8 @@ auto FieldsOf(SnapshotReply& m) {
   return std::tie(m.id, m.incarnation, m.prints, m.ages, m.held, m.evicted, m.evicted_squares);
 }
 auto FieldsOf(LogAppend& m) { return std::tie(m.id, m.frames); }
-auto FieldsOf(LogQuery& m) { return std::tie(m.id, m.after); }
-auto FieldsOf(LogReply& m) { return std::tie(m.id, m.sequence, m.age, m.frames); }
+auto FieldsOf(LogQuery& m) { return std::tie(m.id, m.after, m.mark); }
+auto FieldsOf(LogReply& m) { return std::tie(m.id, m.sequence, m.mark, m.age, m.frames); }
 auto FieldsOf(ErrorReply& m) { return std::tie(m.about, m.job, m.status); }
 
 // How many elements of the envelope a field takes.

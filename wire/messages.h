@@ -284,12 +284,14 @@ struct LogAppend {  // collector → node; answered by a LogReply without frames
 
 struct LogQuery {  // whoever wants the log → node
   uint64_t id = 0;
-  uint64_t after = 0;  // the frames after this number; all there are when they do not follow it
+  uint64_t after = 0;  // the frames after the one of this number and this mark (FrameHeader); all
+  uint32_t mark = 0;   // there are when it is not among them
 };
 
 struct LogReply {  // node → whoever asked
   uint64_t id = 0;
   uint64_t sequence = 0;  // of the last frame kept; 0: none
+  uint32_t mark = 0;      // its own
   Duration age{};         // since that frame came
   Buffer frames{};
 };

@@ -16,7 +16,8 @@ const char* Meaning(Explanation::Choice choice) {
     case Explanation::Choice::kUnknown:
       return "the snapshot log names no node that has it: by way of its home";
     case Explanation::Choice::kFar:
-      return "it is not likely enough to be there still: by way of its home";
+      return "it is not likely enough to be there still, for what going far costs: by way of its "
+             "home";
     case Explanation::Choice::kLook:
       return "a look there first, then by way of its home";
     case Explanation::Choice::kHome:
@@ -43,7 +44,8 @@ Json ToJson(const Explanation& why) {
             {"threshold", why.threshold},
             {"look_nano_usd", why.look_cost},
             {"hit_nano_usd", why.hit_cost},
-            {"far_nano_usd", why.far_cost}};
+            {"far_nano_usd", why.far_cost},
+            {"look_nano_usd_per_find", why.look_cost_per_find}};
   if (why.node == kNoNode) return json;
   json["node"] = why.node;
   json["age_us"] = why.age.count();
@@ -81,6 +83,8 @@ void Print(const Explanation& why) {
   std::printf("  threshold  a look pays above %.2f %%: it costs %s, going far %s\n",
               100 * why.threshold, FormatMicro(why.look_cost).c_str(),
               FormatMicro(why.far_cost).c_str());
+  std::printf("             all looks so far cost %s per find\n",
+              FormatMicro(why.look_cost_per_find).c_str());
   if (why.node != kNoNode)
     std::printf("             the chance is above it with %.1f %%\n", 100 * why.above_threshold);
   std::printf("  choice     %s: %s\n", NameOf(why.choice), Meaning(why.choice));

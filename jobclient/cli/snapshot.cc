@@ -37,6 +37,22 @@ void AddLog(CLI::App* command, std::string* log) {
                       "the log's directory; without it snapshots/ of the local cluster");
 }
 
+// What is compared with bounds alone lets NaN pass, and -1 as a large number.
+const CLI::Validator kRate(
+    [](const std::string& text) {
+      double rate = 0;
+      const bool ok = CLI::detail::lexical_cast(text, rate) && rate >= 0 && rate <= 1e12;
+      return ok ? std::string() : "\"" + text + "\" is no rate from 0 to 1e12";
+    },
+    "RATE");
+const CLI::Validator kSnapshotNumber(
+    [](const std::string& text) {
+      const bool digits = !text.empty() && text.size() < 18 &&
+                          text.find_first_not_of("0123456789") == std::string::npos;
+      return digits ? std::string() : "\"" + text + "\" is no snapshot's number";
+    },
+    "NUMBER");
+
 void AddCollect(CLI::App* group, const Globals& globals, Chosen* chosen) {
   auto given = std::make_shared<CollectArguments>();
   CLI::App* command =
@@ -58,7 +74,7 @@ void AddCollect(CLI::App* group, const Globals& globals, Chosen* chosen) {
   command
       ->add_option("--reads-per-s", given->reads_per_s,
                    "for --every auto: unplanned reads, of all jobs")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kRate)
       ->capture_default_str();
   command->add_option("--keep-for", given->keep_for, "older files of the log are deleted")
       ->capture_default_str();
@@ -90,8 +106,8 @@ void AddViews(CLI::App* group, const Globals& globals, Chosen* chosen) {
   CLI::App* diff =
       group->add_subcommand("diff", "what came and went at each node between two snapshots");
   AddLog(diff, log.get());
-  diff->add_option("FROM", *from, "a snapshot's number")->required();
-  diff->add_option("TO", *to, "a later one's")->required();
+  diff->add_option("FROM", *from, "a snapshot's number")->required()->check(kSnapshotNumber);
+  diff->add_option("TO", *to, "a later one's")->required()->check(kSnapshotNumber);
   diff->callback([=, &globals] {
     *chosen = [=, &globals] { return DiffSnapshots(globals, *log, *from, *to); };
   });
@@ -108,9 +124,10 @@ void AddEstimates(CLI::App* group, const Globals& globals, Chosen* chosen) {
   CLI::App* curve = group->add_subcommand("curve", "how long objects stay: the survival curve");
   AddLog(curve, &picture->log);
   curve->add_option("--svg", picture->svg, "a file for its pictures");
-  curve->add_option(
-      "--from", picture->from,
-      "the snapshot whose objects are followed; without it the oldest one in the log");
+  curve
+      ->add_option("--from", picture->from,
+                   "the snapshot whose objects are followed; without it the oldest one in the log")
+      ->check(kSnapshotNumber);
   curve->footer(kCurveFooter);
   curve->callback(
       [=, &globals] { *chosen = [=, &globals] { return ShowCurve(globals, *picture); }; });
@@ -119,7 +136,7 @@ void AddEstimates(CLI::App* group, const Globals& globals, Chosen* chosen) {
   CLI::App* period = group->add_subcommand("period", "how often to collect, and why");
   AddLog(period, &given->log);
   period->add_option("--reads-per-s", given->reads_per_s, "unplanned reads, of all jobs")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kRate)
       ->capture_default_str();
   period->add_option("--took", given->took,
                      "how long a snapshot takes, as collect says; without it 2 us for each object");

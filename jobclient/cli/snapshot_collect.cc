@@ -124,7 +124,8 @@ class Collection {
     if (before > now) {
       Say("the clock is " + FormatDuration(Since(now, before)) +
           " behind that of the last snapshot; until it has caught up all snapshots are of that "
-          "time");
+          "time. If the clock was wrong then, move " +
+          settings_.directory.path + " away: that begins a new log");
     }
     SnapshotCollector collector(client_.get(), directory_->log());
     const Result<Collected> collected =
@@ -132,7 +133,7 @@ class Collection {
     HF_RETURN_IF_ERROR(collected.status());
     HF_RETURN_IF_ERROR(directory_->Append(collected->frame));
     const uint32_t have = collector.Broadcast(
-        collected->frame,
+        *collected,
         [&] {
           const Result<Buffer> all = directory_->SinceFull();
           const ByteView bytes = all.ok() ? all->view() : ByteView(collected->frame);
@@ -140,8 +141,7 @@ class Collection {
         },
         settings_.deadline);
     if (have < collected->answered) {
-      Say(std::to_string(collected->answered - have) +
-          " nodes did not take the snapshot; their logs say why");
+      Say(CountOf(collected->answered - have, "node") + " did not take the snapshot");
     }
     Tell(*collected, have);
     Learn(*collected, before, SinceBoot() - started);
@@ -187,14 +187,15 @@ class Collection {
     } else if (!globals_.quiet) {
       std::printf(
           "%s snapshot %llu, %s: %u of %llu nodes answered, %llu absent; %s objects, %s "
-          "added, %s removed; %s in %s; %u nodes have it\n",
+          "added, %s removed; %s in %s; %s %s it\n",
           UtcText(log.stamp()).c_str(), static_cast<unsigned long long>(log.sequence()),
           collected.full ? "full" : "difference", collected.answered,
           static_cast<unsigned long long>(nodes),
           static_cast<unsigned long long>(collected.absent.size()),
           FormatCount(collected.objects).c_str(), FormatCount(collected.added).c_str(),
           FormatCount(collected.removed).c_str(), FormatBytes(collected.frame.size()).c_str(),
-          FormatDuration(collected.took).c_str(), have);
+          FormatDuration(collected.took).c_str(), CountOf(have, "node").c_str(),
+          have == 1 ? "has" : "have");
     }
     std::fflush(stdout);
   }

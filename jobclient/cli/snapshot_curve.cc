@@ -148,6 +148,11 @@ int ShowCurve(const Globals& globals, const CurveArguments& arguments) {
                                                         },
                                                     .fault = WarnOf});
   if (!log.ok()) return Fail(log.status());
+  if (arguments.from != 0 && cohort.points().empty()) {
+    return Fail(Status::NotFound("snapshot " + std::to_string(arguments.from) +
+                                 " is not in the log, or lists no objects to follow; `holdfast "
+                                 "snapshot show` lists them"));
+  }
   const SurvivalCurve curve(log->evidence(), {});
   const double threshold = ThresholdFor(*options);
   if (globals.json) {

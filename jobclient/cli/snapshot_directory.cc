@@ -42,7 +42,10 @@ int WriteWhole(int fd, ByteView bytes) {
 }
 
 Status CannotKeep(const std::string& path, int error) {
-  return CannotWrite("the snapshot log \"" + path + "\"", error);
+  const Status status = CannotWrite("the snapshot log \"" + path + "\"", error);
+  if (error != ENOSPC && error != EDQUOT) return status;
+  return {status.code(), status.message() + "; free some room there, or keep less of the log " +
+                             "(--keep-for, --max-bytes)"};
 }
 
 }  // namespace
@@ -131,6 +134,7 @@ bool SnapshotDirectory::WantsFull() const {
 Status SnapshotDirectory::Append(ByteView frame) {
   const Result<FrameHeader> header = snapshot::ReadFrameHeader(frame);
   HF_CHECK(header.ok() && (header->full || extendable_));
+  if (const Status retired = Retire(frame.size()).status(); !retired.ok()) warn_(retired.message());
   const Status written = header->full ? Begin(header->sequence, frame) : Extend(frame);
   stale_ = !written.ok();
   (void)Refresh();
@@ -197,10 +201,10 @@ Status SnapshotDirectory::SyncDirectory() const {
 
 // --- Retention -----------------------------------------------------------------------------------
 
-Result<uint32_t> SnapshotDirectory::Retire() {
+Result<uint32_t> SnapshotDirectory::Retire(uint64_t more_bytes) {
   Result<std::vector<LogFile>> files = ListLogFiles(options_.path);
   HF_RETURN_IF_ERROR(files.status());
-  uint64_t bytes = 0;
+  uint64_t bytes = more_bytes;
   for (const LogFile& file : *files) bytes += file.bytes;
   const auto keep_s = std::chrono::duration_cast<std::chrono::seconds>(options_.keep_for).count();
   uint32_t deleted = 0;

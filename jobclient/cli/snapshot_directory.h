@@ -48,8 +48,9 @@ class SnapshotDirectory {
   // this reads it, before anything else is made of it.
   Status Refresh();
   // Deletes files whose last frame is older than `keep_for`, and the oldest ones of more than
-  // `max_bytes` together; never the newest one. How many.
-  Result<uint32_t> Retire();
+  // `max_bytes` together, and with `more_bytes`; never the newest one. How many. Append begins with
+  // it, so that a full disk has room again.
+  Result<uint32_t> Retire(uint64_t more_bytes = 0);
 
   uint64_t bytes() const;  // of all files
 

@@ -122,6 +122,11 @@ std::optional<uint64_t> ClusterOf(const std::vector<LogFile>& files) {
 std::string LogFault::Text() const {
   const std::string place = path + ": offset " + std::to_string(offset) + ": ";
   if (!torn) return place + status.message();
+  if (offset == 0) {
+    return place +
+           "nothing but a torn frame, as of a collector that was killed; collecting sets it "
+           "aside";
+  }
   return place + "the last " + FormatBytes(left_bytes) +
          " are a torn frame, as of a collector that was killed; collecting cuts it off";
 }
@@ -135,6 +140,9 @@ Result<std::vector<LogFile>> ListLogFiles(const std::string& directory) {
     std::error_code gone;
     file->bytes = at->file_size(gone);
     if (!gone) files.push_back(*std::move(file));
+  }
+  if (error == std::errc::not_a_directory) {
+    return Status::Invalid(directory + " is not a directory; --log names that of a snapshot log");
   }
   if (error) return shm::ErrnoStatus("cannot read the snapshot log in " + directory, error.value());
   std::sort(files.begin(), files.end(), [](const LogFile& a, const LogFile& b) {

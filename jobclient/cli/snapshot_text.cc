@@ -40,6 +40,10 @@ std::string UtcText(snapshot::Stamp stamp) {
   return text.data();
 }
 
+std::string CountOf(uint64_t n, const std::string& thing) {
+  return FormatCount(n) + " " + thing + (n == 1 ? "" : "s");
+}
+
 Result<Duration> DurationOf(const char* flag, const std::string& text, Duration least) {
   Result<Duration> duration = ParseDuration(text);
   if (!duration.ok()) return duration.status().Annotate(flag);

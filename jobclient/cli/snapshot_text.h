@@ -20,6 +20,8 @@ Duration Since(snapshot::Stamp then, snapshot::Stamp now);  // at least 0
 // "2026-03-01 12:00:05Z".
 std::string UtcText(snapshot::Stamp stamp);
 
+std::string CountOf(uint64_t n, const std::string& thing);  // "1 node", "2 nodes"
+
 // A duration for people who gave or expect round ones: "7 d", "90 s".
 Result<Duration> DurationOf(const char* flag, const std::string& text, Duration least);
 

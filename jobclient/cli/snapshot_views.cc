@@ -156,7 +156,7 @@ int DiffSnapshots(const Globals& globals, const std::string& log, uint64_t from,
                                  if (least == 0) least = most;
                                  if (most == from) first = State::Of(state);
                                  if (most == to) second = State::Of(state);
-                                 return most < to;
+                                 return true;
                                },
                            .fault = WarnOf};
   const Result<SnapshotLog> state = ReadLogDirectory(*directory, 0, visitor);

@@ -52,9 +52,10 @@ void ClusterView::OnMessage(PeerId from, Frames frames) {
   } else if (auto* progress = std::get_if<wire::Progress>(&*message)) {
     TakeEnd(node->member.node, *progress);
   } else if (auto* error = std::get_if<wire::ErrorReply>(&*message)) {
-    if (error->about == "Hello") node->refused = true;
+    if (error->about == "Hello") node->refused = true;  // before it answers anything else
     env_.log->Warn("node " + std::to_string(node->member.node) + " refused a " + error->about +
                    ": " + error->status.ToString());
+    AnswerRefusal(node->member.node, *error);
   }
 }
 
@@ -115,9 +116,14 @@ void ClusterView::Ask(NodeId id, std::function<wire::Message(uint64_t)> question
                                  " in the configuration; it has " +
                                  (known.empty() ? "none" : known)));
   }
+  if (node->refused) {
+    return done(Status::Denied("node " + std::to_string(id) + " at " +
+                               node->member.control_endpoint + " does not serve this cluster"));
+  }
   const uint64_t number = next_id_++;
-  questions_.emplace(number, Question{id, std::move(done)});
-  env_.network->Send({node->peer}, wire::Encode(question(number)));
+  wire::Message message = question(number);
+  questions_.emplace(number, Question{id, wire::NameOf(message), std::move(done)});
+  env_.network->Send({node->peer}, wire::Encode(std::move(message)));
   env_.clock->At(deadline, [this, number, id] {
     Answer(id, number,
            Status::Timeout("node " + std::to_string(id) + " at " +
@@ -130,6 +136,17 @@ void ClusterView::Answer(NodeId from, uint64_t id, Result<wire::Message> answer)
   auto it = questions_.find(id);
   if (it == questions_.end() || it->second.node != from) return;
   questions_.extract(it).mapped().done(std::move(answer));
+}
+
+// It does not say which one; of several of a kind the first is the likeliest. Who refuses a greeting
+// refuses all.
+void ClusterView::AnswerRefusal(NodeId from, const wire::ErrorReply& error) {
+  std::vector<uint64_t> refused;
+  for (const auto& [id, question] : questions_) {
+    const bool meant = error.about == "Hello" || (question.about == error.about && refused.empty());
+    if (question.node == from && meant) refused.push_back(id);
+  }
+  for (uint64_t id : refused) Answer(from, id, error.status);
 }
 
 void ClusterView::EndJob(JobId job, Time deadline, std::function<void(size_t, size_t)> done) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/env.h"
@@ -34,8 +35,8 @@ class ClusterView {
   std::vector<NodeId> Here() const;
   void Failed(NodeId node);
 
-  // Sends a question that has an id, and calls `done` with its answer, or kTimeout. kNotFound for
-  // an unknown node.
+  // Sends a question that has an id, and calls `done` with its answer, the node's refusal, or
+  // kTimeout. kNotFound for an unknown node, kDenied for one that is of another cluster.
   void Ask(NodeId node, std::function<wire::Message(uint64_t id)> question, Time deadline,
            std::function<void(Result<wire::Message>)> done);
   // Ends a job on every node. `done` gets the number of nodes that confirmed it before the
@@ -48,6 +49,7 @@ class ClusterView {
 
   struct Question {
     NodeId node;
+    std::string_view about;  // the message's name
     std::function<void(Result<wire::Message>)> done;
   };
   struct Ending {
@@ -57,6 +59,7 @@ class ClusterView {
   };
   void OnMessage(PeerId from, Frames frames);
   void Answer(NodeId from, uint64_t id, Result<wire::Message> answer);
+  void AnswerRefusal(NodeId from, const wire::ErrorReply& error);
   void TakeEnd(NodeId node, const wire::Progress& progress);
   void Greet();
   bool Greeted() const;

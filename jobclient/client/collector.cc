@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobclient/client/collector.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "jobclient/client/parts.h"
@@ -33,15 +34,19 @@ Result<Collected> SnapshotCollector::Collect(snapshot::Stamp stamp, Duration dea
   return collected;
 }
 
-uint32_t SnapshotCollector::Broadcast(ByteView frame,
+uint32_t SnapshotCollector::Broadcast(const Collected& collected,
                                       const std::function<std::vector<std::byte>()>& since_full,
                                       Duration deadline) {
   Client::Parts& parts = *client_->parts_;
+  std::vector<NodeId> nodes = NodesOf(parts.options);
+  std::erase_if(nodes, [&](NodeId node) {
+    return std::find(collected.absent.begin(), collected.absent.end(), node) !=
+           collected.absent.end();
+  });
   client::Promised<uint32_t> all;
   parts.thread->Post([&] {
-    client::BroadcastFrame(parts.env(), parts.cluster.get(), NodesOf(parts.options), frame,
-                           log_->sequence(), since_full, deadline,
-                           [&](uint32_t have) { all.Set(have); });
+    client::BroadcastFrame(parts.cluster.get(), nodes, collected.frame, since_full,
+                           parts.loop->Now() + deadline, [&](uint32_t have) { all.Set(have); });
   });
   return all.Wait();
 }

@@ -21,10 +21,10 @@ class SnapshotCollector {
   // kUnavailable, and the log as it was, when no node answers at all. `stamp` is the wall clock.
   Result<Collected> Collect(snapshot::Stamp stamp, Duration deadline, bool full);
 
-  // Gives the nodes `frame`, and to those that lack what comes before it `since_full()`: all frames
-  // from the last full one on, this one included. How many have it then.
-  uint32_t Broadcast(ByteView frame, const std::function<std::vector<std::byte>()>& since_full,
-                     Duration deadline);
+  // Gives the frame to the nodes that answered, and to those that lack what comes before it
+  // `since_full()`: all frames from the last full one on, this one included. How many have it then.
+  uint32_t Broadcast(const Collected& collected,
+                     const std::function<std::vector<std::byte>()>& since_full, Duration deadline);
 
  private:
   Client* client_;

@@ -2,6 +2,8 @@
 #include "jobclient/client/snapshot_round.h"
 
 #include <algorithm>
+#include <bit>
+#include <numeric>
 #include <utility>
 
 namespace holdfast::client {
@@ -10,11 +12,34 @@ namespace {
 using snapshot::AgeCells;
 using snapshot::HeldObject;
 using snapshot::NodeListing;
+using snapshot::Print;
+using snapshot::Sighting;
 using snapshot::SnapshotLog;
 using snapshot::Stamp;
 using snapshot::SurvivalEvidence;
 
-Duration Since(Stamp then, Stamp now) { return Duration(std::max<int64_t>(now.us - then.us, 0)); }
+Duration TimeBetween(Stamp then, Stamp now) {
+  return Duration(std::max<int64_t>(now.us - then.us, 0));
+}
+
+bool ComesBefore(const HeldObject& a, const HeldObject& b) { return a.print < b.print; }
+
+// By print. Prints are spread evenly, so their first bits say already about where each belongs.
+std::vector<HeldObject> Sorted(const std::vector<HeldObject>& objects) {
+  const auto bits = static_cast<uint32_t>(std::bit_width(objects.size() / 4));
+  auto bucket = [bits](Print print) { return print >> (snapshot::kPrintBits - bits); };
+  std::vector<uint32_t> ends((size_t{1} << bits) + 1);
+  for (const HeldObject& object : objects) ++ends[bucket(object.print) + 1];
+  std::partial_sum(ends.begin(), ends.end(), ends.begin());
+  std::vector<HeldObject> sorted(objects.size());
+  for (const HeldObject& object : objects) sorted[ends[bucket(object.print)]++] = object;
+  auto first = sorted.begin();
+  for (size_t i = 0; i + 1 < ends.size(); ++i) {
+    const auto end = sorted.begin() + ends[i];
+    std::sort(std::exchange(first, end), end, ComesBefore);
+  }
+  return sorted;
+}
 
 NodeListing ListingOf(NodeId node, const wire::SnapshotReply& reply) {
   NodeListing listing{.node = node, .incarnation = reply.incarnation, .answered = true};
@@ -27,73 +52,110 @@ NodeListing ListingOf(NodeId node, const wire::SnapshotReply& reply) {
                                .age = std::chrono::milliseconds(ages[i]),
                                .held = (held[i / 64] >> (i % 64) & 1) != 0});
   }
-  std::sort(listing.objects.begin(), listing.objects.end(),
-            [](const HeldObject& a, const HeldObject& b) { return a.print < b.print; });
+  listing.objects = Sorted(listing.objects);
   const auto twice = [](const HeldObject& a, const HeldObject& b) { return a.print == b.print; };
   listing.objects.erase(std::unique(listing.objects.begin(), listing.objects.end(), twice),
                         listing.objects.end());
   return listing;
 }
 
-// Whole lives, from the ages at which they ended: what was lost in a cell was kept in all before.
-SurvivalEvidence LivesOf(const wire::SnapshotReply& reply) {
-  SurvivalEvidence lives;
-  ColumnView<uint64_t> lost(reply.evicted.view());
-  ColumnView<uint64_t> squares(reply.evicted_squares.view());
-  double kept = 0;
-  for (size_t cell = std::min<size_t>(lost.size(), AgeCells::kCells); cell-- > 0;) {
-    lives.Add(static_cast<uint32_t>(cell), {.kept = kept,
-                                            .lost = static_cast<double>(lost[cell]),
-                                            .lost_squares = static_cast<double>(squares[cell])});
-    kept += static_cast<double>(lost[cell]);
-  }
-  return lives;
-}
+// What happened between a snapshot and the one before it at the nodes whose evictions are known: the
+// lives that ended, and those that go on, less what of both was known then.
+class Since {
+ public:
+  Since(const SnapshotLog& log, Stamp stamp)
+      : log_(log), passed_(TimeBetween(log.stamp(), stamp)), stamp_(stamp) {}
 
-// What happened at the nodes whose evictions since the snapshot before are known: the lives that
-// ended since, and those that go on, less what of both was known then. What promises hold tells
-// nothing of how long objects stay without one.
-SurvivalEvidence EvidenceSince(const SnapshotLog& log, const Listings& replies,
-                               const std::vector<NodeListing>& listings) {
-  SurvivalEvidence recent;
-  std::map<NodeId, bool> watched;
-  for (const SnapshotLog::Node& node : log.nodes()) {
-    auto reply = replies.find(node.node);
-    watched[node.node] = reply != replies.end() && node.answered &&
-                         !reply->second.evicted.empty() &&
-                         reply->second.incarnation == node.incarnation;
+  SurvivalEvidence Of(const Listings& replies, const std::vector<NodeListing>& listings) {
+    for (const SnapshotLog::Node& node : log_.nodes()) {
+      auto reply = replies.find(node.node);
+      watched_[node.node] = reply != replies.end() && node.answered &&
+                            !reply->second.evicted.empty() &&
+                            reply->second.incarnation == node.incarnation;
+    }
+    for (const auto& [node, reply] : replies) {
+      if (watched_[node]) AddLives(reply);
+    }
+    for (const NodeListing& listing : listings) {
+      if (watched_[listing.node]) AddListed(listing);
+    }
+    SubtractBefore();
+    return std::move(recent_);
   }
-  for (const auto& [node, reply] : replies) {
-    if (watched[node]) recent += LivesOf(reply);
+
+ private:
+  // Whole lives, from the ages at which they ended: what was lost in a cell was kept in all before.
+  void AddLives(const wire::SnapshotReply& reply) {
+    ColumnView<uint64_t> lost(reply.evicted.view());
+    ColumnView<uint64_t> squares(reply.evicted_squares.view());
+    double kept = 0;
+    for (size_t i = std::min<size_t>(lost.size(), AgeCells::kCells); i-- > 0;) {
+      const auto cell = static_cast<uint32_t>(i);
+      const auto ended = static_cast<double>(lost[i]);
+      recent_.Add(cell,
+                  {.kept = kept, .lost = ended, .lost_squares = static_cast<double>(squares[i])});
+      kept += ended;
+      // In doubt, where the cell is that of the time that passed, they had been there.
+      if (i + 1 == AgeCells::kCells || AgeCells::StartOf(cell + 1) > passed_) ended_ += ended;
+    }
   }
-  for (const NodeListing& listing : listings) {
-    if (!watched[listing.node]) continue;
+
+  // What promises hold tells nothing of how long objects stay without one: what is held now stops
+  // to count, and what was held then begins.
+  void AddListed(const NodeListing& listing) {
     for (const HeldObject& object : listing.objects) {
-      if (!object.held) recent.StillThere(Duration(0), object.age, 1);
+      const std::optional<Sighting> known = log_.known().At(object.print, listing.node);
+      if (known && !known->held && snapshot::SameLoad(*known, object.age, stamp_)) {
+        const Duration before = TimeBetween(known->written, log_.stamp());
+        ++stayed_objects_;
+        stayed_.StillThere(Duration(0), before, 1);
+        recent_.StillThere(Duration(0), object.held ? before : object.age, 1);
+      } else if (!object.held) {
+        recent_.StillThere(std::max(object.age - passed_, Duration(0)), object.age, 1);
+      }
     }
   }
-  SurvivalEvidence before;
-  log.known().ForEach([&](snapshot::Print, const snapshot::Sighting& seen) {
-    if (!seen.held && watched[seen.node]) {
-      before.StillThere(Duration(0), Since(seen.written, log.stamp()), 1);
-    }
-  });
-  recent -= before;
-  return recent;
-}
+
+  // Of what is gone only so much was evicted as lives ended that had been there; what was dropped by
+  // name, say, is as if it had never been seen.
+  void SubtractBefore() {
+    SurvivalEvidence gone;
+    double objects = -stayed_objects_;
+    log_.known().ForEach([&](snapshot::Print, const Sighting& seen) {
+      if (seen.held || !watched_[seen.node]) return;
+      gone.StillThere(Duration(0), TimeBetween(seen.written, log_.stamp()), 1);
+      ++objects;
+    });
+    gone -= stayed_;
+    if (objects > ended_) gone.Forget(ended_ / objects);
+    recent_ -= stayed_;
+    recent_ -= gone;
+  }
+
+  const SnapshotLog& log_;
+  const Duration passed_;
+  const Stamp stamp_;
+  std::map<NodeId, bool> watched_;
+  SurvivalEvidence recent_;
+  SurvivalEvidence stayed_;  // what was known of those that are there still
+  double stayed_objects_ = 0;
+  double ended_ = 0;  // lives that had begun before
+};
 
 using Takers = std::vector<NodeId>;
 
-// Gives `frames` to `nodes`; `done` gets those of them that have the last one then.
-void Give(ClusterView* cluster, const Takers& nodes, ByteView frames, uint64_t sequence,
-          Time deadline, std::function<void(Takers)> done) {
+// Gives `frames`, of which the last is `last`, to `nodes`; `done` gets those that have it then, and
+// those that answered and do not.
+void Give(ClusterView* cluster, const Takers& nodes, ByteView frames,
+          const snapshot::FrameHeader& last, Time deadline,
+          std::function<void(Takers have, Takers lack)> done) {
   struct Round {
-    Takers have;
+    Takers have, lack;
     size_t left;
-    std::function<void(Takers)> done;
+    std::function<void(Takers, Takers)> done;
   };
-  auto round = std::make_shared<Round>(Round{{}, nodes.size(), std::move(done)});
-  if (nodes.empty()) return round->done({});
+  auto round = std::make_shared<Round>(Round{{}, {}, nodes.size(), std::move(done)});
+  if (nodes.empty()) return round->done({}, {});
   for (NodeId node : nodes) {
     cluster->Ask(
         node,
@@ -101,10 +163,12 @@ void Give(ClusterView* cluster, const Takers& nodes, ByteView frames, uint64_t s
           return wire::LogAppend{.id = id, .frames = Buffer::CopyOf(frames)};
         },
         deadline,
-        [round, node, sequence](Result<wire::Message> answer) {
-          auto* reply = answer.ok() ? std::get_if<wire::LogReply>(&*answer) : nullptr;
-          if (reply != nullptr && reply->sequence == sequence) round->have.push_back(node);
-          if (--round->left == 0) round->done(std::move(round->have));
+        [round, node, sequence = last.sequence, mark = last.mark](Result<wire::Message> answer) {
+          if (auto* reply = answer.ok() ? std::get_if<wire::LogReply>(&*answer) : nullptr) {
+            const bool has = reply->sequence == sequence && reply->mark == mark;
+            (has ? round->have : round->lack).push_back(node);
+          }
+          if (--round->left == 0) round->done(std::move(round->have), std::move(round->lack));
         });
   }
 }
@@ -140,6 +204,10 @@ Result<Collected> MakeFrame(const std::vector<NodeId>& nodes, const Listings& re
     return Status::Unavailable("none of " + std::to_string(nodes.size()) +
                                " nodes answered; is the cluster running?");
   }
+  if (nodes.size() > snapshot::kMaxNodes) {
+    return Status::Invalid("a snapshot is of at most " + std::to_string(snapshot::kMaxNodes) +
+                           " nodes, the configuration has " + std::to_string(nodes.size()));
+  }
   Collected collected;
   std::vector<NodeListing> listings;
   for (NodeId node : nodes) {
@@ -156,10 +224,10 @@ Result<Collected> MakeFrame(const std::vector<NodeId>& nodes, const Listings& re
             [](const NodeListing& a, const NodeListing& b) { return a.node < b.node; });
   collected.answered = static_cast<uint32_t>(replies.size());
 
-  const SurvivalEvidence recent = EvidenceSince(*log, replies, listings);
+  const SurvivalEvidence recent = Since(*log, stamp).Of(replies, listings);
   collected.evictions = recent.effective_evictions();
   SurvivalEvidence evidence = log->evidence();
-  evidence.Follow(recent, Since(log->stamp(), stamp));
+  evidence.Follow(recent, TimeBetween(log->stamp(), stamp));
   collected.full = full || log->sequence() == 0;
   collected.frame = log->Append(stamp, listings, evidence, full);
   if (collected.frame.empty()) {
@@ -170,19 +238,17 @@ Result<Collected> MakeFrame(const std::vector<NodeId>& nodes, const Listings& re
   return collected;
 }
 
-void BroadcastFrame(const Env& env, ClusterView* cluster, const std::vector<NodeId>& nodes,
-                    ByteView frame, uint64_t sequence,
-                    std::function<std::vector<std::byte>()> since_full, Duration deadline,
+void BroadcastFrame(ClusterView* cluster, const std::vector<NodeId>& nodes, ByteView frame,
+                    std::function<std::vector<std::byte>()> since_full, Time deadline,
                     std::function<void(uint32_t have)> done) {
-  Give(cluster, nodes, frame, sequence, env.clock->Now() + deadline,
-       [=, since_full = std::move(since_full), done = std::move(done)](const Takers& have) {
-         Takers lack;
-         for (NodeId node : nodes) {
-           if (std::find(have.begin(), have.end(), node) == have.end()) lack.push_back(node);
-         }
+  const Result<snapshot::FrameHeader> header = snapshot::ReadFrameHeader(frame);
+  HF_CHECK(header.ok());
+  Give(cluster, nodes, frame, *header, deadline,
+       [=, last = *header, since_full = std::move(since_full), done = std::move(done)](
+           const Takers& have, const Takers& lack) {
          if (lack.empty()) return done(static_cast<uint32_t>(have.size()));
-         Give(cluster, lack, since_full(), sequence, env.clock->Now() + deadline,
-              [done, first = have.size()](const Takers& more) {
+         Give(cluster, lack, since_full(), last, deadline,
+              [done, first = have.size()](const Takers& more, const Takers&) {
                 done(static_cast<uint32_t>(first + more.size()));
               });
        });

@@ -45,12 +45,11 @@ void AskForListings(ClusterView* cluster, const std::vector<NodeId>& nodes, uint
 Result<Collected> MakeFrame(const std::vector<NodeId>& nodes, const Listings& replies,
                             snapshot::Stamp stamp, bool full, snapshot::SnapshotLog* log);
 
-// Gives `nodes` the frame, whose number is `sequence`, and to those that lack what comes before it
-// `since_full()`: all frames from the last full one on, this one included. Each time for `deadline`
-// at most; `done` gets, once, how many have it then.
-void BroadcastFrame(const Env& env, ClusterView* cluster, const std::vector<NodeId>& nodes,
-                    ByteView frame, uint64_t sequence,
-                    std::function<std::vector<std::byte>()> since_full, Duration deadline,
+// Gives `nodes` the frame, and to those that answer, but lack what comes before it, `since_full()`:
+// all frames from the last full one on, this one included. `done` gets, once, how many have it by the
+// deadline.
+void BroadcastFrame(ClusterView* cluster, const std::vector<NodeId>& nodes, ByteView frame,
+                    std::function<std::vector<std::byte>()> since_full, Time deadline,
                     std::function<void(uint32_t have)> done);
 
 }  // namespace client

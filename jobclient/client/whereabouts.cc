@@ -43,7 +43,7 @@ void Whereabouts::Ask() {
   cluster_->Ask(
       node,
       [this](uint64_t id) -> wire::Message {
-        return wire::LogQuery{.id = id, .after = log_.sequence()};
+        return wire::LogQuery{.id = id, .after = log_.sequence(), .mark = log_.mark()};
       },
       env_.clock->Now() + kAnswerWait,
       [this, node](Result<wire::Message> answer) { Take(node, std::move(answer)); });
@@ -60,7 +60,20 @@ void Whereabouts::Take(NodeId node, Result<wire::Message> answer) {
     return Settle();
   }
   pause_ = kLeastPause;
-  next_ask_ = now + (reply->sequence == 0 ? kNoLogPause : kLeastPause);
+  next_ask_ = now + kLeastPause;
+  if (reply->sequence == 0) {
+    // It was started again since the last snapshot, or there is none. Which of them, the others say.
+    if (++without_ < cluster_->Here().size()) return Ask();
+    without_ = 0;
+    next_ask_ = now + kNoLogPause;
+    return Settle();
+  }
+  without_ = 0;
+  if (IsBehind(*reply, now)) {
+    next_ask_ = now + kNoLogPause;
+    return Settle();
+  }
+  if (!reply->frames.empty() && reply->sequence <= log_.sequence()) BeginAnew();
   const Stamp before = log_.stamp();
   const uint64_t sequence = log_.sequence();
   const Status applied = Apply(reply->frames.view());
@@ -69,13 +82,10 @@ void Whereabouts::Take(NodeId node, Result<wire::Message> answer) {
                    " keeps a snapshot log that does not do: " + applied.message());
     next_ask_ = now + kNoLogPause;
     // It does not follow what is known here. Everything is asked for, and takes its place.
-    if (applied.code() == Code::kNotFound) log_ = SnapshotLog(ClusterHash(options_.cluster));
+    if (applied.code() == Code::kNotFound) BeginAnew();
     return Settle();
   }
-  if (log_.sequence() == sequence && log_.stamp() == before) {  // nothing new
-    if (!reply->frames.empty()) next_ask_ = now + kNoLogPause;  // that node is behind
-    return Settle();
-  }
+  if (reply->frames.empty()) return Settle();
   beliefs_.Learn(log_.evidence());
   if (log_.sequence() < reply->sequence) {  // the rest of a long log
     next_ask_ = now;
@@ -91,6 +101,16 @@ void Whereabouts::Take(NodeId node, Result<wire::Message> answer) {
   Settle();
 }
 
+// Frames that do not follow the last one here. The node may be behind, or have the end of a log that
+// was lost and begun anew, by a clock that may have been set back. What came last to a node counts,
+// unless it passed here already: a node that was stopped gets it late.
+bool Whereabouts::IsBehind(const wire::LogReply& reply, Time now) const {
+  const Result<snapshot::FrameHeader> first = snapshot::ReadFrameHeader(reply.frames.view());
+  if (log_.sequence() == 0 || !first.ok() || first->follows == log_.mark()) return false;
+  return now - reply.age <= anchor_ + kLeastPause ||
+         std::find(passed_.begin(), passed_.end(), reply.mark) != passed_.end();
+}
+
 Status Whereabouts::Apply(ByteView frames) {
   while (!frames.empty()) {
     Result<snapshot::FrameHeader> header = snapshot::ReadFrameHeader(frames);
@@ -98,20 +118,27 @@ Status Whereabouts::Apply(ByteView frames) {
     // The log says now what this client had found out itself, or it is out of date.
     if (header->sequence != log_.sequence()) ForgetOwn();
     HF_RETURN_IF_ERROR(log_.Apply(frames.first(header->frame_bytes())));
+    if (passed_.empty() || passed_.back() != log_.mark()) passed_.push_back(log_.mark());
+    if (passed_.size() > kMostPassed) passed_.erase(passed_.begin());
     frames = frames.subspan(header->frame_bytes());
   }
   return {};
 }
 
+void Whereabouts::BeginAnew() {
+  log_ = SnapshotLog(ClusterHash(options_.cluster));
+  own_.clear();
+}
+
 void Whereabouts::ForgetOwn() {
-  for (const Own& own : own_) {
+  for (; !own_.empty(); own_.pop_back()) {  // what was known first comes last
+    const Own& own = own_.back();
     if (own.before) {
       log_.known().Add(own.print, *own.before);
     } else {
       log_.known().Erase(own.print, own.node);
     }
   }
-  own_.clear();
 }
 
 void Whereabouts::Settle() {
@@ -156,8 +183,13 @@ void Whereabouts::WentFar(const Oid& oid, NodeId home, Duration took, uint64_t b
       took, options_.nano_usd_per_get + static_cast<snapshot::NanoUsd>(options_.nano_usd_per_byte *
                                                                        static_cast<double>(bytes)));
   // Without a log there is no clock by which it would grow old.
-  if (home == kNoNode || log_.sequence() == 0 || own_.size() == kMaxOwn) return;
-  own_.push_back({PrintOf(oid), home, log_.known().At(PrintOf(oid), home)});
+  if (home == kNoNode || log_.sequence() == 0) return;
+  const std::optional<snapshot::Sighting> known = log_.known().At(PrintOf(oid), home);
+  const bool own = known && known->written >= log_.stamp();  // from an earlier time
+  if (!own) {
+    if (own_.size() == kMaxOwn) return;
+    own_.push_back({PrintOf(oid), home, known});
+  }
   log_.known().Add(PrintOf(oid), {.node = home, .held = false, .written = Now()});
 }
 
@@ -167,6 +199,7 @@ void Whereabouts::Explain(NodeId home, Explanation* why) {
   why->look_cost = costs_.look();
   why->hit_cost = costs_.hit();
   why->far_cost = costs_.far();
+  why->look_cost_per_find = costs_.overhead_per_find();
   why->threshold = costs_.Threshold();
   const Decision decision = Decide({&why->oid, 1}).front();
   why->node = decision.node;

@@ -77,10 +77,13 @@ class Whereabouts {
   static constexpr Duration kNoLogPause = 10s;
   static constexpr Duration kMostPause = 60s;
   static constexpr size_t kMaxOwn = 200'000;
+  static constexpr size_t kMostPassed = 64;
 
   void Ask();
   void Take(NodeId node, Result<wire::Message> answer);
+  bool IsBehind(const wire::LogReply& reply, Time now) const;
   Status Apply(ByteView frames);
+  void BeginAnew();
   void ForgetOwn();
   void Settle();
 
@@ -99,6 +102,8 @@ class Whereabouts {
   size_t next_node_;
   Duration pause_ = kLeastPause;  // after a question that was not answered; doubles
   Time anchor_{};                 // when the last frame was made, by our clock
+  size_t without_ = 0;            // nodes in a row that had no log
+  std::vector<uint32_t> passed_;  // marks of the last frames
   std::vector<std::function<void()>> waiting_;
   // What this client knows better than the log, until its next frame, and what the log said.
   struct Own {

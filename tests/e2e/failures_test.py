@@ -23,21 +23,27 @@ class Failures(Scratch):
         self.config = ["--config", self.nodes.client]
 
     def begin_run(self, *options):
-        """Starts a run in the background; it is under way when its plan has been printed."""
+        """Starts a run in the background and waits until its own node holds promises to it and objects are there."""
+        wait_for(lambda: not self.own_status()["jobs"], "the end of earlier jobs", 40)
         process = subprocess.Popen([HOLDFAST, *self.config, "--json", "run", self.tree, *options], stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, env=self.environment, text=True)
         for stream in (process.stdout, process.stderr):
             self.addCleanup(stream.close)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
+        wait_for(lambda: self.own_status()["jobs"] and self.live_objects() > 50, "loading")
         return process
+
+    def own_status(self):
+        """What the node says that is the readers' own."""
+        return self.ok(*self.config, "--json", "status").json()[0]
 
     def live_objects(self):
         done = self.holdfast(*self.config, "--json", "status")
         return sum(node.get("memory", {}).get("live_objects", 0) for node in done.json())
 
     def dropped_objects(self):
-        return self.ok(*self.config, "--json", "status").json()[0]["memory"]["dropped_objects"]
+        return self.own_status()["memory"]["dropped_objects"]
 
     def finish(self, process):
         out, err = process.communicate(timeout=90)
@@ -55,7 +61,6 @@ class Failures(Scratch):
         for victim in (self.nodes.nodes[1], self.nodes.nodes[0]):  # another node, and the reader's own
             with self.subTest(victim.number):
                 process = self.begin_run("--epochs", "40")
-                wait_for(lambda: self.live_objects() > 50, "loading")
                 self.assertIsNone(process.poll(), "the run goes on")
                 victim.kill()
                 self.assert_run_is_right(process, 40)
@@ -63,7 +68,6 @@ class Failures(Scratch):
 
     def test_a_node_is_stopped_for_a_while(self):
         process = self.begin_run("--epochs", "40")
-        wait_for(lambda: self.live_objects() > 50, "loading")
         self.nodes.nodes[2].process.send_signal(signal.SIGSTOP)
         time.sleep(1)
         self.nodes.nodes[2].process.send_signal(signal.SIGCONT)
@@ -71,14 +75,12 @@ class Failures(Scratch):
 
     def test_all_nodes_are_killed(self):
         process = self.begin_run("--epochs", "40")
-        wait_for(lambda: self.live_objects() > 50, "loading")
         for node in self.nodes.nodes:
             node.kill()
         self.assert_run_is_right(process, 40)
 
     def test_a_run_goes_on_when_its_node_restarts(self):
         process = self.begin_run("--epochs", "60")
-        wait_for(lambda: self.live_objects() > 50, "loading")
         for node in self.nodes.nodes[:2]:
             node.kill()
             node.start()
@@ -135,7 +137,6 @@ class Failures(Scratch):
 
     def test_sigterm_under_load(self):
         process = self.begin_run("--epochs", "40")
-        wait_for(lambda: self.live_objects() > 50, "loading")
         node = self.nodes.nodes[1]
         self.assertEqual(node.terminate(), 0, node.said())
         self.assertFalse(os.path.exists(node.state), node.state)

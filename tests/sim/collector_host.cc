@@ -85,8 +85,8 @@ void CollectorHost::Write(const client::Listings& listings) {
 
 void CollectorHost::Broadcast() {
   client::BroadcastFrame(
-      process_->env.env(), &process_->cluster, nodes_, disk_.back(), process_->log.sequence(),
-      [this] { return SinceFull(); }, setup_.deadline, [this](uint32_t have) { Ended(have); });
+      &process_->cluster, nodes_, disk_.back(), [this] { return SinceFull(); },
+      process_->env.clock.Now() + setup_.deadline, [this](uint32_t have) { Ended(have); });
 }
 
 std::vector<std::byte> CollectorHost::SinceFull() const {

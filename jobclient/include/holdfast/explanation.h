@@ -46,6 +46,7 @@ struct Explanation {
   int64_t look_cost = 0;
   int64_t hit_cost = 0;
   int64_t far_cost = 0;
+  int64_t look_cost_per_find = 0;  // of all looks, by those that found
 };
 
 // "look", "far", ...

@@ -56,9 +56,10 @@ TEST(LogKeeper, GivesWhatFollowsWhatIsKnown) {
   EXPECT_EQ(all.sequence, collector.sequence());
   EXPECT_EQ(all.age, Duration(6));
   EXPECT_EQ(SequenceOf(all.frames.view(), &reader), collector.sequence());
-  EXPECT_TRUE(keeper.Answer({.id = 9, .after = collector.sequence()}, Time{10}).frames.empty());
+  const wire::LogQuery known{.id = 9, .after = reader.sequence(), .mark = reader.mark()};
+  EXPECT_TRUE(keeper.Answer(known, Time{10}).frames.empty());
   ASSERT_TRUE(keeper.Append(collector.Next(), Time{11}).ok());
-  const wire::LogReply rest = keeper.Answer({.id = 9, .after = reader.sequence()}, Time{11});
+  const wire::LogReply rest = keeper.Answer(known, Time{11});
   EXPECT_LT(rest.frames.size(), all.frames.size());
   EXPECT_EQ(SequenceOf(rest.frames.view(), &reader), collector.sequence());
 }
@@ -82,7 +83,7 @@ TEST(LogKeeper, AfterAGapNothingIsTakenUntilAFullFrameComes) {
   EXPECT_EQ(keeper.sequence(), before);
   ASSERT_TRUE(keeper.Append(collector.Next(true), Time{}).ok());
   EXPECT_EQ(keeper.sequence(), collector.sequence());
-  ASSERT_TRUE(keeper.Append(lost, Time{}).ok());  // known long since
+  EXPECT_EQ(keeper.Append(lost, Time{}).code(), Code::kDenied);  // long since over
   EXPECT_EQ(keeper.sequence(), collector.sequence());
 }
 
@@ -125,13 +126,44 @@ TEST(LogKeeper, ALogThatGoesOnFromAnEarlierFrameTakesTheOthersPlace) {
   log = torn;
   const std::vector<std::byte> other = next(1'030);
   ASSERT_TRUE(keeper.Append(other, Time{}).ok());
-  EXPECT_EQ(keeper.sequence(), 3u);  // it follows nothing here
+  EXPECT_EQ(keeper.sequence(), 2u);
+  EXPECT_TRUE(keeper.CheckFrames().ok());
   all.insert(all.end(), other.begin(), other.end());
   ASSERT_TRUE(keeper.Append(all, Time{}).ok());
   EXPECT_EQ(keeper.sequence(), 2u);
   SnapshotLog reader(snapshot::ClusterHash("training"));
   EXPECT_EQ(SequenceOf(keeper.Answer({.id = 1, .after = 0}, Time{}).frames.view(), &reader), 2u);
   EXPECT_EQ(reader.stamp(), log.stamp());
+}
+
+// The collector lost its log, and its clock was wrong when the lost one was made.
+TEST(LogKeeper, AnOlderLogIsTakenOnceTheOtherOneGrowsNoMore) {
+  LogKeeper keeper("training", kRoom);
+  Collector lost("training", 1'000'000), anew("training", 1'000);
+  ASSERT_TRUE(keeper.Append(lost.Next(), Time{}).ok());
+  ASSERT_TRUE(keeper.Append(lost.Next(), Time{}).ok());
+  const std::vector<std::byte> frame = anew.Next();
+  const Status refused = keeper.Append(frame, Time{} + 59s);
+  EXPECT_EQ(refused.code(), Code::kDenied);
+  EXPECT_NE(refused.message().find("snapshot 2 came 59"), std::string::npos) << refused.message();
+  EXPECT_EQ(keeper.sequence(), 2u);
+  ASSERT_TRUE(keeper.Append(frame, Time{} + 61s).ok());
+  EXPECT_EQ(keeper.sequence(), 1u);
+  ASSERT_TRUE(keeper.Append(anew.Next(), Time{} + 62s).ok());
+  EXPECT_EQ(keeper.sequence(), 2u);
+}
+
+TEST(LogKeeper, WhoHasAnotherFrameOfThatNumberGetsAll) {
+  LogKeeper keeper("training", kRoom);
+  Collector one("training", 1'000), other("training", 1'100);
+  ASSERT_TRUE(keeper.Append(one.Next(), Time{}).ok());
+  SnapshotLog reader(snapshot::ClusterHash("training"));
+  ASSERT_TRUE(reader.Apply(other.Next()).ok());
+  const wire::LogQuery query{.id = 1, .after = 1, .mark = reader.mark()};
+  EXPECT_FALSE(keeper.Answer(query, Time{}).frames.empty());
+  const wire::LogQuery same{.id = 1, .after = 1, .mark = keeper.mark()};
+  EXPECT_TRUE(keeper.Answer(same, Time{}).frames.empty());
+  EXPECT_EQ(keeper.Answer(same, Time{}).mark, keeper.mark());
 }
 
 TEST(LogKeeper, ALongLogIsGivenInParts) {
@@ -147,7 +179,8 @@ TEST(LogKeeper, ALongLogIsGivenInParts) {
   }
   int parts = 0;
   while (reader.sequence() < keeper.sequence()) {
-    const wire::LogReply part = keeper.Answer({.id = 1, .after = reader.sequence()}, Time{});
+    const wire::LogReply part =
+        keeper.Answer({.id = 1, .after = reader.sequence(), .mark = reader.mark()}, Time{});
     EXPECT_LT(part.frames.size(), 8 * kMiB);
     SequenceOf(part.frames.view(), &reader);
     ASSERT_LE(++parts, 5);

@@ -243,6 +243,23 @@ TEST(SnapshotLogTest, RestartedAndGoneNodes) {
   EXPECT_EQ(log.known().SeenAt(2), nullptr);
 }
 
+// It found again what it had: of these nothing need be said.
+TEST(SnapshotLogTest, WhatARestartedNodeKeptIsNotToldAgain) {
+  SnapshotLog log(kCluster), reader(kCluster);
+  ASSERT_TRUE(
+      reader.Apply(log.Append(kStart, {Listing(1, {{5, 10s}, {6, 10s}, {7, 10s}}, 100)}, {}, true))
+          .ok());
+  ASSERT_TRUE(
+      reader.Apply(log.Append(After(60s), {Listing(1, {{5, 70s}, {7, 2s}}, 101)}, {}, false)).ok());
+  for (const SnapshotLog* each : {&log, &reader}) {
+    EXPECT_EQ(each->nodes()[0].incarnation, 101u);
+    EXPECT_EQ(each->nodes()[0].objects, 2u);
+    EXPECT_EQ(each->removed(), 1u);
+    EXPECT_EQ(each->added(), 0u);
+    EXPECT_LT(each->known().At(5, 1)->written, each->known().At(7, 1)->written);
+  }
+}
+
 // Of a hundred thousand objects two may have one print: it must not stop the collector.
 TEST(SnapshotLogTest, TwoObjectsOfOnePrint) {
   SnapshotLog log(kCluster);

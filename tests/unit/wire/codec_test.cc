@@ -213,8 +213,9 @@ TEST(Codec, FieldsOfSnapshots) {
   LogAppend append = RoundTrip(LogAppend{1, ColumnOf<uint64_t>({2})});
   EXPECT_EQ(append.id, 1u);
   EXPECT_EQ(append.frames.size(), 8u);
-  EXPECT_EQ(RoundTrip(LogQuery{1, 2}).after, 2u);
-  LogReply log = RoundTrip(LogReply{1, 2, 3s, ColumnOf<uint64_t>({4})});
+  EXPECT_EQ(RoundTrip(LogQuery{1, 2, 5}).after, 2u);
+  EXPECT_EQ(RoundTrip(LogQuery{1, 2, 5}).mark, 5u);
+  LogReply log = RoundTrip(LogReply{1, 2, 5, 3s, ColumnOf<uint64_t>({4})});
   EXPECT_EQ(log.sequence, 2u);
   EXPECT_EQ(log.age, 3s);
   EXPECT_EQ(log.frames.size(), 8u);

@@ -138,7 +138,7 @@ inline std::vector<Message> FullMessages() {
                               ColumnOf<uint64_t>({25})});
   all.push_back(LogAppend{1, ColumnOf<uint64_t>({2})});
   all.push_back(LogQuery{1, 2});
-  all.push_back(LogReply{1, 2, 3s, ColumnOf<uint64_t>({4})});
+  all.push_back(LogReply{1, 2, 5, 3s, ColumnOf<uint64_t>({4})});
   return all;
 }
 

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobclient/client/snapshot_round.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <span>
+#include <vector>
+
+#include "base/random.h"
+
+namespace holdfast::client {
+namespace {
+
+using snapshot::AgeCells;
+using snapshot::SurvivalCurve;
+
+template <typename T>
+Buffer ColumnOf(const std::vector<T>& values) {
+  return Buffer::CopyOf(std::as_bytes(std::span(values)));
+}
+
+// A node whose objects live exponentially, two hours in the mean, as long as no promise holds them,
+// and are replaced at once; and its snapshots, every ten minutes.
+class Churn {
+ public:
+  static constexpr Duration kPeriod = 10min;
+
+  Churn() {
+    for (int i = 0; i < 10'000; ++i) objects_.push_back({random_.Next(), Duration(0)});
+  }
+
+  void RunFor(Duration time) {
+    for (Duration end = now_ + time; now_ < end;) {
+      now_ += kPeriod;
+      for (Object& object : objects_) Age(&object);
+      Snapshot();
+    }
+  }
+  // A share of the objects is promised for so long; their ages begin anew when that is over.
+  void Hold(double share, Duration time) {
+    for (Object& object : objects_) {
+      if (random_.Chance(share)) object.held_until = now_ + time;
+    }
+  }
+  void Drop(double share) {
+    std::erase_if(objects_, [&](const Object&) { return random_.Chance(share); });
+  }
+  // The chance to live for so long after the load.
+  double Curve(Duration age) const {
+    return SurvivalCurve(log_.evidence(), {}).Mean(age, Duration(0));
+  }
+  static double Truth(Duration age) { return std::exp(-Hours(age) / 2); }
+
+ private:
+  struct Object {
+    uint64_t oid_hi = 0;
+    Duration age{};
+    Duration held_until{};
+  };
+  static double Hours(Duration d) { return static_cast<double>(d.count()) / 3.6e9; }
+
+  void Age(Object* object) {
+    if (object->held_until > Duration(0)) {
+      object->age += kPeriod;
+      if (object->held_until <= now_) *object = {.oid_hi = object->oid_hi};
+      return;
+    }
+    Duration left = kPeriod;
+    while (true) {
+      const Duration lives(static_cast<int64_t>(random_.Exponential(7.2e9)));
+      if (lives >= left) break;
+      ++evicted_[AgeCells::CellOf(object->age + lives)];
+      left -= lives;
+      *object = {.oid_hi = random_.Next()};
+    }
+    object->age += left;
+  }
+
+  void Snapshot() {
+    std::vector<uint64_t> prints, held((objects_.size() + 63) / 64);
+    std::vector<uint32_t> ages;
+    for (const Object& object : objects_) {
+      if (object.held_until > Duration(0)) held[prints.size() / 64] |= 1ull << prints.size() % 64;
+      prints.push_back(object.oid_hi);
+      ages.push_back(static_cast<uint32_t>(object.age.count() / 1000));
+    }
+    Listings listings;
+    listings.emplace(1, wire::SnapshotReply{.id = 1,
+                                            .incarnation = 7,
+                                            .prints = ColumnOf(prints),
+                                            .ages = ColumnOf(ages),
+                                            .held = ColumnOf(held),
+                                            .evicted = ColumnOf(evicted_),
+                                            .evicted_squares = ColumnOf(evicted_)});
+    evicted_.assign(AgeCells::kCells, 0);
+    ASSERT_TRUE(MakeFrame({1}, listings, {now_.count()}, false, &log_).ok());
+  }
+
+  Random random_{5};
+  Duration now_ = 1000h;
+  std::vector<Object> objects_;
+  std::vector<uint64_t> evicted_ = std::vector<uint64_t>(AgeCells::kCells);
+  snapshot::SnapshotLog log_{1};
+};
+
+void ExpectTrue(const Churn& churn, const char* when) {
+  for (const Duration age : {Duration(10min), Duration(1h), Duration(2h)}) {
+    EXPECT_NEAR(churn.Curve(age), Churn::Truth(age), 0.02) << when << ", " << FormatDuration(age);
+  }
+}
+
+TEST(MakeFrameTest, LearnsHowLongObjectsLive) {
+  Churn churn;
+  churn.RunFor(20h);
+  ExpectTrue(churn, "after 20 h");
+}
+
+// What became held was taken for lives that had ended and not been told of.
+TEST(MakeFrameTest, PromisesTellNothingOfHowLongObjectsLive) {
+  Churn churn;
+  churn.RunFor(20h);
+  churn.Hold(0.5, 1h);
+  churn.RunFor(Churn::kPeriod);
+  ExpectTrue(churn, "promised");
+  churn.RunFor(3h);
+  ExpectTrue(churn, "the promises are over");
+  for (int job = 0; job < 10; ++job) {
+    churn.Hold(0.5, 15min);
+    churn.RunFor(30min);
+  }
+  ExpectTrue(churn, "after ten jobs");
+}
+
+TEST(MakeFrameTest, WhatIsDroppedByNameTellsNothingOfHowLongObjectsLive) {
+  Churn churn;
+  churn.RunFor(20h);
+  churn.Drop(0.9);
+  churn.RunFor(Churn::kPeriod);
+  ExpectTrue(churn, "dropped");
+  churn.RunFor(3h);
+  ExpectTrue(churn, "later");
+}
+
+TEST(MakeFrameTest, RefusesMoreNodesThanALogCanHave) {
+  snapshot::SnapshotLog log(1);
+  std::vector<NodeId> nodes(snapshot::kMaxNodes + 1);
+  for (size_t i = 0; i < nodes.size(); ++i) nodes[i] = static_cast<NodeId>(i);
+  Listings one;
+  one.emplace(1, wire::SnapshotReply{.id = 1, .incarnation = 1});
+  const Status status = MakeFrame(nodes, one, {1'000'000}, true, &log).status();
+  EXPECT_EQ(status.code(), Code::kInvalid);
+  EXPECT_NE(status.message().find("4097"), std::string::npos) << status.message();
+}
+
+}  // namespace
+}  // namespace holdfast::client
