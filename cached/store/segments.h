@@ -113,8 +113,8 @@ class Segments {
   std::vector<Segment> segments_;
   std::array<uint32_t, kMaxHoldClasses + 1> open_;
   std::array<uint32_t, kMaxHoldClasses + 1> tail_;  // sealed last: smaller records still fit
-  std::vector<uint32_t> free_;     // the last one is taken next
-  std::vector<uint32_t> waiting_;  // emptied, oldest first
+  std::vector<uint32_t> free_;                      // the last one is taken next
+  std::vector<uint32_t> waiting_;                   // emptied, oldest first
   std::vector<uint32_t> copying_;
   std::vector<uint32_t> copied_;       // oldest first
   std::map<uint64_t, uint32_t> ring_;  // by age
