@@ -96,6 +96,14 @@ class Network {
                         std::function<void(size_t index, BulkOutcome)> each) = 0;
 };
 
+// A part of a range that has a place of its own.
+struct FarPiece {
+  uint64_t offset = 0;  // in the object
+  ByteSpan into = {};
+  bool filled = false;  // all of it came
+  uint64_t hash = 0;    // XXH3-64 of its bytes then
+};
+
 // One GET of a whole object, of the rest of one whose beginning is there already, or of a range.
 struct FarGet {
   std::string uri;              // canonical
@@ -105,11 +113,29 @@ struct FarGet {
   bool whole = true;            // false: as much of [offset, offset + length) as the object has
   ByteSpan into;                // `length` bytes for the far store's threads, until the callback
   Time deadline = Time::Max();  // retries end here
+  // Of a range: where its parts go, instead of `into`, and what is in none is dropped. They rise by
+  // offset, lie within the range and do not overlap; the caller's until the callback.
+  std::vector<FarPiece>* pieces = nullptr;
+};
+
+// One object written whole, in the place of one that is there already.
+struct FarPut {
+  std::string uri;  // canonical
+  ByteView bytes;   // for the far store's threads, until the callback
+  Time deadline = Time::Max();
 };
 
 struct FarInfo {
   uint64_t size = 0;
   std::string etag;  // without quotes; never empty (a store that gives none: see docs/formats.md)
+  uint32_t requests = 1;  // that this answer took; 0 if it came with another's
+};
+
+// Where an object's bytes lie among others that one request can bring along.
+struct FarPlace {
+  uint64_t group = 0;  // what lies in one group can come together; the same on every machine
+  uint64_t offset = 0;
+  friend auto operator<=>(const FarPlace&, const FarPlace&) = default;
 };
 
 struct FarEntry {
@@ -129,6 +155,7 @@ struct FarCounters {
   uint64_t gets = 0;
   uint64_t heads = 0;
   uint64_t lists = 0;
+  uint64_t puts = 0;
   uint64_t bytes = 0;
   uint64_t retries = 0;
   uint64_t errors = 0;
@@ -149,6 +176,19 @@ class FarStore {
   virtual void List(const std::string& prefix, const std::string& token, bool delimited,
                     Time deadline, std::function<void(Result<FarPage>)> done) = 0;
   virtual FarCounters Counters() const = 0;
+  // Whether any object may have a place; when not, nobody needs to look.
+  virtual bool HasPlaces() const { return false; }
+  // Nothing for an object that lies by itself.
+  virtual std::optional<FarPlace> PlaceOf(const Oid&) const { return std::nullopt; }
+};
+
+// Who may also write: what packs data sets, never a node.
+class FarWriter {
+ public:
+  virtual ~FarWriter() = default;
+  // On kOk a reader finds all of the bytes under this name, at once and after a crash, in the version
+  // that FarInfo names; else what was there before, or all of them. Errors as of Get.
+  virtual void Put(FarPut put, std::function<void(Result<FarInfo>)> done) = 0;
 };
 
 // Segment storage: a node's numbered segments, all of one size, with room for all of their bytes

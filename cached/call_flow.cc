@@ -283,7 +283,7 @@ void CallFlow::KeepLoads(wire::Confirm confirm, const Bitmap& accepted) {
   // when their turn comes, because no commitment waits for them.
   load.ForEach(
       [&](size_t i) { batch.indices.push_back(confirm.first + static_cast<uint32_t>(i)); });
-  batch.Sort();
+  batch.Sort(*context_->env.far);
   memory_bytes_ += batch.memory_bytes();
   loads_.push_back(std::move(batch));
 }

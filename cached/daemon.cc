@@ -19,6 +19,7 @@
 #include "io/shm/attach_server.h"
 #include "io/shm/region_file.h"
 #include "io/shm/session_files.h"
+#include "packs/packed_store.h"
 #include "wire/local_reader.h"
 
 namespace holdfast::cached {
@@ -48,6 +49,7 @@ struct Daemon::Parts {
   Buffer bulk_session;  // the bulk server reads like a client, in a session of its own
   std::unique_ptr<LocalReader> bulk_reader;
   std::unique_ptr<far::FarClient> far;
+  std::unique_ptr<packs::PackedStore> packed;  // in front of `far`
   std::unique_ptr<bulk::BulkClient> bulk_client;
   std::unique_ptr<net::ZmqNetwork> network;
   std::unique_ptr<disk::SegmentFiles> disk_files;
@@ -196,6 +198,19 @@ Status Daemon::Parts::OpenNetwork() {
       std::move(far_options), [this](std::function<void()> run) { loop->Post(std::move(run)); });
   if (!client.ok()) return client.status();
   far = *std::move(client);
+  const far::Prices& prices = far->options().prices;
+  packed = std::make_unique<packs::PackedStore>(
+      loop.get(), far.get(), log,
+      packs::PackedStore::Options{
+          .sets = config.packed,
+          .prices = {.per_1000_gets = prices.per_1000_gets,
+                     .per_gb = prices.per_gb,
+                     .per_hour = config.micro_usd_per_hour,
+                     .gets_per_s = config.node.far_objects_per_s,
+                     .bytes_per_s = config.node.far_bytes_per_s},
+          // A new one is loaded beside the old one.
+          .max_index_bytes = config.packed_memory / 2 / std::max<size_t>(config.packed.size(), 1)});
+  packed->Start();
   bulk::BulkClientOptions bulk_options;
   bulk_options.cluster = config.node.cluster;
   if (key) bulk_options.token = net::BulkToken(*key);
@@ -276,7 +291,7 @@ Status Daemon::Parts::OpenDisk() {
 Env Daemon::Parts::MakeEnv() const {
   return {.clock = loop.get(),
           .network = network.get(),
-          .far = far.get(),
+          .far = packed.get(),
           .random = random.get(),
           .log = log};
 }

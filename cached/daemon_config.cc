@@ -10,6 +10,7 @@
 #include "io/net/endpoint.h"
 #include "io/net/log_sink.h"
 #include "io/shm/memory_limit.h"
+#include "packs/packed_set.h"
 
 namespace holdfast::cached {
 namespace {
@@ -141,6 +142,33 @@ void ReadLimits(config::ConfigFile* file, DaemonConfig* config) {
   node.job_share_percent = static_cast<uint32_t>(share);
 }
 
+void ReadPacked(config::ConfigFile* file, DaemonConfig* config) {
+  uint64_t hour = static_cast<uint64_t>(config->micro_usd_per_hour);
+  file->Get("micro_usd_per_hour", &hour, 0, 1'000'000'000);
+  config->micro_usd_per_hour = static_cast<MicroUsd>(hour);
+  file->Get("far.packed", &config->packed);
+  uint64_t& planning = config->node.max_planning_bytes;
+  config->packed_memory = config->packed.empty() ? 0 : planning / 4;
+  file->GetBytes("far.packed_memory", &config->packed_memory);
+  if (config->packed_memory > planning / 2) {
+    file->Fail("far.packed_memory",
+               "is more than half of memory.planning, which it is a part of; "
+               "raise that");
+    return;
+  }
+  planning -= config->packed_memory;
+}
+
+// Once the endpoint is known, which the AWS settings may say.
+Status CompletePacked(DaemonConfig* config) {
+  for (std::string& prefix : config->packed) {
+    Result<std::string> canonical = packs::SetPrefix(prefix, config->far.s3.endpoint);
+    if (!canonical.ok()) return canonical.status().Annotate("far.packed");
+    prefix = *std::move(canonical);
+  }
+  return {};
+}
+
 void ReadFar(config::ConfigFile* file, DaemonConfig* config) {
   far::FarOptions& far = config->far;
   uint64_t connections = far.limits.max_connections;
@@ -167,6 +195,7 @@ void ReadFar(config::ConfigFile* file, DaemonConfig* config) {
   file->Get("far.micro_usd_per_gb", &gigabyte, 0, 1'000'000'000);
   far.prices = {static_cast<MicroUsd>(gets), static_cast<MicroUsd>(lists),
                 static_cast<MicroUsd>(gigabyte)};
+  ReadPacked(file, config);
 }
 
 // The cluster's name is part of a path.
@@ -222,6 +251,7 @@ Result<DaemonConfig> ReadDaemonConfig(config::ConfigFile* file) {
     config.node.members.push_back({config.node.node, config.control_endpoint});
   }
   HF_RETURN_IF_ERROR(far::AddAwsSettings(far::ProcessEnvironment(), &config.far));
+  HF_RETURN_IF_ERROR(CompletePacked(&config));
   // AWS_ENDPOINT_URL and the like can be as wrong as a key.
   HF_RETURN_IF_ERROR(far::CheckOptions(config.far));
   config.node.far_identity = config.far.s3.endpoint;

@@ -34,6 +34,9 @@ struct DaemonConfig {
   std::string cluster_key_file;
   uint64_t bulk_threads = 1;
   far::FarOptions far;
+  std::vector<std::string> packed;          // canonical prefixes of packed data sets
+  uint64_t packed_memory = 0;               // for their indices, out of the planning memory
+  MicroUsd micro_usd_per_hour = 1'000'000;  // of waiting
   LogLevel log_level = LogLevel::kInfo;
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <tuple>
 #include <utility>
 
 namespace holdfast::cached {
@@ -16,13 +17,29 @@ std::string_view Slice(const Buffer& ends, const Buffer& text, size_t n) {
 
 }  // namespace
 
-void LoadBatch::Sort() {
+void LoadBatch::Sort(const FarStore& far) {
   order.resize(indices.size());
   std::iota(order.begin(), order.end(), 0);
-  if (need_by.empty()) return;
+  std::map<uint64_t, uint32_t> first_needed;  // of each group
+  std::vector<std::optional<FarPlace>> places(indices.size());
   ColumnView<uint32_t> when(need_by.view());
-  std::sort(order.begin(), order.end(),
-            [&](uint32_t a, uint32_t b) { return std::pair(when[a], a) < std::pair(when[b], b); });
+  const auto needed = [&](uint32_t n) { return when.empty() ? 0 : when[n]; };
+  for (uint32_t n = 0; n < places.size(); ++n) {
+    if (far.HasPlaces()) places[n] = far.PlaceOf(manifest->oid(indices[n]));
+    if (!places[n]) continue;
+    const auto [at, is_new] = first_needed.try_emplace(places[n]->group, needed(n));
+    if (!is_new) at->second = std::min(at->second, needed(n));
+  }
+  if (when.empty() && first_needed.empty()) return;
+  // By turn and place; what lies by itself has none of its own.
+  std::vector<std::tuple<uint32_t, FarPlace, uint32_t>> turns(indices.size());
+  for (uint32_t n = 0; n < turns.size(); ++n) {
+    turns[n] = {places[n] ? first_needed.at(places[n]->group) : needed(n),
+                places[n].value_or(FarPlace{}), n};
+  }
+  std::sort(turns.begin(), turns.end());
+  std::transform(turns.begin(), turns.end(), order.begin(),
+                 [](const auto& turn) { return std::get<2>(turn); });
 }
 
 std::string_view LoadBatch::Name(size_t n) const { return Slice(name_ends, names, n); }

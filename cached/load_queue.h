@@ -36,8 +36,9 @@ struct LoadBatch {
   Time received;
   std::vector<uint32_t> order;  // of the n-th of `indices`, by need-by
 
-  // Fills `order`: thousands of objects, so each chunk's confirm does its own.
-  void Sort();
+  // Fills `order`: thousands of objects, so each chunk's confirm does its own. What one request to
+  // `far` can bring together is together, as early as the first of it is needed.
+  void Sort(const FarStore& far);
   Time NeedBy(size_t n) const;
   std::string_view Name(size_t n) const;
   std::string_view Etag(size_t n) const;

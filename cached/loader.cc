@@ -132,6 +132,11 @@ bool Loader::HasTurn() const {
   return load_bytes_ == 0 || load_bytes_ < context_->options.max_load_bytes;
 }
 
+bool Loader::MayBegin() const {
+  return rests_.empty() && loads_.size() - together_ < context_->options.max_loads &&
+         together_ < kMaxTogether && HasTurn();
+}
+
 void Loader::Pump() {
   while (!rests_.empty() && HasTurn()) {
     PeerWant next = rests_.front();
@@ -141,10 +146,7 @@ void Loader::Pump() {
     Count(*load, load->want.size);
     GoFar(*load);
   }
-  auto has_room = [this] {
-    return rests_.empty() && loads_.size() < context_->options.max_loads && HasTurn();
-  };
-  for (size_t begun = 0; has_room(); ++begun) {
+  for (size_t begun = 0; MayBegin(); ++begun) {
     if (begun == kMaxBegins) {  // what is here already takes no room: the rest in another event
       SchedulePump();
       break;
@@ -199,6 +201,8 @@ void Loader::Begin(Want want) {
   Count(load, key.version == 0 ? context_->options.first_part_bytes : want.size);
   load.want = std::move(want);
   load.home = membership_->HomeOf(key.oid);
+  load.together = context_->env.far->PlaceOf(key.oid).has_value();
+  if (load.together) ++together_;
   if (OnDiskHere(key)) return LookOnDisk(load);
   NotOnDisk(load);
 }
@@ -278,7 +282,7 @@ void Loader::NotOnDisk(Load& load) {
 
 // Asked again when a peer could not give the object: one of all who waited for it there is sent.
 void Loader::AskHome(Load& load) {
-  if (load.asks++ == kMaxAsks) return GoFar(load);
+  if (load.asks++ >= kMaxAsks) return GoFar(load);
   if (load.home == context_->options.node) {
     Home::Decision decision = home_->Consider(load.want.key, load.home, load.tried);
     return OnVerdict(load, decision.verdict, decision.loader);
@@ -401,7 +405,8 @@ bool Loader::HasRoom(Load& load, void (Loader::*again)(Load&)) {
 }
 
 void Loader::GoFar(Load& load) {
-  if (load.want.key.version == 0) return GetFirst(load);
+  // Where packs are known, so are the versions in them.
+  if (load.want.key.version == 0) return load.together ? AskVersion(load) : GetFirst(load);
   if (!HasRoom(load, &Loader::GoFar)) return;
   FarGet get;
   if (load.first != nullptr) {
@@ -410,10 +415,8 @@ void Loader::GoFar(Load& load) {
     DropFirst(load);
   }
   load.far_began = context_->Now();
-  ++counters_.far_requests;
   counters_.far_bytes += load.want.size - get.offset;
   if (Commitments::Job* job = commitments_->Find(load.want.job)) {
-    ++job->progress.far_requests;
     job->progress.far_bytes += load.want.size;
   }
   get.uri = load.want.name;
@@ -431,6 +434,7 @@ void Loader::OnFar(const ObjectKey& key, uint64_t id, Status status, const FarIn
                    uint64_t hash) {
   Load* load = Find(key, id);
   if (load == nullptr) return;
+  CountRequests(*load, info.requests);
   if (status.ok() && HashVersion(info.etag, info.size) != key.version) {
     status = Status::Changed("\"" + load->want.name +
                              "\" is not the version that was listed; list it again");
@@ -440,11 +444,17 @@ void Loader::OnFar(const ObjectKey& key, uint64_t id, Status status, const FarIn
   Deliver(*load, hash);
 }
 
+// Those that it took, once that is known: one may have brought many objects.
+void Loader::CountRequests(const Load& load, uint32_t requests) {
+  counters_.far_requests += requests;
+  Commitments::Job* job = commitments_->Find(load.want.job);
+  if (job != nullptr) job->progress.far_requests += requests;
+}
+
 // --- Of an object whose version nobody knows -----------------------------------------------------
 
 // It is near, or will be: that costs a HEAD instead of its bytes.
 void Loader::AskVersion(Load& load) {
-  ++counters_.far_requests;
   context_->env.far->Head(load.want.name, context_->Now() + kFarDeadline,
                           [this, key = load.want.key, id = load.id](const Result<FarInfo>& info) {
                             if (Load* asking = Find(key, id)) OnVersion(*asking, info);
@@ -452,11 +462,16 @@ void Loader::AskVersion(Load& load) {
 }
 
 void Loader::OnVersion(Load& load, const Result<FarInfo>& info) {
+  CountRequests(load, info.ok() ? info->requests : 1);
   if (!info.ok()) return Finish(load.want.key, info.status());
   if (info->size > segment_bytes_) return Finish(load.want.key, TooLarge(info->size));
   Load& known = Learned(load, *info);
   Count(known, info->size);
-  AskHome(known);
+  if (known.granted) {
+    GoFar(known);
+  } else {
+    AskHome(known);
+  }
   SchedulePump();
 }
 
@@ -469,7 +484,6 @@ void Loader::GetFirst(Load& load) {
   first_bytes_ += size;
   Count(load, size);
   load.far_began = context_->Now();
-  ++counters_.far_requests;
   FarGet get;
   get.uri = load.want.name;
   get.length = size;
@@ -484,6 +498,7 @@ void Loader::GetFirst(Load& load) {
 }
 
 void Loader::OnFirst(Load& load, const Status& status, const FarInfo& info, uint64_t hash) {
+  CountRequests(load, info.requests);
   if (!status.ok()) return Finish(load.want.key, status);
   far_latency_ = (far_latency_ * 7 + (context_->Now() - load.far_began)) / 8;
   const uint64_t landed = std::min<uint64_t>(info.size, load.first->size());
@@ -548,6 +563,7 @@ void Loader::Finish(ObjectKey key, const Status& status) {
   Load load = std::move(it->second);
   loads_.erase(it);
   Count(load, 0);
+  if (load.together) --together_;
   DropFirst(load);
   if (load.slot != 0) context_->tier->Abort(load.slot);
   if (status.ok()) {

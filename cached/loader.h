@@ -42,9 +42,10 @@ namespace holdfast::cached {
 
 class Loader {
  public:
-  static constexpr size_t kMaxUrgent = 100'000;  // reads that wait for their turn
-  static constexpr size_t kMaxBegins = 1'024;    // in an event
-  static constexpr uint32_t kMaxAsks = 3;        // of a load; then it goes without leave
+  static constexpr size_t kMaxUrgent = 100'000;   // reads that wait for their turn
+  static constexpr size_t kMaxBegins = 1'024;     // in an event
+  static constexpr size_t kMaxTogether = 16'384;  // loads that come many to a request
+  static constexpr uint32_t kMaxAsks = 3;         // of a load; then it goes without leave
   static constexpr Duration kFarDeadline = 300s;
   static constexpr Duration kPeerDeadline = 60s;
   static constexpr Duration kRoomRetry = 50ms;  // for promised room that readers still pin
@@ -92,7 +93,8 @@ class Loader {
     NodeId tried = kNoNode;  // the peer that could not give it
     NodeId peer = kNoNode;   // the one that it is read from, and how
     BulkMode peer_mode = BulkMode::kLook;
-    uint64_t slot = 0;  // 0: no room yet
+    bool together = false;  // it comes with others, and does not count as one of max_loads
+    uint64_t slot = 0;      // 0: no room yet
     ByteSpan into;
     uint64_t counted = 0;  // in load_bytes_
     uint32_t room_retries = 0;
@@ -112,6 +114,8 @@ class Loader {
   void SchedulePump();
   bool NextWant(Want* want);
   bool HasTurn() const;
+  bool MayBegin() const;
+  void CountRequests(const Load& load, uint32_t requests);
   bool OnDiskHere(const ObjectKey& key) const;
   void AddUrgent(Want want);
   Status TooLarge(uint64_t size) const;
@@ -158,6 +162,7 @@ class Loader {
   uint64_t segment_bytes_;
 
   std::map<ObjectKey, Load> loads_;  // begun and not finished
+  size_t together_ = 0;              // of them
   uint64_t load_bytes_ = 0;          // under way
   uint64_t first_bytes_ = 0;         // in buffers
   uint64_t next_id_ = 1;

@@ -85,7 +85,7 @@ void Membership::Suspect(NodeId node) {
 void Membership::Rebuild() const {
   std::vector<planner::NodeWeight> weights{{context_->options.node, own_capacity_}};
   for (const auto& [node, peer] : peers_) weights.push_back({node, WeightOf(peer)});
-  placement_ = planner::Placement(std::move(weights));
+  placement_ = planner::Placement(std::move(weights), context_->env.far);
   stale_ = false;
 }
 

@@ -38,6 +38,7 @@ void ReadFar(config::ConfigFile* file, FarSettings* far) {
   file->Get("far.aws_settings", &far->aws_settings);
   file->Get("far.ca_bundle", &far->ca_bundle);
   file->Get("far.directory_roots", &far->directory_roots);
+  file->Get("far.packed", &far->packed);
   file->Get("far.max_connections", &connections, 1, 4'096);
   far->max_connections = static_cast<uint32_t>(connections);
   ReadPrice(file, "far.micro_usd_per_1000_gets", &far->micro_usd_per_1000_gets);

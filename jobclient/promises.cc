@@ -2,6 +2,7 @@
 #include "jobclient/promises.h"
 
 #include <algorithm>
+#include <set>
 
 namespace holdfast::jobclient {
 
@@ -71,7 +72,13 @@ bool Promises::HasAny(NodeId node) const {
   return false;
 }
 
-void Promises::CountInto(NodeId reader, PlanReport* report) const {
+void Promises::CountInto(NodeId reader, const FarStore& far, PlanReport* report) const {
+  std::set<std::pair<NodeId, uint64_t>> together;  // who reads which group
+  const auto count_request = [&](NodeId node, uint32_t index) {
+    std::optional<FarPlace> place;
+    if (far.HasPlaces()) place = far.PlaceOf(manifest_->oid(index));
+    if (!place || together.emplace(node, place->group).second) ++report->far_requests;
+  };
   report->objects = manifest_->size();
   report->bytes = manifest_->total_bytes();
   for (uint32_t i = 0; i < manifest_->size(); ++i) {
@@ -80,6 +87,7 @@ void Promises::CountInto(NodeId reader, PlanReport* report) const {
     if (node == kNoNode) {
       ++report->far_objects;
       report->far_bytes += bytes;
+      count_request(node, i);
       continue;
     }
     auto at = std::lower_bound(
@@ -95,6 +103,7 @@ void Promises::CountInto(NodeId reader, PlanReport* report) const {
       ++at->loads;
       ++report->load_objects;
       report->load_bytes += bytes;
+      count_request(node, i);
     }
   }
 }

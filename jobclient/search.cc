@@ -57,7 +57,8 @@ void Search::Start() {
   round_number_ = 0;
   // Ranking every slot takes milliseconds. The nodes are in the order of their ids on both sides.
   std::vector<planner::NodeWeight> weights = nodes_->Weights();
-  if (weights != placement_.weights()) placement_ = planner::Placement(std::move(weights));
+  if (weights != placement_.weights())
+    placement_ = planner::Placement(std::move(weights), env_.far);
   Bitmap wanted = Wanted();
   if (wanted.None() || !nodes_->AnyHere()) return Finish();
   StartRound(std::move(wanted));

@@ -53,8 +53,8 @@ class Offering {
   Bitmap OfferWithRoom(const Placement& placement, const Bitmap& wanted) {
     Bitmap rest(wanted.size());
     ForEachWord(placement, wanted, [&](uint32_t w, uint64_t bits, size_t first, size_t second) {
-      uint64_t at_first = TakeRoom(first, w, bits);
-      uint64_t at_second = TakeRoom(second, w, bits & ~at_first);
+      uint64_t at_first = TakeRoom(placement, first, w, bits);
+      uint64_t at_second = TakeRoom(placement, second, w, bits & ~at_first);
       Give(w, at_first | at_second, first, second);
       Reserve(w, at_first, first);
       Reserve(w, at_second, second);
@@ -71,10 +71,10 @@ class Offering {
     });
   }
 
-  Placement ByRoomLeft() const {
+  Placement ByRoomLeft(const Placement& placement) const {
     std::vector<NodeWeight> weights;
     for (size_t n = 0; n < offers_.size(); ++n) weights.push_back({offers_[n].node, room_[n]});
-    return Placement(std::move(weights));
+    return placement.With(std::move(weights));
   }
 
   std::vector<Offer> Take() { return std::move(offers_); }
@@ -91,8 +91,8 @@ class Offering {
     const uint32_t count = manifest_.size();
     for (uint32_t begin = 0, end = 0; begin < count; begin = end) {
       const Oid oid = manifest_.oid(begin);
-      const uint32_t slot = Placement::SlotOf(oid);
-      for (end = begin + 1; end < count && Placement::SlotOf(manifest_.oid(end)) == slot;) ++end;
+      const uint32_t slot = placement.SlotOf(oid);
+      for (end = begin + 1; end < count && placement.SlotOf(manifest_.oid(end)) == slot;) ++end;
       const Picks picks = placement.PicksOf(oid);
       size_t first = PositionOf(picks.home);
       size_t second = PositionOf(picks.second);
@@ -107,20 +107,26 @@ class Offering {
   }
 
   // The bits for which `node` has room; uses it up.
-  uint64_t TakeRoom(size_t node, uint32_t w, uint64_t bits) {
+  uint64_t TakeRoom(const Placement& placement, size_t node, uint32_t w, uint64_t bits) {
     if (node == kNobody) return 0;
     uint64_t taken = 0;
     uint64_t left = fair_.empty() ? room_[node] : std::min(room_[node], fair_[node]);
     const uint64_t before = left;
+    bool ended = false;
     for (; bits != 0; bits &= bits - 1) {
       auto bit = static_cast<uint32_t>(std::countr_zero(bits));
       uint64_t bytes = cost_.Of(manifest_.object_bytes(w * 64 + bit));
+      // A share ends with the first object of a group that exceeds it: to fill it up with smaller ones
+      // would tear the group into many requests.
+      ended =
+          bytes > left && !fair_.empty() && placement.ComesWithOthers(manifest_.oid(w * 64 + bit));
+      if (ended) break;
       if (bytes > left) continue;
       left -= bytes;
       taken |= uint64_t{1} << bit;
     }
     room_[node] -= before - left;
-    if (!fair_.empty()) fair_[node] -= before - left;
+    if (!fair_.empty()) fair_[node] = ended ? 0 : fair_[node] - (before - left);
     offers_[node].home_bytes += before - left;
     return taken;
   }
@@ -158,7 +164,7 @@ std::vector<Offer> OffersFor(const Manifest& manifest, const Placement& placemen
   if (round <= 1) offering.LimitToFairShares(asked, placement.weights());
   Bitmap rest = offering.OfferWithRoom(placement, asked);
   offering.LiftLimits();
-  if (!rest.None()) rest = offering.OfferWithRoom(offering.ByRoomLeft(), rest);
+  if (!rest.None()) rest = offering.OfferWithRoom(offering.ByRoomLeft(placement), rest);
   if (!rest.None()) offering.OfferAnyhow(placement, rest);
   return offering.Take();
 }

@@ -103,7 +103,8 @@ Picks RankSlot(uint64_t slot_key, const std::vector<Ranked>& nodes) {
 
 }  // namespace
 
-Placement::Placement(std::vector<NodeWeight> nodes) : weights_(std::move(nodes)) {
+Placement::Placement(std::vector<NodeWeight> nodes, const FarStore* far)
+    : far_(far != nullptr && far->HasPlaces() ? far : nullptr), weights_(std::move(nodes)) {
   std::sort(weights_.begin(), weights_.end(),
             [](const NodeWeight& a, const NodeWeight& b) { return a.node < b.node; });
   std::vector<Ranked> ranked = Rankable(weights_);

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
+#include "base/env.h"
 #include "base/ids.h"
 
 namespace holdfast::planner {
@@ -30,17 +32,28 @@ class Placement {
   static constexpr uint32_t kSlots = 65'536;
 
   Placement() = default;
-  explicit Placement(std::vector<NodeWeight> nodes);  // any order, ids distinct
+  // Any order, ids distinct. Objects that lie in one group of `far`, which outlives this, have the same
+  // picks, so that one node loads them together.
+  explicit Placement(std::vector<NodeWeight> nodes, const FarStore* far = nullptr);
 
   // As given, in the order of the ids.
   const std::vector<NodeWeight>& weights() const { return weights_; }
 
   // {kNoNode, kNoNode} when no node has weight.
   Picks PicksOf(const Oid& oid) const { return table_.empty() ? Picks{} : table_[SlotOf(oid)]; }
+  // Of other weights, with the same groups.
+  Placement With(std::vector<NodeWeight> nodes) const { return Placement(std::move(nodes), far_); }
+  // Whether an object's picks are those of the group that it comes with.
+  bool ComesWithOthers(const Oid& oid) const { return far_ != nullptr && far_->PlaceOf(oid); }
   // Objects of one slot have the same picks.
-  static uint32_t SlotOf(const Oid& oid) { return static_cast<uint32_t>(oid.hi >> 48); }
+  uint32_t SlotOf(const Oid& oid) const {
+    std::optional<FarPlace> place;
+    if (far_ != nullptr) place = far_->PlaceOf(oid);
+    return static_cast<uint32_t>((place ? place->group : oid.hi) >> 48);
+  }
 
  private:
+  const FarStore* far_ = nullptr;  // one that has places
   std::vector<NodeWeight> weights_;
   std::vector<Picks> table_;
 };

@@ -162,7 +162,11 @@ class ChunkSettling {
       if (earliest.bidder == nullptr || offer.finish < earliest.finish) earliest = offer;
     }
     if (preferred.bidder == nullptr) return false;
-    const Offer& best = EarlierByMargin(earliest.finish, preferred.finish) ? earliest : preferred;
+    // What one request brings together is not torn apart to be a little earlier: fair shares keep the
+    // nodes even.
+    const bool keeps = preferred.reserved && placement_.ComesWithOthers(manifest_.oid(index));
+    const bool other = !keeps && EarlierByMargin(earliest.finish, preferred.finish);
+    const Offer& best = other ? earliest : preferred;
     NodeLoad* load = best.bidder->load;
     ++load->objects;
     load->bytes += bytes;

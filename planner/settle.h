@@ -39,6 +39,7 @@ struct NodeLoad {
 //  2. a keep elsewhere: at the home, else at the lower node id;
 //  3. a load: at the home, unless another bidder's effective finish (RateModel::Finish of what would then be assigned to
 //     it) is earlier by more than kMarginPercent and 100 ms; a spare counts only within the node's spare room;
+//     of what comes with others from far away it stays at the home that reserved it;
 //  4. nobody: the caller calls again or reads it far away.
 // Two jobs that see the same bids choose alike.
 class Settler {

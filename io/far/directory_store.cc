@@ -8,18 +8,17 @@
 #include <algorithm>
 #include <array>
 #include <climits>
-#include <cstdio>
 #include <cstdlib>
 
 #include "base/hash.h"
 #include "io/far/file_errors.h"
+#include "io/far/file_names.h"
+#include "io/far/file_writer.h"
 
 namespace holdfast::far {
 namespace {
 
 constexpr size_t kReadAtOnce = 256 * 1024;  // hashed while it is in the cache
-constexpr size_t kPageEntries = 1000;
-constexpr size_t kMaxKeptWalks = 16;
 
 class File {
  public:
@@ -33,17 +32,10 @@ class File {
   int fd_;
 };
 
-std::string ETagOf(int64_t mtime_ns, uint64_t size) {
-  std::array<char, 64> text;
-  std::snprintf(text.data(), text.size(), "%llx-%llx", static_cast<unsigned long long>(mtime_ns),
-                static_cast<unsigned long long>(size));
-  return text.data();
-}
-
 FarInfo InfoOf(const struct stat& status) {
   const auto size = static_cast<uint64_t>(status.st_size);
   return {.size = size,
-          .etag = ETagOf(status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec, size)};
+          .etag = FileETag(status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec, size)};
 }
 
 Status CheckRegular(const std::string& path, const struct stat& status) {
@@ -82,11 +74,6 @@ Status ReadAndHash(const std::string& path, int fd, uint64_t offset, ByteView be
   }
   *hash = hasher.Digest();
   return Status();
-}
-
-std::string FileUri(const std::string& path) {
-  return ToCanonical(
-      {.scheme = FarScheme::kFile, .authority = "", .bucket = "", .path = path, .query = ""});
 }
 
 }  // namespace
@@ -214,14 +201,46 @@ Status DirectoryStore::Read(const std::string& path, const FarGet& get, FarInfo*
   }
   const uint64_t wanted = std::min(size - get.offset, get.length);
   const uint64_t begin = get.whole ? get.offset : 0;
-  HF_RETURN_IF_ERROR(ReadAndHash(path, file.fd(), get.offset, get.into.first(begin),
-                                 get.into.subspan(begin, wanted), hash));
+  if (get.pieces != nullptr) {
+    HF_RETURN_IF_ERROR(ReadPieces(path, file.fd(), size, get));
+  } else {
+    HF_RETURN_IF_ERROR(ReadAndHash(path, file.fd(), get.offset, get.into.first(begin),
+                                   get.into.subspan(begin, wanted), hash));
+  }
   spending_->CountBytes(wanted, false);
   const Result<FarInfo> after = InfoOf(path, file.fd());
   if (!after.ok()) return after.status();
   if (after->etag != before->etag) return Status::Changed(path + ": changed while it was read");
   *info = *before;
   return Status();
+}
+
+// What lies between them costs nothing here.
+Status DirectoryStore::ReadPieces(const std::string& path, int fd, uint64_t size,
+                                  const FarGet& get) {
+  for (FarPiece& piece : *get.pieces) {
+    piece.filled = false;
+    if (piece.offset + piece.into.size() > size) continue;
+    HF_RETURN_IF_ERROR(ReadAndHash(path, fd, piece.offset, {}, piece.into, &piece.hash));
+    piece.filled = true;
+  }
+  return {};
+}
+
+void DirectoryStore::Put(std::string path, FarPut put, std::function<void(Result<FarInfo>)> done) {
+  Submit([this, path = std::move(path), put = std::move(put), done = std::move(done)]() mutable {
+    Result<FarInfo> info = Write(path, put);
+    if (!info.ok()) spending_->CountError();
+    return [done = std::move(done), info = std::move(info)] { done(info); };
+  });
+}
+
+Result<FarInfo> DirectoryStore::Write(const std::string& path, const FarPut& put) {
+  HF_RETURN_IF_ERROR(CheckDeadline(path, put.deadline));
+  HF_RETURN_IF_ERROR(CheckRoots(path));
+  spending_->CountRequest(Ask::Kind::kPut, false, false);
+  HF_RETURN_IF_ERROR(WriteWhole(path, put.bytes));
+  return ReadInfo(path, put.deadline);
 }
 
 void DirectoryStore::Head(std::string path, Time deadline,
@@ -240,68 +259,6 @@ Result<FarInfo> DirectoryStore::ReadInfo(const std::string& path, Time deadline)
   if (!fd.ok()) return fd.status();
   const File file(*fd);
   return InfoOf(path, file.fd());
-}
-
-void DirectoryStore::List(std::string prefix, std::string token, bool delimited, Time deadline,
-                          std::function<void(Result<FarPage>)> done) {
-  Submit([this, prefix = std::move(prefix), token = std::move(token), delimited, deadline,
-          done = std::move(done)]() mutable {
-    Result<FarPage> page = ReadPage(prefix, token, delimited, deadline);
-    if (!page.ok()) spending_->CountError();
-    return [done = std::move(done), page = std::move(page)] { done(page); };
-  });
-}
-
-Result<FarPage> DirectoryStore::ReadPage(const std::string& prefix, const std::string& token,
-                                         bool delimited, Time deadline) {
-  HF_RETURN_IF_ERROR(CheckDeadline(prefix, deadline));
-  spending_->CountRequest(Ask::Kind::kList, false, false);
-  const std::string kind = prefix + '\0' + (delimited ? "d" : "") + '\0';
-  std::optional<KeptWalk> kept = TakeWalk(kind + token);
-  if (!kept) {
-    const auto report = [log = options_.log](const std::string& text) {
-      if (log != nullptr) log->Warn("not listed: " + text);
-    };
-    Result<DirectoryWalk> walk = DirectoryWalk::Begin(prefix, delimited, token, report);
-    if (!walk.ok()) return walk.status();
-    HF_RETURN_IF_ERROR(CheckRoots(walk->root()));
-    kept.emplace(KeptWalk{.key = "", .walk = std::move(*walk), .ahead = {}, .more = true});
-    kept->more = kept->walk.Next(&kept->ahead);
-  }
-  FarPage page;
-  std::string last;
-  while (kept->more && page.entries.size() + page.prefixes.size() < kPageEntries) {
-    const WalkedFile& file = kept->ahead;
-    if (file.is_prefix) {
-      page.prefixes.push_back(FileUri(file.path));
-    } else {
-      page.entries.push_back({FileUri(file.path), {file.size, ETagOf(file.mtime_ns, file.size)}});
-    }
-    last = file.path;
-    kept->more = kept->walk.Next(&kept->ahead);
-  }
-  if (kept->more) {
-    page.next = last;
-    kept->key = kind + last;
-    KeepWalk(std::move(*kept));
-  }
-  return page;
-}
-
-std::optional<DirectoryStore::KeptWalk> DirectoryStore::TakeWalk(const std::string& key) {
-  std::lock_guard lock(mutex_);
-  const auto it = std::find_if(walks_.begin(), walks_.end(),
-                               [&](const KeptWalk& walk) { return walk.key == key; });
-  if (it == walks_.end()) return std::nullopt;
-  std::optional<KeptWalk> walk = std::move(*it);
-  walks_.erase(it);
-  return walk;
-}
-
-void DirectoryStore::KeepWalk(KeptWalk walk) {
-  std::lock_guard lock(mutex_);
-  if (walks_.size() == kMaxKeptWalks) walks_.erase(walks_.begin());
-  walks_.push_back(std::move(walk));
 }
 
 }  // namespace holdfast::far

@@ -36,6 +36,7 @@ class DirectoryStore {
   void Head(std::string path, Time deadline, std::function<void(Result<FarInfo>)> done);
   void List(std::string prefix, std::string token, bool delimited, Time deadline,
             std::function<void(Result<FarPage>)> done);
+  void Put(std::string path, FarPut put, std::function<void(Result<FarInfo>)> done);
   // Accepted and not yet answered.
   uint64_t calls() const { return calls_.load(std::memory_order_relaxed); }
 
@@ -57,6 +58,8 @@ class DirectoryStore {
   Status CheckRoots(const std::string& real_path) const;
   Result<int> OpenFile(const std::string& path) const;
   Status Read(const std::string& path, const FarGet& get, FarInfo* info, uint64_t* hash);
+  static Status ReadPieces(const std::string& path, int fd, uint64_t size, const FarGet& get);
+  Result<FarInfo> Write(const std::string& path, const FarPut& put);
   Result<FarInfo> ReadInfo(const std::string& path, Time deadline);
   Result<FarPage> ReadPage(const std::string& prefix, const std::string& token, bool delimited,
                            Time deadline);

@@ -16,11 +16,11 @@
 namespace holdfast::far {
 
 // What the far store bills; directories are free. The defaults are the list prices of Amazon S3
-// Standard in the United States: GET and HEAD, LIST, and bytes that leave the region.
+// Standard in the United States: GET and HEAD, LIST and PUT, and bytes that leave the region.
 struct Prices {
   MicroUsd per_1000_gets = 400;
-  MicroUsd per_1000_lists = 5'000;
-  MicroUsd per_gb = 90'000;  // 10^9 bytes
+  MicroUsd per_1000_lists = 5'000;  // and PUTs
+  MicroUsd per_gb = 90'000;         // 10^9 bytes
 };
 
 inline constexpr char kDefaultRegion[] = "us-east-1";

@@ -111,7 +111,7 @@ Status FarClient::CheckRoom() const {
 
 Result<FarName> FarClient::Accept(const FarGet& get) const {
   HF_RETURN_IF_ERROR(CheckRoom());
-  HF_CHECK(get.into.size() >= get.length);
+  HF_CHECK(get.pieces != nullptr ? !get.whole : get.into.size() >= get.length);
   if (!IsSendableETag(get.etag)) {
     return Status::Invalid(get.uri + ": its ETag has characters that cannot be sent");
   }
@@ -170,6 +170,24 @@ void FarClient::List(const std::string& prefix, const std::string& token, bool d
   call->get.deadline = deadline;
   call->list = {.token = token, .delimited = delimited};
   call->on_list = std::move(done);
+  call->name = std::move(*name);
+  LeastBusy().Submit(std::move(call));
+}
+
+void FarClient::Put(FarPut put, std::function<void(Result<FarInfo>)> done) {
+  const Status room = CheckRoom();
+  Result<FarName> name = room.ok() ? ParseCanonical(put.uri) : room;
+  if (name.ok() && !IsFile(*name) && name->bucket.empty()) {
+    name = Status::Invalid(put.uri + ": a web server cannot be written to; use S3 or a directory");
+  }
+  if (!name.ok()) return Refuse([done = std::move(done), status = name.status()] { done(status); });
+  if (IsFile(*name)) return directories_->Put(std::move(name->path), put, std::move(done));
+  auto call = std::make_unique<HttpCall>();
+  call->kind = Ask::Kind::kPut;
+  call->get.uri = std::move(put.uri);
+  call->get.deadline = put.deadline;
+  call->put = put.bytes;
+  call->on_head = std::move(done);
   call->name = std::move(*name);
   LeastBusy().Submit(std::move(call));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The real far stores behind base/env.h's FarStore: directories (file:), web servers (http:,
+// The real far stores behind base/env.h's FarStore and FarWriter: directories (file:), web servers (http:,
 // https:) and S3 (s3+http:, s3+https:), chosen by the scheme of each name. Versions are ETags; what
 // stands in for one where a store has none is in docs/formats.md.
 //
@@ -29,7 +29,7 @@ Status CheckCaBundle(const std::string& path);
 // kInvalid or kNotFound for options that cannot work; the text names them. Nothing is contacted.
 Status CheckOptions(const FarOptions& options);
 
-class FarClient : public FarStore {
+class FarClient : public FarStore, public FarWriter {
  public:
   // What CheckOptions says; nothing is contacted.
   static Result<std::unique_ptr<FarClient>> Open(FarOptions options, Post post);
@@ -43,6 +43,8 @@ class FarClient : public FarStore {
   // Directories and S3 only: a web server has no listing.
   void List(const std::string& prefix, const std::string& token, bool delimited, Time deadline,
             std::function<void(Result<FarPage>)> done) override;
+  // Directories and S3 only.
+  void Put(FarPut put, std::function<void(Result<FarInfo>)> done) override;
   FarCounters Counters() const override;
 
   const FarOptions& options() const { return options_; }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One GET, HEAD or LIST on its way through the HTTP store, over all of its attempts.
+// One GET, HEAD, LIST or PUT on its way through the HTTP store, over all of its attempts.
 #pragma once
 
 #include <functional>
@@ -16,9 +16,10 @@ struct HttpCall {
   Ask::Kind kind = Ask::Kind::kGet;
   FarGet get;    // of another kind: uri and deadline only
   ListAsk list;  // of a LIST
+  ByteView put;  // of a PUT
   // One of the three, by kind.
   std::function<void(Status, FarInfo, uint64_t hash)> on_get;
-  std::function<void(Result<FarInfo>)> on_head;
+  std::function<void(Result<FarInfo>)> on_head;  // of a PUT, too
   std::function<void(Result<FarPage>)> on_list;
 
   FarName name;  // get.uri in parts, once it is here
@@ -39,7 +40,7 @@ struct HttpCall {
   void Finish(Answer answer) {
     if (kind == Ask::Kind::kGet) {
       on_get(std::move(answer.status), std::move(answer.info), answer.hash);
-    } else if (kind == Ask::Kind::kHead) {
+    } else if (kind == Ask::Kind::kHead || kind == Ask::Kind::kPut) {
       on_head(answer.status.ok() ? Result<FarInfo>(std::move(answer.info)) : answer.status);
     } else {
       on_list(answer.status.ok() ? Result<FarPage>(std::move(answer.page)) : answer.status);

@@ -11,6 +11,14 @@ bool IsSecure(const FarName& name) {
   return name.scheme == FarScheme::kHttps || name.scheme == FarScheme::kS3Https;
 }
 
+bool BringsChecksums(const Ask& ask) {
+  return ask.kind == Ask::Kind::kGet || ask.kind == Ask::Kind::kHead;
+}
+std::string_view MethodOf(const Ask& ask) {
+  if (ask.kind == Ask::Kind::kPut) return "PUT";
+  return ask.kind == Ask::Kind::kHead ? "HEAD" : "GET";
+}
+
 std::string ListQuery(const FarName& prefix, const ListAsk& list) {
   std::vector<std::pair<std::string, std::string>> parameters{
       {"list-type", "2"}, {"encoding-type", "url"}, {"max-keys", "1000"}, {"prefix", prefix.path}};
@@ -65,8 +73,8 @@ HttpTarget HttpRequestMaker::TargetOf(const FarName& name, const ListAsk* list) 
   return target;
 }
 
-void HttpRequestMaker::Headers(const Ask& ask, const HttpTarget& target, int64_t unix_seconds,
-                               std::vector<std::string>& headers) {
+void HttpRequestMaker::Headers(const Ask& ask, const HttpTarget& target, ByteView body,
+                               int64_t unix_seconds, std::vector<std::string>& headers) {
   headers.clear();
   headers.emplace_back("User-Agent: holdfast");
   headers.emplace_back("Accept: */*");
@@ -75,28 +83,34 @@ void HttpRequestMaker::Headers(const Ask& ask, const HttpTarget& target, int64_t
     headers.push_back("Range: bytes=" + std::to_string(ask.offset) + "-" +
                       std::to_string(ask.end() - 1));
   }
+  if (ask.kind == Ask::Kind::kPut) {
+    headers.emplace_back("Content-Type: application/octet-stream");
+    headers.emplace_back("Expect:");  // or curl would ask first, which costs a round trip
+  }
   if (ask.is_signed) {
-    SignedHeaders(ask, target, unix_seconds, headers);
-  } else if (ask.s3 && ask.kind != Ask::Kind::kList) {
+    SignedHeaders(ask, target, body, unix_seconds, headers);
+  } else if (ask.s3 && BringsChecksums(ask)) {
     headers.emplace_back("x-amz-checksum-mode: ENABLED");
   }
 }
 
-void HttpRequestMaker::SignedHeaders(const Ask& ask, const HttpTarget& target, int64_t unix_seconds,
-                                     std::vector<std::string>& headers) {
+void HttpRequestMaker::SignedHeaders(const Ask& ask, const HttpTarget& target, ByteView body,
+                                     int64_t unix_seconds, std::vector<std::string>& headers) {
   const std::string date = AmzDate(unix_seconds);
   const std::string& token = signer_->credentials().session_token;
   std::vector<SignedHeader> to_sign{{"host", target.host}};
-  if (ask.kind != Ask::Kind::kList) to_sign.emplace_back("x-amz-checksum-mode", "ENABLED");
-  to_sign.emplace_back("x-amz-content-sha256", kEmptySha256);
+  if (BringsChecksums(ask)) to_sign.emplace_back("x-amz-checksum-mode", "ENABLED");
+  const std::string sha256 =
+      ask.kind == Ask::Kind::kPut ? signer_->HexSha256(body) : std::string(kEmptySha256);
+  to_sign.emplace_back("x-amz-content-sha256", sha256);
   to_sign.emplace_back("x-amz-date", date);
   if (!token.empty()) to_sign.emplace_back("x-amz-security-token", token);
-  const std::string authorization =
-      signer_->Authorization({.method = ask.kind == Ask::Kind::kHead ? "HEAD" : "GET",
-                              .path = target.path,
-                              .query = target.query,
-                              .headers = to_sign},
-                             date);
+  const std::string authorization = signer_->Authorization({.method = MethodOf(ask),
+                                                            .path = target.path,
+                                                            .query = target.query,
+                                                            .headers = to_sign,
+                                                            .payload_sha256 = sha256},
+                                                           date);
   for (size_t i = 1; i < to_sign.size(); ++i) {
     headers.push_back(std::string(to_sign[i].first).append(": ").append(to_sign[i].second));
   }

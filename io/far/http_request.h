@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/uri.h"
 #include "io/far/far_options.h"
 #include "io/far/sigv4.h"
@@ -38,12 +39,12 @@ class HttpRequestMaker {
   bool Signs(const FarName& name) const;
   HttpTarget TargetOf(const FarName& name, const ListAsk* list) const;
   // Replaces the elements of `headers`, "Name: value" each. `unix_seconds` is the time of the
-  // signature.
-  void Headers(const Ask& ask, const HttpTarget& target, int64_t unix_seconds,
+  // signature, `body` what a PUT sends: the store refuses other bytes than those that were signed.
+  void Headers(const Ask& ask, const HttpTarget& target, ByteView body, int64_t unix_seconds,
                std::vector<std::string>& headers);
 
  private:
-  void SignedHeaders(const Ask& ask, const HttpTarget& target, int64_t unix_seconds,
+  void SignedHeaders(const Ask& ask, const HttpTarget& target, ByteView body, int64_t unix_seconds,
                      std::vector<std::string>& headers);
 
   bool virtual_hosted_;

@@ -127,6 +127,8 @@ const Signer::Digest& Signer::KeyOf(std::string_view day) {
   return key_;
 }
 
+std::string Signer::HexSha256(ByteView bytes) const { return Hex(Sha256(AsText(bytes))); }
+
 std::string Signer::Authorization(const SignableRequest& request, std::string_view amz_date) {
   const std::string_view day = amz_date.substr(0, 8);
   std::string scope(day);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// AWS Signature Version 4 for requests without a body: "Authenticating Requests (AWS Signature
+// AWS Signature Version 4 for requests whose body, if any, is known whole: "Authenticating Requests (AWS Signature
 // Version 4)", Amazon S3 API Reference. Pure: the caller gives the time. Not thread-safe; one
 // Signer per thread.
 #pragma once
@@ -11,6 +11,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "base/bytes.h"
 
 struct evp_md_st;
 
@@ -55,6 +57,8 @@ class Signer {
   const Credentials& credentials() const { return credentials_; }
   // The value of the Authorization header. `amz_date` is the value of the request's x-amz-date.
   std::string Authorization(const SignableRequest& request, std::string_view amz_date);
+  // Of a payload, as a SignableRequest wants it.
+  std::string HexSha256(ByteView bytes) const;
 
  private:
   using Digest = std::array<unsigned char, 32>;

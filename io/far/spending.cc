@@ -16,11 +16,13 @@ MicroUsd Cost(uint64_t count, MicroUsd price, uint64_t per) {
 void Spending::CountRequest(Ask::Kind kind, bool billed, bool repeated) {
   Counter& kind_count = kind == Ask::Kind::kGet    ? gets_
                         : kind == Ask::Kind::kHead ? heads_
+                        : kind == Ask::Kind::kPut  ? puts_
                                                    : lists_;
   kind_count.fetch_add(1, std::memory_order_relaxed);
   if (repeated) retries_.fetch_add(1, std::memory_order_relaxed);
   if (!billed) return;
-  Counter& bill = kind == Ask::Kind::kList ? billed_lists_ : billed_gets_;
+  const bool dear = kind == Ask::Kind::kList || kind == Ask::Kind::kPut;
+  Counter& bill = dear ? billed_lists_ : billed_gets_;
   bill.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -35,6 +37,7 @@ FarCounters Spending::Read() const {
   counters.gets = gets_.load(kRelaxed);
   counters.heads = heads_.load(kRelaxed);
   counters.lists = lists_.load(kRelaxed);
+  counters.puts = puts_.load(kRelaxed);
   counters.bytes = bytes_.load(kRelaxed);
   counters.retries = retries_.load(kRelaxed);
   counters.errors = errors_.load(kRelaxed);

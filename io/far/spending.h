@@ -32,11 +32,12 @@ class Spending {
   Counter gets_{0};
   Counter heads_{0};
   Counter lists_{0};
+  Counter puts_{0};
   Counter bytes_{0};
   Counter retries_{0};
   Counter errors_{0};
-  Counter billed_gets_{0};  // and heads
-  Counter billed_lists_{0};
+  Counter billed_gets_{0};   // and heads
+  Counter billed_lists_{0};  // and puts
   Counter billed_bytes_{0};
 };
 

@@ -7,7 +7,6 @@
 #include <cstring>
 #include <ctime>
 
-#include "io/far/s3_xml.h"
 #include "io/far/stream_copy.h"
 
 namespace holdfast::far {
@@ -19,7 +18,6 @@ constexpr long kReceiveBuffer = 120 * 1024;
 constexpr size_t kMaxRefusalText = 16 * 1024;
 constexpr size_t kMaxRefusalBody = 256 * 1024;  // longer ones cost more than a new connection
 constexpr size_t kMaxListingText = 16 * 1024 * 1024;
-constexpr size_t kMaxShownKey = 300;
 constexpr long kMaxRedirects = 5;
 
 // `host` may have a port. "localhost.example" and "127.example" are names like any other.
@@ -100,17 +98,18 @@ void Transfer::Begin(HttpCall* call, HttpRequestMaker& maker, Time now) {
   head_.Clear();
   body_ = Content::kUnknown;
   refused_.reset();
-  skip_ = received_ = window_received_ = 0;
+  skip_ = received_ = window_moved_ = 0;
   filled_ = call->get.whole ? call->get.offset : 0;
   hasher_ = Hasher64();
   if (filled_ > 0) hasher_.Update(ByteView(call->get.into).first(filled_));
+  if (call->get.pieces != nullptr) sink_ = PieceSink(call->get.offset, call->get.pieces);
   enough_ = longer_ = false;
   text_.clear();
   error_[0] = '\0';
 
   const HttpTarget target =
       maker.TargetOf(call->name, call->kind == Ask::Kind::kList ? &call->list : nullptr);
-  maker.Headers(call->ask, target, time(nullptr), headers_);
+  maker.Headers(call->ask, target, call->put, time(nullptr), headers_);
   header_list_.resize(headers_.size());
   for (size_t i = 0; i < headers_.size(); ++i) {
     header_list_[i].data = headers_[i].data();
@@ -118,11 +117,7 @@ void Transfer::Begin(HttpCall* call, HttpRequestMaker& maker, Time now) {
   }
   curl_easy_setopt(easy_, CURLOPT_HTTPHEADER, header_list_.data());
   curl_easy_setopt(easy_, CURLOPT_URL, target.Url().c_str());
-  if (call->kind == Ask::Kind::kHead) {
-    curl_easy_setopt(easy_, CURLOPT_NOBODY, 1L);
-  } else {
-    curl_easy_setopt(easy_, CURLOPT_HTTPGET, 1L);
-  }
+  SetMethod();
   // A signature is for one host, so only plain HTTP follows redirects.
   curl_easy_setopt(easy_, CURLOPT_FOLLOWLOCATION, call->ask.s3 ? 0L : 1L);
   if (target.host != last_host_) {
@@ -134,11 +129,29 @@ void Transfer::Begin(HttpCall* call, HttpRequestMaker& maker, Time now) {
   multi_.Add(easy_);
 }
 
+void Transfer::SetMethod() {
+  curl_easy_setopt(easy_, CURLOPT_HTTPGET, 1L);  // whatever the last call was
+  curl_easy_setopt(easy_, CURLOPT_CUSTOMREQUEST, nullptr);
+  if (call_->kind == Ask::Kind::kHead) curl_easy_setopt(easy_, CURLOPT_NOBODY, 1L);
+  if (call_->kind != Ask::Kind::kPut) return;
+  const ByteView body = call_->put;
+  curl_easy_setopt(easy_, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
+  curl_easy_setopt(easy_, CURLOPT_POSTFIELDS, body.empty() ? "" : AsText(body).data());
+  curl_easy_setopt(easy_, CURLOPT_CUSTOMREQUEST, "PUT");
+}
+
+uint64_t Transfer::Moved() const {
+  curl_off_t sent = 0;
+  curl_easy_getinfo(easy_, CURLINFO_SIZE_UPLOAD_T, &sent);
+  return received_ + static_cast<uint64_t>(sent);
+}
+
 bool Transfer::Stalled(Time now, Duration window, uint64_t least) {
   if (now - window_began_ < window) return false;
-  const bool stalled = received_ - window_received_ < least;
+  const uint64_t moved = Moved();
+  const bool stalled = moved - window_moved_ < least;
   window_began_ = now;
-  window_received_ = received_;
+  window_moved_ = moved;
   return stalled;
 }
 
@@ -169,6 +182,7 @@ Transfer::Content Transfer::Classify() {
   if (head_.status != 200 && head_.status != 206) return Content::kRefusal;
   refused_ = JudgeHead(call_->ask, head_);
   skip_ = BytesToSkip(call_->ask, head_);
+  if (call_->kind == Ask::Kind::kPut) return Content::kRefusal;  // nothing that anybody needs
   return call_->kind == Ask::Kind::kList ? Content::kListing : Content::kObject;
 }
 
@@ -181,8 +195,12 @@ bool Transfer::TakeObject(std::string_view data) {
   // Hashed where they come from, which is still in the cache: where they go is memory that nobody
   // looks at soon.
   const ByteView bytes = AsBytes(data.substr(0, n));
-  hasher_.Update(bytes);
-  StreamCopy(call_->get.into.data() + filled_, bytes.data(), n);
+  if (call_->get.pieces != nullptr) {
+    sink_.Take(bytes);
+  } else {
+    hasher_.Update(bytes);
+    StreamCopy(call_->get.into.data() + filled_, bytes.data(), n);
+  }
   filled_ += n;
   longer_ = n < data.size();
   // A server without ranges goes on to the end of the object.
@@ -220,13 +238,22 @@ Verdict Transfer::Judge(CURLcode code, HttpCall::Answer& answer) {
     if (std::optional<Verdict> verdict = JudgeHead(call_->ask, head_); verdict) return *verdict;
   }
   if (call_->kind == Ask::Kind::kList) return JudgeListing(answer);
+  if (call_->kind == Ask::Kind::kPut) {
+    answer.info = {call_->put.size(), VersionOf(head_, call_->put.size())};
+    return {};
+  }
   if (call_->kind == Ask::Kind::kHead) {
     answer.info.size = *head_.content_length;
     answer.info.etag = VersionOf(head_, answer.info.size);
     return {};
   }
-  const ByteView bytes = ByteView(call_->get.into).first(filled_);
-  Verdict verdict = JudgeBody(call_->ask, head_, {bytes, received_, longer_ && !enough_});
+  Body body{.received = received_, .longer = longer_ && !enough_};
+  if (call_->get.pieces != nullptr) {
+    body.scattered = filled_;
+  } else {
+    body.bytes = ByteView(call_->get.into).first(filled_);
+  }
+  Verdict verdict = JudgeBody(call_->ask, head_, body);
   if (!verdict.status.ok()) return verdict;
   answer.info.size = ObjectSize(call_->ask, head_, received_);
   answer.info.etag = VersionOf(head_, answer.info.size);
@@ -250,41 +277,6 @@ Verdict Transfer::JudgeTransport(CURLcode code) const {
     return {*final_error};
   }
   return {Status::Unavailable(text), Retry::kYes};
-}
-
-Verdict Transfer::JudgeListing(HttpCall::Answer& answer) {
-  const std::string prefix_text = std::string(call_->ask.uri) + ": ";
-  Result<Listing> listing = ParseListing(text_);
-  if (!listing.ok()) {
-    return {
-        Status::Corrupt(prefix_text + "the listing cannot be read: " + listing.status().message()),
-        Retry::kOnce};
-  }
-  FarName name = call_->name;
-  const auto uri_of = [&](const std::string& key) {
-    name.path = key;
-    return ToCanonical(name);
-  };
-  const auto check = [&](const std::string& key) {
-    const bool belongs = key.starts_with(call_->name.path);
-    if (belongs && key.find('\0') == std::string::npos) return Status();
-    return Status::Corrupt(
-        prefix_text + "the listing has " + uri_of(key.substr(0, kMaxShownKey)) +
-        (belongs ? ", and no name can have a NUL byte" : ", which was not asked for"));
-  };
-  for (ListedObject& object : listing->objects) {
-    if (Status wrong = check(object.key); !wrong.ok()) return {std::move(wrong)};
-    answer.page.entries.push_back({uri_of(object.key), {object.size, std::move(object.etag)}});
-  }
-  for (const std::string& prefix : listing->prefixes) {
-    if (Status wrong = check(prefix); !wrong.ok()) return {std::move(wrong)};
-    answer.page.prefixes.push_back(uri_of(prefix));
-  }
-  if (!listing->next_token.empty() && listing->next_token == call_->list.token) {
-    return {Status::Corrupt(prefix_text + "the listing does not move on")};
-  }
-  answer.page.next = std::move(listing->next_token);
-  return {};
 }
 
 }  // namespace holdfast::far

@@ -15,6 +15,7 @@
 #include "io/far/curl_multi.h"
 #include "io/far/far_options.h"
 #include "io/far/http_call.h"
+#include "io/far/piece_sink.h"
 
 namespace holdfast::far {
 
@@ -50,11 +51,14 @@ class Transfer {
   static size_t OnHeader(char* data, size_t, size_t size, void* self);
   void SetFixedOptions(const FarOptions& options);
   Content Classify();
+  void SetMethod();
   bool TakeObject(std::string_view data);
   bool TakeText(std::string_view data, size_t limit, bool stop_at_limit);
   Verdict Judge(CURLcode code, HttpCall::Answer& answer);
   Verdict JudgeTransport(CURLcode code) const;
   Verdict JudgeListing(HttpCall::Answer& answer);
+  // Bytes moved, either way.
+  uint64_t Moved() const;
 
   CurlMulti& multi_;
   const FarOptions& options_;
@@ -73,12 +77,13 @@ class Transfer {
   uint64_t skip_ = 0;               // bytes of the body before those wanted
   uint64_t filled_ = 0;             // bytes in the caller's buffer, those that it brought included
   Hasher64 hasher_;                 // of those
+  PieceSink sink_;                  // instead of both, where the call has pieces
   uint64_t received_ = 0;           // bytes of the body
   bool enough_ = false;             // all that is wanted is here, the rest is not waited for
   bool longer_ = false;             // more came than may come
   std::string text_;                // of a listing or a refusal
   Time window_began_;
-  uint64_t window_received_ = 0;
+  uint64_t window_moved_ = 0;
 };
 
 }  // namespace holdfast::far

@@ -54,6 +54,9 @@ std::string Advice(const Ask& ask, std::string_view code) {
   if (code == "ExpiredToken" || code == "InvalidToken" || code == "TokenRefreshRequired") {
     return "renew the session token";
   }
+  if (ask.kind == Ask::Kind::kPut) {
+    return "check the keys and whether the bucket's policy allows them to write";
+  }
   return "check the keys and what the bucket's policy allows them";
 }
 
@@ -202,9 +205,10 @@ Verdict JudgeBody(const Ask& ask, const ResponseHead& head, const Body& body) {
   }
   const uint64_t size = ObjectSize(ask, head, body.received);
   const uint64_t begin = ask.whole ? 0 : ask.offset;
-  if (begin + body.bytes.size() != std::min(ask.end(), size)) return Shorter(ask);
+  const uint64_t landed = body.scattered + body.bytes.size();
+  if (begin + landed != std::min(ask.end(), size)) return Shorter(ask);
   // Checksums are of whole objects, and what a part's are of differs from store to store.
-  const bool first_to_last = begin == 0 && body.bytes.size() == size;
+  const bool first_to_last = begin == 0 && body.scattered == 0 && body.bytes.size() == size;
   if (!first_to_last || (head.status != kOk && ask.offset > 0)) return {};
   for (const GivenChecksum& given : head.checksums) {
     if (ChecksumBase64(given.kind, body.bytes) != given.base64) {

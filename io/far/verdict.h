@@ -14,7 +14,7 @@
 namespace holdfast::far {
 
 struct Ask {
-  enum class Kind : uint8_t { kGet, kHead, kList };
+  enum class Kind : uint8_t { kGet, kHead, kList, kPut };
   Kind kind = Kind::kGet;
   std::string_view uri;  // canonical, for the texts
   bool s3 = false;
@@ -47,9 +47,10 @@ std::optional<Verdict> JudgeHead(const Ask& ask, const ResponseHead& head);
 Verdict JudgeRefusal(const Ask& ask, const ResponseHead& head, std::string_view body);
 // The body of a GET.
 struct Body {
-  ByteView bytes;         // of the object, as they lie where the caller wants them
-  uint64_t received = 0;  // bytes that came
-  bool longer = false;    // than what is wanted, and nothing had said so
+  ByteView bytes = {};     // of the object, as they lie where the caller wants them
+  uint64_t scattered = 0;  // instead of `bytes`: so many came and went to pieces
+  uint64_t received = 0;   // bytes that came
+  bool longer = false;     // than what is wanted, and nothing had said so
 };
 // After it: versions, length, checksums.
 Verdict JudgeBody(const Ask& ask, const ResponseHead& head, const Body& body);

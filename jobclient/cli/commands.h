@@ -19,6 +19,7 @@ void AddFetchCommand(CLI::App& app, const Globals& globals, Chosen* chosen);
 void AddExplainCommand(CLI::App& app, const Globals& globals, Chosen* chosen);
 void AddHoldCommands(CLI::App& app, const Globals& globals, Chosen* chosen);    // hold, release
 void AddObjectCommands(CLI::App& app, const Globals& globals, Chosen* chosen);  // list, drop
+void AddPackCommand(CLI::App& app, const Globals& globals, Chosen* chosen);
 void AddSnapshotCommands(CLI::App& app, const Globals& globals, Chosen* chosen);
 void AddStatusCommand(CLI::App& app, const Globals& globals, Chosen* chosen);
 void AddCompletionCommand(CLI::App& app, Chosen* chosen);

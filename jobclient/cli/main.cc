@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
   AddExplainCommand(app, globals, &chosen);
   AddHoldCommands(app, globals, &chosen);
   AddObjectCommands(app, globals, &chosen);
+  AddPackCommand(app, globals, &chosen);
   AddSnapshotCommands(app, globals, &chosen);
   AddStatusCommand(app, globals, &chosen);
   AddCompletionCommand(app, &chosen);

@@ -36,18 +36,16 @@ void PrintPlan(const PlanReport& plan, const FarSettings& prices) {
         "  %s of them are larger than a node takes: raise memory.segment or memory.max_object\n",
         FormatCount(plan.too_large_objects).c_str());
   }
-  uint64_t requests = plan.load_objects + plan.far_objects;
   std::printf(
       "  far away it will take %s requests, %s, %s; the cluster saves %s requests, %s, %s\n",
-      FormatCount(requests).c_str(), FormatBytes(plan.load_bytes + plan.far_bytes).c_str(),
-      FormatMoney(FarCost(prices, requests, plan.load_bytes + plan.far_bytes)).c_str(),
+      FormatCount(plan.far_requests).c_str(), FormatBytes(plan.load_bytes + plan.far_bytes).c_str(),
+      FormatMoney(FarCost(prices, plan.far_requests, plan.load_bytes + plan.far_bytes)).c_str(),
       FormatCount(plan.kept_objects).c_str(), FormatBytes(plan.kept_bytes).c_str(),
       FormatMoney(FarCost(prices, plan.kept_objects, plan.kept_bytes)).c_str());
 }
 
 Json ToJson(const PlanReport& plan, const FarSettings& prices) {
-  uint64_t requests = plan.load_objects + plan.far_objects,
-           bytes = plan.load_bytes + plan.far_bytes;
+  const uint64_t bytes = plan.load_bytes + plan.far_bytes;
   Json nodes = Json::array();
   for (const PlanReport::PerNode& node : plan.nodes) {
     nodes.push_back({{"node", node.node},
@@ -69,8 +67,8 @@ Json ToJson(const PlanReport& plan, const FarSettings& prices) {
           {"ready_us", plan.ready.count()},
           {"planned_in_us", plan.planned_in.count()},
           {"calls", plan.calls},
-          {"far_requests_ahead", requests},
-          {"far_micro_usd_ahead", FarCost(prices, requests, bytes)},
+          {"far_requests_ahead", plan.far_requests},
+          {"far_micro_usd_ahead", FarCost(prices, plan.far_requests, bytes)},
           {"saved_micro_usd", FarCost(prices, plan.kept_objects, plan.kept_bytes)},
           {"nodes", std::move(nodes)}};
 }

@@ -18,6 +18,7 @@ namespace holdfast {
 namespace {
 
 constexpr size_t kMaxListed = 4'000'000;
+constexpr uint64_t kMaxIndexBytes = 4 * kGiB;
 constexpr Duration kProgressEvery = 100ms;
 constexpr Duration kSweepEvery = 100ms;
 
@@ -87,6 +88,7 @@ Status Client::Parts::OpenNetwork() {
       *std::move(far_options), [this](std::function<void()> run) { loop->Post(std::move(run)); });
   if (!far_client.ok()) return far_client.status();
   far = std::move(*far_client);
+  HF_RETURN_IF_ERROR(OpenPacked());
   bulk::BulkClientOptions bulk_options;
   bulk_options.cluster = options.cluster;
   if (key) bulk_options.token = net::BulkToken(*key);
@@ -116,6 +118,22 @@ Status Client::Parts::OpenNetwork() {
   return {};
 }
 
+Status Client::Parts::OpenPacked() {
+  packs::PackedStore::Options packs{.sets = {},
+                                    .prices = {.per_1000_gets = options.far.micro_usd_per_1000_gets,
+                                               .per_gb = options.far.micro_usd_per_gb,
+                                               .per_hour = options.micro_usd_per_hour},
+                                    .max_index_bytes = kMaxIndexBytes};
+  for (const std::string& set : options.far.packed) {
+    Result<std::string> prefix = packs::SetPrefix(set, far->options().s3.endpoint);
+    if (!prefix.ok()) return prefix.status().Annotate("far.packed");
+    packs.sets.push_back(*std::move(prefix));
+  }
+  packed = std::make_unique<packs::PackedStore>(loop.get(), far.get(), log, std::move(packs));
+  packed->Start();  // the loop does not run yet: nothing is answered before it does
+  return {};
+}
+
 // The threads that write into buffers end before the buffers do.
 Client::Parts::~Parts() {
   thread.reset();
@@ -130,7 +148,7 @@ Client::Parts::~Parts() {
 Env Client::Parts::env() const {
   return {.clock = loop.get(),
           .network = network.get(),
-          .far = far.get(),
+          .far = packed.get(),
           .random = random.get(),
           .log = log};
 }

@@ -72,7 +72,7 @@ void ClusterView::WhomToAsk(const Oid& oid, std::function<void(std::vector<NodeI
 }
 
 std::vector<NodeId> ClusterView::Candidates(const Oid& oid) {
-  if (!placement_) placement_.emplace(nodes_.Weights());
+  if (!placement_) placement_.emplace(nodes_.Weights(), env_.far);
   planner::Picks picks = placement_->PicksOf(oid);
   std::vector<NodeId> candidates;
   for (NodeId pick : {picks.home, picks.second}) {

@@ -54,6 +54,8 @@ class JobEnv : private Clock, private Network, private FarStore {
   void List(const std::string& prefix, const std::string& token, bool delimited, Time deadline,
             std::function<void(Result<FarPage>)> done) override;
   FarCounters Counters() const override { return real_.far->Counters(); }
+  bool HasPlaces() const override { return real_.far->HasPlaces(); }
+  std::optional<FarPlace> PlaceOf(const Oid& oid) const override { return real_.far->PlaceOf(oid); }
 
   // `run`, unless this was closed meanwhile.
   template <typename Run>

@@ -26,6 +26,7 @@
 #include "jobclient/client/whereabouts.h"
 #include "jobclient/job.h"
 #include "jobclient/ordered_reader.h"
+#include "packs/packed_store.h"
 
 namespace holdfast {
 
@@ -58,6 +59,7 @@ struct Client::Parts {
   std::unique_ptr<net::EventLoop> loop;
   std::unique_ptr<bulk::BulkClient> bulk;
   std::unique_ptr<far::FarClient> far;
+  std::unique_ptr<packs::PackedStore> packed;  // in front of it
   std::unique_ptr<net::ZmqNetwork> network;
   std::unique_ptr<Random> random;
   std::unique_ptr<client::NetworkSwitch> lines;
@@ -70,6 +72,7 @@ struct Client::Parts {
   ~Parts();
   Status Open();
   Status OpenNetwork();
+  Status OpenPacked();
   Env env() const;
   client::SingleRead::World world() const { return {env(), cluster.get(), whereabouts.get()}; }
   jobclient::JobOptions JobOptionsFor(const PlanOptions& plan) const;

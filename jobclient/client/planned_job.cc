@@ -42,6 +42,9 @@ Result<std::unique_ptr<PlannedJob>> Client::Plan(ObjectList list, PlanOptions op
   auto parts = std::make_unique<PlannedJob::Parts>();
   parts->client = parts_.get();
   parts->options = std::move(options);
+  client::Promised<bool> ready;  // where objects lie far away says who should load them
+  parts_->thread->Post([&] { parts_->packed->WhenReady([&ready] { ready.Set(true); }); });
+  ready.Wait();
   client::Promised<Result<PlanReport>> planned;
   parts_->thread->Post([&] {
     parts->loop_job = std::make_unique<client::LoopJob>(parts_->env(), parts_->lines.get());

@@ -57,7 +57,8 @@ struct FarSettings {
       true;  // credentials, region and endpoint from AWS_* variables and ~/.aws where not given here
   std::string ca_bundle{};  // PEM file; empty: the system's
   std::vector<std::string>
-      directory_roots;  // file: objects are read below these only; empty: anywhere
+      directory_roots;              // file: objects are read below these only; empty: anywhere
+  std::vector<std::string> packed;  // prefixes of packed data sets, as `holdfast pack` made them
   uint32_t max_connections = 256;
   MicroUsd micro_usd_per_1000_gets = 400;
   MicroUsd micro_usd_per_1000_lists = 5'000;

@@ -21,6 +21,8 @@ struct PlanReport {
   uint64_t load_bytes = 0;
   uint64_t far_objects = 0;  // that nobody can have: read far away by the job
   uint64_t far_bytes = 0;
+  // What those two are expected to cost: one for each object, or for each pack and node that reads it.
+  uint64_t far_requests = 0;
   uint64_t too_large_objects = 0;  // of those, larger than any node promises (memory.max_object)
   Duration ready{};                // when the last load is due
   // The least for which a node promised its objects, from the plan on: PlanOptions::hold or the

@@ -83,6 +83,50 @@ TEST_F(S3Test, ReadsWholesRangesAndHeads) {
   EXPECT_TRUE(GetWhole(Uri("empty"), 0).status.ok());
 }
 
+// S3 compares the SHA-256 that was signed with the bytes that came.
+TEST_F(S3Test, WritesObjectsAndReadsThemInPieces) {
+  const std::string text = Text(9'000'001);
+  for (const std::string& bytes : {text, text.substr(1), std::string("x")}) {
+    std::optional<Result<FarInfo>> put;
+    client_->Put({Uri("packs/a b+c"), AsBytes(bytes), Time::Max()},
+                 [&](Result<FarInfo> info) { put.emplace(std::move(info)); });
+    thread_.RunUntil([&] { return put.has_value(); });
+    ASSERT_TRUE(put->ok()) << put->status().ToString();
+    const GetOutcome got = GetWhole(Uri("packs/a b+c"), bytes.size(), (*put)->etag);
+    ASSERT_TRUE(got.status.ok()) << got.status.ToString();
+    EXPECT_EQ(AsText(got.bytes), bytes);
+  }
+  Put("pieces", text);
+  std::vector<std::byte> first(1'000), second(70'000);
+  std::vector<FarPiece> pieces{{.offset = 5, .into = first}, {.offset = 8'000'000, .into = second}};
+  FarGet get;
+  get.uri = Uri("pieces");
+  get.whole = false;
+  get.offset = 5;
+  get.length = 8'069'995;
+  get.pieces = &pieces;
+  std::optional<Status> status;
+  client_->Get(std::move(get), [&](Status s, FarInfo, uint64_t) { status = std::move(s); });
+  thread_.RunUntil([&] { return status.has_value(); });
+  ASSERT_TRUE(status->ok()) << status->ToString();
+  EXPECT_EQ(AsText(first), text.substr(5, 1'000));
+  EXPECT_EQ(AsText(second), text.substr(8'000'000, 70'000));
+  EXPECT_EQ(pieces[1].hash, Hash64(second));
+}
+
+TEST_F(S3Test, WithAWrongKeyNothingIsWritten) {
+  FarOptions options = Options();
+  options.s3.credentials.secret_key += "x";
+  Open(options);
+  std::optional<Result<FarInfo>> put;
+  client_->Put({Uri("k"), AsBytes("x"), Time::Max()},
+               [&](Result<FarInfo> info) { put.emplace(std::move(info)); });
+  thread_.RunUntil([&] { return put.has_value(); });
+  EXPECT_EQ(put->status().code(), Code::kDenied) << put->status().ToString();
+  Open(Options());
+  EXPECT_EQ(Head(Uri("k")).status().code(), Code::kNotFound);
+}
+
 TEST_F(S3Test, AnObjectOfWhichNothingIsKnownIsReadInOneOrTwo) {
   const std::string text = Text(1'000'003);
   const std::string etag = Put("k", text);

@@ -127,6 +127,7 @@ class CountingFarStore : public FarStore {
     std::memset(get.into.data() + begin, 7, end - begin);
     uint64_t hash = Hash64(get.into.first(end));
     FarInfo info = get.whole ? FarInfo{get.length, get.etag} : found;
+    if (requests) info.requests = requests(get.uri);
     most_in_flight = std::max(most_in_flight, in_flight += end - begin);
     clock_->At(clock_->Now() + latency,
                [this, done = std::move(done), status, info, hash, bytes = end - begin] {
@@ -144,7 +145,13 @@ class CountingFarStore : public FarStore {
     done(Status::NotFound("not here"));
   }
   FarCounters Counters() const override { return counters_; }
+  bool HasPlaces() const override { return place != nullptr; }
+  std::optional<FarPlace> PlaceOf(const Oid& oid) const override {
+    return place ? place(oid) : std::nullopt;
+  }
 
+  std::function<std::optional<FarPlace>(const Oid&)> place;  // unset: objects have none
+  std::function<uint32_t(const std::string& uri)> requests;  // that a Get takes; unset: one
   Duration latency = 10ms;
   std::string failing;
   bool broken = false;  // every object fails

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "tests/unit/planner/fixture.h"
 
@@ -50,6 +52,47 @@ void ExpectSound(const Manifest& m, const std::vector<Offer>& offers, const Bitm
     }
     ASSERT_LE(bids, asked.Get(i) ? max_bids : 0) << i;
     ASSERT_LE(homes, 1u);
+  }
+}
+
+// Objects lie together by the lowest three bits of their OIDs.
+class FarGroups : public FarStore {
+ public:
+  void Get(FarGet, std::function<void(Status, FarInfo, uint64_t)>) override {}
+  void Head(const std::string&, Time, std::function<void(Result<FarInfo>)>) override {}
+  void List(const std::string&, const std::string&, bool, Time,
+            std::function<void(Result<FarPage>)>) override {}
+  FarCounters Counters() const override { return {}; }
+  bool HasPlaces() const override { return true; }
+  std::optional<FarPlace> PlaceOf(const Oid& oid) const override {
+    if (oid.lo % 8 == 7) return std::nullopt;
+    return FarPlace{(oid.lo % 8 + 1) * 0x9e3779b97f4a7c15, 0};
+  }
+};
+
+TEST(Offers, WhatComesTogetherFromFarAwayIsOfferedToOneNode) {
+  Random random(32);
+  Manifest m = RandomManifest(3000, random);
+  Cluster c(5, 1 << 30);
+  FarGroups far;
+  c.placement = Placement(c.weights, &far);
+  std::vector<Offer> offers;
+  // A few objects: with more a node takes no more than its share, and the rest goes elsewhere.
+  Bitmap asked(m.size());
+  for (uint32_t i = 0; i < 150; ++i) asked.Set(i * 20);
+  offers = OffersFor(m, c.placement, c.loads, asked, 1, kNoNode, kCost);
+  ExpectSound(m, offers, asked, 2);
+  std::map<uint64_t, std::set<NodeId>> homes;
+  for (const Offer& offer : offers) {
+    offer.home.ForEach([&](size_t i) {
+      const Oid oid = m.oid(static_cast<uint32_t>(i));
+      homes[oid.lo % 8].insert(offer.node);
+      EXPECT_EQ(c.placement.PicksOf(oid).home, offer.node);
+    });
+  }
+  ASSERT_EQ(homes.size(), 8u);
+  for (const auto& [group, nodes] : homes) {
+    EXPECT_EQ(nodes.size() == 1, group != 7) << group << ": those without a place are spread";
   }
 }
 
