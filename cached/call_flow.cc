@@ -194,8 +194,8 @@ void CallFlow::OnConfirm(PeerId peer, wire::Confirm confirm) {
   if (planning_->commitments->Find(call_.job) == nullptr || until_ <= context_->Now())
     return RefuseConfirm(peer, confirm, Refusal::kExpired);
   Commitment* commitment = planning_->commitments->Find(call_.job, call_.call);
-  // An earlier life had a call of that number; or it is ending.
-  const bool another = commitment != nullptr ? commitment->manifest != manifest_
+  // An earlier life had a call of that number, with a t2 of its own; or it is ending.
+  const bool another = commitment != nullptr ? commitment->excerpt != nullptr
                                              : planning_->commitments->Has(call_.job, call_.call);
   if (another) return RefuseConfirm(peer, confirm, Refusal::kUnknownCall);
   if (commitment == nullptr) {

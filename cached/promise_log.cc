@@ -9,7 +9,8 @@
 namespace holdfast::cached {
 namespace {
 
-static_assert(entry::kRun == wire::kChunkObjects && entry::kMaxObjects == wire::kMaxManifestObjects);
+static_assert(entry::kRun == wire::kChunkObjects &&
+              entry::kMaxObjects == wire::kMaxManifestObjects);
 
 // Of the journal, more than a record takes: its own head, and those of a group that it is alone in.
 uint64_t SpaceOf(size_t record_bytes) { return (record_bytes + 128 + 4095) / 4096 * 4096; }
@@ -110,8 +111,7 @@ void PromiseLog::Describe(std::deque<Item>* queue, const Commitment& commitment,
 void PromiseLog::Promise(const Commitment& commitment, uint32_t first, const Bitmap& chunk,
                          std::vector<entry::Name> names, Done done) {
   if (!failure_.ok()) {
-    context_->env.clock->At(context_->Now(),
-                            [this, done = std::move(done)] { done(failure_); });
+    context_->env.clock->At(context_->Now(), [this, done = std::move(done)] { done(failure_); });
     return;
   }
   std::vector<uint32_t> indices;
@@ -133,9 +133,9 @@ void PromiseLog::OnJob(JobId job, uint64_t tenancy, std::optional<Duration> leas
 void PromiseLog::Pump() {
   while (failure_.ok() && in_flight_ < MaxInFlight()) {
     // The last record of a checkpoint waits until it is full.
-    const bool ready = !checkpoint_.empty() &&
-                       (checkpoint_.size() > 1 || checkpoint_.back().closes ||
-                        checkpoint_.back().record.size() >= kMaxRecordBytes);
+    const bool ready =
+        !checkpoint_.empty() && (checkpoint_.size() > 1 || checkpoint_.back().closes ||
+                                 checkpoint_.back().record.size() >= kMaxRecordBytes);
     std::deque<Item>& from = ready ? checkpoint_ : queue_;
     if (from.empty()) break;
     if (&from == &queue_ && !HasRoomFor(from.front())) break;
@@ -165,7 +165,8 @@ bool PromiseLog::HasRoomFor(const Item& item) {
 // What is queued may count on what is described before it in the queue.
 void PromiseLog::RefuseAll() {
   const Status full = Status::NoSpace(
-      "the journal has no room for more promises; raise journal.limit, or wait for promises to end");
+      "the journal has no room for more promises; raise journal.limit, or wait for promises to "
+      "end");
   described_.clear();
   for (Item& item : std::exchange(queue_, {})) {
     queued_bytes_ -= item.record.size();
@@ -181,11 +182,11 @@ void PromiseLog::Append(Item item) {
   used_ += SpaceOf(bytes);
   counters_.bytes += bytes;
   counters_.promised_objects += item.objects;
-  journal_->Append(record, [this, bytes, item = std::move(item)](const Status& status,
-                                                                 uint64_t sequence) {
-    in_flight_ -= bytes;
-    Appended(item, status, sequence);
-  });
+  journal_->Append(record,
+                   [this, bytes, item = std::move(item)](const Status& status, uint64_t sequence) {
+                     in_flight_ -= bytes;
+                     Appended(item, status, sequence);
+                   });
 }
 
 void PromiseLog::Appended(const Item& item, const Status& status, uint64_t sequence) {
@@ -247,10 +248,25 @@ bool PromiseLog::WriteNext() {
   for (uint32_t i = begin; i < end; ++i) {
     if (commitment->kept.Get(i) || commitment->pending.Get(i)) indices.push_back(i);
   }
+  AddUntold(*commitment, begin, end, &indices);
   if (!indices.empty())
     Describe(&checkpoint_, *commitment, indices, names_of_(*commitment, begin, end));
   if (cursor_.run * entry::kRun >= commitment->list_size()) cursor_.run = 0;
   return true;
+}
+
+// What is lost stays promised until the job has seen that it is: another life tells it then.
+void PromiseLog::AddUntold(const Commitment& commitment, uint32_t begin, uint32_t end,
+                           std::vector<uint32_t>* indices) const {
+  const Commitments::Job* job = commitments_->Find(commitment.job);
+  if (job == nullptr || job->lost.empty()) return;
+  for (const wire::Loss& loss : job->lost) {
+    const uint32_t index = commitment.FromIndexInList(loss.index);
+    if (index >= begin && index < end && commitment.IndexInList(index) == loss.index)
+      indices->push_back(index);
+  }
+  std::sort(indices->begin(), indices->end());
+  indices->erase(std::unique(indices->begin(), indices->end()), indices->end());
 }
 
 void PromiseLog::EndCheckpoint() {

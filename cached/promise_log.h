@@ -35,8 +35,8 @@ class PromiseLog {
   static constexpr Duration kBetweenCheckpoints = 1s;      // of a journal that is full
   using Done = std::function<void(const Status&)>;
   // How the objects [first, last) of a commitment's manifest that it waits for can be had.
-  using NamesOf = std::function<std::vector<entry::Name>(const Commitment&, uint32_t first,
-                                                         uint32_t last)>;
+  using NamesOf =
+      std::function<std::vector<entry::Name>(const Commitment&, uint32_t first, uint32_t last)>;
 
   struct Counters {
     uint64_t promised_objects = 0;  // in records, checkpoints apart
@@ -102,6 +102,8 @@ class PromiseLog {
   void BeginCheckpoint();
   void StepCheckpoint();
   bool WriteNext();
+  void AddUntold(const Commitment& commitment, uint32_t begin, uint32_t end,
+                 std::vector<uint32_t>* indices) const;
   void EndCheckpoint();
 
   const Context* context_;

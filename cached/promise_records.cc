@@ -185,7 +185,8 @@ entry::Objects ReadObjects(Reader& in) {
   const ByteView sizes = in.Bytes(uint64_t{n} * (width == 4 ? 4 : 8));
   e.indices = in.Places(first, n, e.count);
   for (size_t i = 0; in.ok() && i < n; ++i) {
-    const uint64_t size = width == 4 ? ColumnView<uint32_t>(sizes)[i] : ColumnView<uint64_t>(sizes)[i];
+    const uint64_t size =
+        width == 4 ? ColumnView<uint32_t>(sizes)[i] : ColumnView<uint64_t>(sizes)[i];
     e.described.push_back({{oids[2 * i], oids[2 * i + 1]}, size, versions[i]});
   }
   return e;
@@ -268,7 +269,8 @@ Status VisitEntries(ByteView record, const std::function<void(Entry&&)>& visit) 
     Reader in(record.subspan(kHeaderBytes, bytes - kHeaderBytes));
     std::optional<Entry> entry = Read(static_cast<Kind>(kind), in);
     if (!entry || !in.ok())
-      return Status::Corrupt("an entry of kind " + std::to_string(kind) + " of the journal is wrong");
+      return Status::Corrupt("an entry of kind " + std::to_string(kind) +
+                             " of the journal is wrong");
     visit(*std::move(entry));
     record = record.subspan(bytes);
   }

@@ -38,9 +38,8 @@ Commitment& Commitments::Recreate(JobId job, uint32_t call, const planner::Manif
 }
 
 void Commitments::DropExcerpt(const Excerpt* excerpt) {
-  const bool used = std::any_of(commitments_.begin(), commitments_.end(), [&](const auto& entry) {
-    return entry.second.excerpt == excerpt;
-  });
+  const bool used = std::any_of(commitments_.begin(), commitments_.end(),
+                                [&](const auto& entry) { return entry.second.excerpt == excerpt; });
   if (!used) excerpts_.erase(excerpts_.find(excerpt->list));
 }
 

@@ -70,10 +70,9 @@ void RestoreFlow::TakeUp() {
   counters_.lost_objects = commitments_->promises_broken();
   if (replay_.records() == 0 || counters_.jobs + counters_.void_jobs == 0) return;
   context_->env.log->Info(
-      "promises: " + FormatCount(counters_.objects) + " objects to " +
-      FormatCount(counters_.jobs) + " jobs are taken up from an earlier start; " +
-      FormatCount(commitments_->pending_objects()) + " of them are to be loaded, " +
-      FormatCount(counters_.lost_objects) + " are lost" +
+      "promises: " + FormatCount(counters_.objects) + " objects to " + FormatCount(counters_.jobs) +
+      " jobs are taken up from an earlier start; " + FormatCount(commitments_->pending_objects()) +
+      " of them are to be loaded, " + FormatCount(counters_.lost_objects) + " are lost" +
       (counters_.void_jobs == 0
            ? ""
            : "; there is no room for those to " + FormatCount(counters_.void_jobs) + " jobs"));
@@ -119,7 +118,8 @@ bool RestoreFlow::TakeUpJob(JobId id, const PromiseReplay::Job& job) {
   const bool lists = std::all_of(job.calls.begin(), job.calls.end(), [this](const auto& call) {
     return lists_.at(call.second.digest).manifest != nullptr;
   });
-  if (!lists || commitments_->size() + job.calls.size() > Commitments::kMaxCommitments) return false;
+  if (!lists || commitments_->size() + job.calls.size() > Commitments::kMaxCommitments)
+    return false;
   if (!commitments_->Reopen(id, job.tenancy, job.lease).ok()) return false;
   for (const auto& [number, promise] : job.calls) TakeUpPromise(promise);
   return true;
@@ -152,9 +152,9 @@ void RestoreFlow::TakeUpPromise(const entry::Promise& promise) {
   for (uint32_t index : promise.indices) promised.Set(commitment.FromIndexInList(index));
   promised.ForEach([&](size_t i) {
     const auto index = static_cast<uint32_t>(i);
-    const bool on_disk = context_->disk != nullptr && context_->disk->Has(
-                                                          list.manifest->oid(index),
-                                                          list.manifest->version(index));
+    const bool on_disk =
+        context_->disk != nullptr &&
+        context_->disk->Has(list.manifest->oid(index), list.manifest->version(index));
     if (names[i] != nullptr || on_disk) loadable.Set(i);
   });
   counters_.objects += promised.Count();

@@ -68,8 +68,8 @@ class JournalTest : public NodeTest {
     journal_->damaged = damaged_;
     NodeOptions options = world_->context->options;
     options.incarnation = ++incarnation_;
-    node_ = std::make_unique<Node>(world_->env, world_->tier.get(), options, nullptr,
-                                   journal_.get());
+    node_ =
+        std::make_unique<Node>(world_->env, world_->tier.get(), options, nullptr, journal_.get());
     node_->Start();
     world_->clock.RunFor(5ms);
   }

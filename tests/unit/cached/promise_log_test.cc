@@ -117,8 +117,7 @@ TEST_F(JournalTest, PromisesThatMeetACheckpointStay) {
   for (JobId job = 1; job <= 12; ++job) {
     world_->network.sent.clear();
     journal_->slow = job % 3 == 0;  // the checkpoint that is due then waits as well
-    const planner::Manifest manifest =
-        ManifestOf(static_cast<uint32_t>(job) * 50, kCount, kSize);
+    const planner::Manifest manifest = ManifestOf(static_cast<uint32_t>(job) * 50, kCount, kSize);
     Plan(manifest, job);
     journal_->Commit();
     journal_->slow = false;

@@ -17,7 +17,9 @@ entry::Objects SomeObjects() {
   return objects;
 }
 
-entry::Names SomeNames() { return {{1, 2}, {{65'600, 12, "file:///a", "etag"}, {65'601, 0, "", ""}}}; }
+entry::Names SomeNames() {
+  return {{1, 2}, {{65'600, 12, "file:///a", "etag"}, {65'601, 0, "", ""}}};
+}
 
 entry::Promise SomePromise() {
   entry::Promise promise;
@@ -43,9 +45,8 @@ std::vector<std::byte> RecordOf(const std::vector<Entry>& entries) {
 }
 
 TEST(PromiseRecords, SayWhatWasWritten) {
-  const std::vector<std::byte> record =
-      RecordOf({kOwner, SomeObjects(), SomeNames(), SomePromise(), entry::Lease{17, 18, 4s},
-                entry::End{17, 18}});
+  const std::vector<std::byte> record = RecordOf({kOwner, SomeObjects(), SomeNames(), SomePromise(),
+                                                  entry::Lease{17, 18, 4s}, entry::End{17, 18}});
   std::vector<Entry> read;
   ASSERT_TRUE(VisitEntries(record, [&](Entry&& entry) { read.push_back(std::move(entry)); }).ok());
   ASSERT_EQ(read.size(), 6u);
@@ -135,12 +136,13 @@ TEST(PromiseRecords, WhatIsDamagedIsRefused) {
 
 TEST(PromiseReplay, PutsTheLifeOfAPromiseTogether) {
   PromiseReplay replay;
-  ASSERT_TRUE(replay.Add(RecordOf({kOwner, SomeObjects(), SomeNames(), SomePromise()}), kOwner).ok());
+  ASSERT_TRUE(
+      replay.Add(RecordOf({kOwner, SomeObjects(), SomeNames(), SomePromise()}), kOwner).ok());
   entry::Promise more = SomePromise();
   more.indices = {65'600, 131'071};
   more.left = 50s;
-  ASSERT_TRUE(replay.Add(RecordOf({more, entry::Lease{17, 18, 4s}, entry::Lease{17, 1, 9s}}), kOwner)
-                  .ok());
+  ASSERT_TRUE(
+      replay.Add(RecordOf({more, entry::Lease{17, 18, 4s}, entry::Lease{17, 1, 9s}}), kOwner).ok());
   replay.Finish();
   ASSERT_EQ(replay.jobs().size(), 1u);
   EXPECT_EQ(replay.jobs().at(17).lease, 4s);

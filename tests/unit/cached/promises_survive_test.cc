@@ -89,6 +89,26 @@ TEST_F(JournalTest, LossesThatAnEarlierLifeToldForgetNone) {
   EXPECT_EQ(progress.lost.size(), 2u * kCount);
 }
 
+// Found by the simulator: a node that was killed before it had told what it had lost at its start.
+TEST_F(JournalTest, LossesThatNobodyHasSeenOutliveItsCheckpoints) {
+  Begin();
+  Plan(ManifestOf(0, kCount, kSize));
+  world_->clock.RunFor(3s);
+  Restart();
+  for (int times = 0; times < 3; ++times) Restart(false);
+  wire::Progress progress = Progress();
+  EXPECT_TRUE(progress.known);
+  EXPECT_EQ(progress.lost.size(), kCount);
+  world_->network.Deliver(
+      kJobPeer,
+      wire::Heartbeat{
+          .job = 1, .lease = 30s, .losses_seen = progress.first_loss + progress.lost.size()});
+  EXPECT_TRUE(world_->network.Last<wire::Progress>()->lost.empty());
+  Restart();  // what it had lost is still in the journal, and told once more
+  EXPECT_TRUE(Progress().known);
+  Check();
+}
+
 // A part of a list: losses are told by the list's own indices.
 TEST_F(JournalTest, IndicesAreThoseOfTheWholeList) {
   Begin();
