@@ -102,8 +102,11 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
 void ReadJournal(config::ConfigFile* file, DaemonConfig* config) {
   constexpr uint64_t kLeast = PromiseLog::kMinJournalBytes, kMost = 256 * kMiB;
   config->journal_directory = config->state_directory;
-  config->journal_limit =
-      std::clamp(config->memory_limit / 64 / kMiB * kMiB, kLeast, uint64_t{kMost});
+  // A node so small that a journal would take an eighth of it has none unless it is told to.
+  if (config->memory_limit >= 8 * kLeast) {
+    config->journal_limit =
+        std::clamp(config->memory_limit / 64 / kMiB * kMiB, kLeast, uint64_t{kMost});
+  }
   file->Get("journal.directory", &config->journal_directory);
   file->GetBytes("journal.limit", &config->journal_limit);
   if (!config->journal_directory.starts_with('/'))

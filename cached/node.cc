@@ -27,6 +27,8 @@ constexpr Duration kIdleMaintenance = 50ms;
 constexpr uint64_t kReclaimBudget = 32 * kMiB;
 constexpr uint32_t kMaxCallsPerJob = 64;
 constexpr size_t kMaxDrops = 16;
+constexpr size_t kMaxEarlyMessages = 4'096;  // while the node starts
+constexpr uint64_t kMaxEarlyBytes = 64 * kMiB;
 constexpr size_t kMaxSnapshots = 4;  // at a time
 constexpr uint64_t kLogPart = 4;     // of the planning memory, for the snapshot log
 
@@ -120,6 +122,8 @@ struct Node::Parts {
   RestoreFlow restore;
   bool started = false;  // what was promised before has been taken up
   std::vector<std::pair<bulk::ReadMiss, std::function<void(Status)>>> early;  // misses before that
+  std::vector<std::pair<PeerId, Frames>> early_messages;
+  uint64_t early_bytes = 0;
   Planning planning;
   std::map<std::pair<JobId, uint32_t>, CallFlow> flows;
   std::map<uint64_t, DropFlow> drops;
@@ -164,10 +168,13 @@ Status Node::CheckInvariants() const {
 
 // --- Start ---------------------------------------------------------------------------------------
 
-// Messages that come too early are lost, as if the node had not been there yet.
+// What comes too early waits, or is lost where that is too much, as if the node had not been there yet.
 void Node::Parts::Start() {
   context.env.network->OnMessage([this](PeerId from, Frames frames) {
-    if (started) OnMessage(from, std::move(frames));
+    if (started) return OnMessage(from, std::move(frames));
+    early_bytes += frames.bytes();
+    if (early_messages.size() < kMaxEarlyMessages && early_bytes <= kMaxEarlyBytes)
+      early_messages.emplace_back(from, std::move(frames));
   });
   context.tier->SetHoldUntil([this](const Oid& oid, VersionHash version) {
     return commitments.HeldUntil({oid, version});
@@ -189,6 +196,7 @@ void Node::Parts::Begin() {
   membership.Start();
   Tick();
   Maintain();
+  for (auto& [from, frames] : std::exchange(early_messages, {})) OnMessage(from, std::move(frames));
   for (auto& [miss, done] : std::exchange(early, {}))
     loader.OnMiss(std::move(miss), std::move(done));
 }

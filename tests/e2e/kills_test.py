@@ -7,11 +7,12 @@ A few rounds; E2E_KILL_ROUNDS makes it more, E2E_KILL_SEED another order of even
 import json
 import os
 import random
+import shutil
 import subprocess
 import time
 import unittest
 
-from harness import HOLDFAST, NOT_REACHED, OK, Scratch, wait_for
+from harness import CACHED, HOLDFAST, NOT_REACHED, OK, Node, Scratch, free_ports, wait_for
 
 ROUNDS = int(os.environ.get("E2E_KILL_ROUNDS", "4"))
 SEED = int(os.environ.get("E2E_KILL_SEED", "1"))
@@ -130,6 +131,94 @@ class Kills(Scratch):
         self.assertGreater(self.runs, 0)
         print(f"{ROUNDS} rounds, {self.runs} runs: {looked_at} promised objects counted, {read_back} read back, "
               f"{restored} taken up after a kill, none lost")
+
+
+class Journals(Scratch):
+    """A journal on a disk."""
+
+    def setUp(self):
+        super().setUp()
+        rng = random.Random(5)
+        self.files = [self.write(f"tree/{i}", rng.randbytes(rng.choice([10, 20_000]))) for i in range(200)]
+        self.journal = f"{self.dir}/journal/promises.journal"
+        self.nodes = self.cluster(1, settings=[f"journal.directory={self.dir}/journal", "journal.limit=4MiB"])
+        self.config = ["--config", self.nodes.client]
+        self.node = self.nodes.nodes[0]
+
+    def hold(self, *options):
+        return self.ok(*self.config, "--json", "hold", f"{self.dir}/tree", "--for", "10min", *options).json()[-1]["job"]
+
+    def loaded(self):
+        return wait_for(lambda: next(iter(s for s in self.ok(*self.config, "--json", "status").json()
+                                          if "promises" in s and s["promises"]["pending_objects"] == 0), None), "loaded")
+
+    def test_a_restart_of_the_machine(self):
+        self.hold()
+        self.node.kill()
+        self.node.clean_up()
+        shutil.rmtree(self.node.state)  # what a machine that goes down does with it
+        self.node.start()
+        state = self.loaded()
+        self.assertEqual((state["memory"]["held_objects"], state["promises"]["broken"]), (200, 0))
+        again = self.ok(*self.config, "--json", "run", f"{self.dir}/tree", "--epochs", "1").json()
+        self.assertEqual((again[-1]["far_requests"], again[-1]["differing"]), (0, 0))
+
+    def test_what_is_released_is_not_held_again(self):
+        job = self.hold("--wait")
+        self.node.kill()
+        self.node.start()
+        self.assertEqual(self.loaded()["memory"]["held_objects"], 200)
+        self.ok(*self.config, "release", job)
+        wait_for(lambda: self.loaded()["memory"]["held_objects"] == 0, "the end of the job")
+        self.node.kill()
+        self.node.start()
+        state = self.loaded()
+        self.assertEqual((state["memory"]["held_objects"], state["jobs"]), (0, 0))
+
+    def test_an_end_in_order_and_a_start_keep_what_memory_keeps(self):
+        self.hold("--wait")
+        self.assertEqual(self.node.terminate(), 0)
+        self.assertTrue(os.path.exists(self.journal))
+        self.node.start()  # the memory was given back: what the journal has names for is loaded again
+        state = self.loaded()
+        self.assertEqual(state["memory"]["held_objects"] + state["journal"]["lost_objects"], 200)
+
+    def test_a_damaged_one_is_put_aside(self):
+        self.hold("--wait")
+        self.node.kill()
+        with open(self.journal, "r+b") as file:
+            for head in (0, 4096):
+                file.seek(head + 16)
+                file.write(b"\xff" * 32)
+        self.node.start()
+        self.assertTrue(os.path.exists(self.journal + ".damaged"))
+        self.assertIn("void", self.node.said())
+        self.assertEqual(self.loaded()["memory"]["held_objects"], 0)
+        self.hold("--wait")
+        self.assertEqual(self.loaded()["memory"]["held_objects"], 200)
+
+    def test_two_daemons_do_not_share_one(self):
+        other = self.run_program(CACHED, "--config", self.node.config, "--set", "id=2", "--set", "control=tcp://127.0.0.1:0",
+                                 "--set", f"state_directory={self.state_of(2)}", "--set",
+                                 f"journal.directory={self.dir}/journal")
+        self.assertNotEqual(other.code, OK)
+        self.assertRegex(other.said, r"another process is using .*promises\.journal")
+
+    def test_another_nodes_is_left_alone(self):
+        self.hold("--wait")
+        self.node.kill()
+        before = self.read(self.journal)
+        control = f"tcp://127.0.0.1:{free_ports(1)[0]}"
+        stranger = Node(self, 2, control, f'[[node]]\nid = 2\ncontrol = "{control}"\n', self.node.settings)
+        self.addCleanup(stranger.clean_up)
+        stranger.start()
+        wait_for(lambda: "promises nothing until it is started again" in stranger.said(), "the refusal")
+        self.assertIn("journal.directory", stranger.said())
+        stranger.kill()
+        self.assertEqual(self.read(self.journal), before)
+
+    def state_of(self, number):
+        return os.path.join(self.state, f"node-{number}")
 
 
 if __name__ == "__main__":
