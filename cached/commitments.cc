@@ -37,7 +37,7 @@ Result<Commitments::Job*> Commitments::Open(JobId id, PeerId peer, Duration leas
     it = jobs_.emplace(id, Job{}).first;
     it->second.id = id;
     it->second.tenancy = context_->env.random->Next() | 1;
-    it->second.lease = lease;
+    it->second.lease = it->second.known_lease = lease;
     it->second.first_loss = past_losses_;
     it->second.progress.job = id;
     it->second.progress.incarnation = context_->options.incarnation;
@@ -65,12 +65,16 @@ void Commitments::Heartbeat(const wire::Heartbeat& beat, PeerId peer) {
   }
   job->peer = peer;
   job->lease_until = context_->Now() + std::min(beat.lease, context_->options.max_hold);
-  if (job->lease != beat.lease) {
-    job->lease = beat.lease;
-    if (job_changed_) job_changed_(job->id, job->tenancy, job->lease);
-  }
   ForgetLosses(*job, beat.losses_seen);
-  SendProgress(*job);
+  job->lease = beat.lease;
+  if (job->known_lease == beat.lease || !job_changed_) return SendProgress(*job);
+  // The answer is the promise to wait for so long.
+  job_changed_(job->id, job->tenancy, beat.lease, [this, id = job->id, lease = beat.lease] {
+    Job* late = Find(id);
+    if (late == nullptr) return;
+    late->known_lease = lease;
+    SendProgress(*late);
+  });
 }
 
 void Commitments::SendProgress(Job& job) {
@@ -117,7 +121,7 @@ void Commitments::End(JobId id) {
   const uint64_t tenancy = it->second.tenancy;
   bool any = EndWhere([id](const Commitment& commitment) { return commitment.job == id; });
   if (!any) Erase(it);
-  if (job_changed_) job_changed_(id, tenancy, std::nullopt);
+  if (job_changed_) job_changed_(id, tenancy, std::nullopt, [] {});
 }
 
 void Commitments::Erase(std::map<JobId, Job>::iterator it) {

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "base/bitmap.h"
@@ -77,7 +78,8 @@ class Commitments {
     JobId id = 0;
     PeerId peer = kNoPeer;
     uint64_t tenancy = 0;  // as it is told; survives a restart
-    Duration lease{};      // how long one is
+    Duration lease{};        // how long one is
+    Duration known_lease{};  // the last one that outlives the process
     Time lease_until;
     wire::Progress progress;       // counters; `lost` waits to be sent
     std::vector<wire::Loss> lost;  // not yet seen by the job
@@ -94,7 +96,9 @@ class Commitments {
   void OnEnd(std::function<void(JobId, uint32_t call)> ended) { ended_ = std::move(ended); }
 
   // Called when a job's lease has another length than before, and, without one, when it has ended.
-  using OnJobChange = std::function<void(JobId, uint64_t tenancy, std::optional<Duration> lease)>;
+  // `known` runs when that outlives the process, or not at all.
+  using OnJobChange = std::function<void(JobId, uint64_t tenancy, std::optional<Duration> lease,
+                                         std::function<void()> known)>;
   void OnJob(OnJobChange changed) { job_changed_ = std::move(changed); }
 
   // kNoSpace beyond max_jobs, kNotFound for a job that is ending. No lease is longer than max_hold.

@@ -180,8 +180,9 @@ void Node::Parts::Start() {
     return commitments.HeldUntil({oid, version});
   });
   commitments.OnEnd([this](JobId job, uint32_t call) { loader.Forget(job, call); });
-  commitments.OnJob([this](JobId job, uint64_t tenancy, std::optional<Duration> lease) {
-    promise_log.OnJob(job, tenancy, lease);
+  commitments.OnJob([this](JobId job, uint64_t tenancy, std::optional<Duration> lease,
+                           std::function<void()> known) {
+    promise_log.OnJob(job, tenancy, lease, std::move(known));
   });
   if (journal == nullptr) return Begin();
   restore.Begin(journal, [this](const Status& restored) {

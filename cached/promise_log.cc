@@ -122,9 +122,14 @@ void PromiseLog::Promise(const Commitment& commitment, uint32_t first, const Bit
   Pump();
 }
 
-void PromiseLog::OnJob(JobId job, uint64_t tenancy, std::optional<Duration> lease) {
-  if (!on() || !failure_.ok()) return;
+void PromiseLog::OnJob(JobId job, uint64_t tenancy, std::optional<Duration> lease,
+                       std::function<void()> known) {
+  if (!on()) return known();
+  if (!failure_.ok()) return;
   Add(&queue_, lease ? Entry(entry::Lease{job, tenancy, *lease}) : entry::End{job, tenancy});
+  queue_.back().done = [known = std::move(known)](const Status& written) {
+    if (written.ok()) known();
+  };
   Pump();
 }
 
@@ -151,7 +156,9 @@ void PromiseLog::Pump() {
 
 // A checkpoint may find room; when there was one just now, there is none.
 bool PromiseLog::HasRoomFor(const Item& item) {
-  if (used_ + SpaceOf(item.record.size()) <= Limit()) return true;
+  // Leases and ends find room where promises do not.
+  const uint64_t limit = item.objects > 0 ? Limit() : Limit() + Limit() / 8;
+  if (used_ + SpaceOf(item.record.size()) <= limit) return true;
   if (checkpointing_) return false;
   const uint64_t grown = used_ - std::min(used_, last_size_);
   if (grown > Limit() / 8 || context_->Now() - checkpointed_ >= kBetweenCheckpoints) {

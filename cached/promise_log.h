@@ -67,8 +67,10 @@ class PromiseLog {
   // `names` are of what it waits for, with indices of the manifest.
   void Promise(const Commitment& commitment, uint32_t first, const Bitmap& chunk,
                std::vector<entry::Name> names, Done done);
-  // A job's lease is another one, or, without one, it has ended. Nobody waits for that to be durable.
-  void OnJob(JobId job, uint64_t tenancy, std::optional<Duration> lease);
+  // A job's lease is another one, or, without one, it has ended. `known` runs when that is durable, at
+  // once without a journal, and never when it cannot be.
+  void OnJob(JobId job, uint64_t tenancy, std::optional<Duration> lease,
+             std::function<void()> known);
 
   const Counters& counters() const { return counters_; }
   uint64_t used_bytes() const { return used_; }

@@ -4,6 +4,7 @@
 A few rounds; E2E_KILL_ROUNDS makes it more, E2E_KILL_SEED another order of events (scripts/kills).
 """
 
+import contextlib
 import json
 import os
 import random
@@ -20,6 +21,16 @@ SEED = int(os.environ.get("E2E_KILL_SEED", "1"))
 HOLD_S, TRUST_S = 150, 80
 FILES, HELD, READ = 800, 80, 300
 READ_BACK_EVERY = 3  # rounds
+
+
+@contextlib.contextmanager
+def told_at_once():
+    """Of many rounds what went wrong is of interest before the last one is over."""
+    try:
+        yield
+    except AssertionError as wrong:
+        print(f"\n{wrong}", flush=True)
+        raise
 
 
 class Kills(Scratch):
@@ -120,7 +131,7 @@ class Kills(Scratch):
     def test_what_was_promised_survives_kills(self):
         looked_at = read_back = restored = 0
         for number in range(ROUNDS):
-            with self.subTest(round=number, seed=SEED):
+            with self.subTest(round=number, seed=SEED), told_at_once():
                 victims = self.kill_under_load(number)
                 looked_at += self.check_promises(victims)
                 if number % READ_BACK_EVERY == 1:

@@ -27,6 +27,25 @@ TEST_F(JournalTest, AnAcknowledgementWaitsForTheJournal) {
   Check();
 }
 
+// `holdfast hold` leaves when its longer lease is answered; a kill right after must not shorten it.
+TEST_F(JournalTest, ALongerLeaseIsAnsweredWhenTheJournalHasIt) {
+  Begin();
+  Plan(ManifestOf(0, kCount, kSize));
+  world_->clock.RunFor(3s);
+  journal_->slow = true;
+  world_->network.sent.clear();
+  world_->network.Deliver(kJobPeer, wire::Heartbeat{.job = 1, .lease = 50s});
+  world_->clock.RunFor(10ms);
+  EXPECT_EQ(world_->network.Last<wire::Progress>(), nullptr);
+  journal_->Commit();
+  ASSERT_NE(world_->network.Last<wire::Progress>(), nullptr);
+  Restart();
+  world_->clock.RunFor(40s);
+  EXPECT_EQ(State()["memory"]["held_objects"], kCount);
+  world_->clock.RunFor(11s);
+  EXPECT_EQ(State()["memory"]["held_objects"], 0);
+}
+
 TEST_F(JournalTest, WhatTheJournalDoesNotTakeIsNotPromised) {
   Begin();
   const planner::Manifest manifest = ManifestOf(0, kCount, kSize);
