@@ -51,7 +51,7 @@ void PromiseLog::Fail(const Status& why) {
 
 // --- 1. Promise ----------------------------------------------------------------------------------
 
-void PromiseLog::Add(std::deque<Item>* queue, Entry entry) {
+void PromiseLog::Add(std::deque<Item>* queue, const Entry& entry) {
   const bool room = !queue->empty() && queue->back().record.size() < kMaxRecordBytes &&
                     !queue->back().done && !queue->back().closes;
   if (!room) queue->emplace_back();

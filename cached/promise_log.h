@@ -93,7 +93,7 @@ class PromiseLog {
   uint64_t Limit() const;
   uint64_t MaxInFlight() const;
   Entry Owner() const;
-  void Add(std::deque<Item>* queue, Entry entry);
+  void Add(std::deque<Item>* queue, const Entry& entry);
   void Describe(std::deque<Item>* queue, const Commitment& commitment,
                 const std::vector<uint32_t>& indices, std::vector<entry::Name> names);
   void Pump();
