@@ -6,8 +6,8 @@
 //   reserved
 //   3. Confirm    chunk by chunk: the reservation becomes a commitment; the acknowledgement is the
 //                 promise, and waits until the journal has it
-//   4. Load       when all chunks are settled, or when the offers expire, the confirmed loads are
-//   queued together
+//   4. Load       when all chunks are settled and acknowledged, or when the offers expire, the
+//                 confirmed loads are queued together
 //   5. Expire     what was not confirmed in time is free again; a late confirm takes what room
 //   there is then
 #pragma once

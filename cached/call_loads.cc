@@ -48,6 +48,7 @@ void CallFlow::OnWritten(size_t number, uint64_t ticket, const Status& written) 
     chunk.why = Refusal::kNoRoom;
   }
   SendAck(chunk.peer, first, static_cast<uint32_t>(promised.size()), chunk);
+  if (AllSettled()) StartLoads();
 }
 
 // --- 4. Load -------------------------------------------------------------------------------------
@@ -97,8 +98,9 @@ void CallFlow::NamesOf(const Commitment& commitment, uint32_t first, uint32_t la
 }
 
 bool CallFlow::AllSettled() const {
-  return !chunks_.empty() && std::all_of(chunks_.begin(), chunks_.end(),
-                                         [](const Chunk& chunk) { return chunk.settled; });
+  return !chunks_.empty() && std::all_of(chunks_.begin(), chunks_.end(), [](const Chunk& chunk) {
+    return chunk.settled && chunk.ticket == 0;
+  });
 }
 
 void CallFlow::StartLoads() {

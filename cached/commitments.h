@@ -77,7 +77,7 @@ class Commitments {
   struct Job {
     JobId id = 0;
     PeerId peer = kNoPeer;
-    uint64_t tenancy = 0;  // as it is told; survives a restart
+    uint64_t tenancy = 0;    // as it is told; survives a restart
     Duration lease{};        // how long one is
     Duration known_lease{};  // the last one that outlives the process
     Time lease_until;

@@ -150,7 +150,7 @@ void PromiseLog::Pump() {
     Append(std::move(item));
   }
   const uint64_t grown = used_ - std::min(used_, last_size_);
-  const bool due = grown > std::max(last_size_, context_->options.journal_bytes / 8);
+  const bool due = grown > std::max(last_size_, context_->options.journal_bytes / 4);
   if (due && !checkpointing_ && failure_.ok()) BeginCheckpoint();
 }
 
