@@ -15,7 +15,7 @@ import unittest
 
 from harness import CACHED, HOLDFAST, NOT_REACHED, OK, Node, Scratch, free_ports, wait_for
 
-ROUNDS = int(os.environ.get("E2E_KILL_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("E2E_KILL_ROUNDS", "3"))
 SEED = int(os.environ.get("E2E_KILL_SEED", "1"))
 # A promise is for this long, and looked at for so long after it was made.
 HOLD_S, TRUST_S = 150, 80
