@@ -33,7 +33,7 @@ CallFlow::CallFlow(const Context* context, const Planning* planning, PeerId peer
 }
 
 uint64_t CallFlow::OwnBytes() const {
-  return kFixedBytes + uint64_t{call_.count} / 8 * 7 + call_.asked.size() + call_.offer.size() +
+  return kFixedBytes + uint64_t{call_.count} / 8 * 8 + call_.asked.size() + call_.offer.size() +
          call_.home.size();
 }
 
@@ -181,21 +181,29 @@ void CallFlow::OnConfirm(PeerId peer, wire::Confirm confirm) {
                chunks_[number].bid && confirm.count == chunks_[number].keep.size();
   if (!known || call_.dry_run) return RefuseConfirm(peer, confirm, Refusal::kUnknownCall);
   Chunk& chunk = chunks_[number];
-  if (chunk.settled) return SendAck(peer, confirm, chunk);  // the acknowledgement was lost
+  chunk.peer = peer;
+  if (chunk.ticket != 0) return;  // its acknowledgement comes when the journal has it
+  if (chunk.settled)              // the acknowledgement was lost
+    return SendAck(peer, confirm.first, confirm.count, chunk);
   Bitmap keep = Bitmap::FromBytes(confirm.keep.view(), confirm.count);
   Bitmap load = Bitmap::FromBytes(confirm.load.view(), confirm.count);
   Bitmap named = load;
   CheckNames(confirm, &named);
   Release(chunk);
-  Commitment* commitment = planning_->commitments->Find(call_.job, call_.call);
   // The job has ended meanwhile, or the time for which it wanted its objects is over.
   if (planning_->commitments->Find(call_.job) == nullptr || until_ <= context_->Now())
     return RefuseConfirm(peer, confirm, Refusal::kExpired);
+  Commitment* commitment = planning_->commitments->Find(call_.job, call_.call);
+  // An earlier life had a call of that number, with a t2 of its own; or it is ending.
+  const bool another = commitment != nullptr ? commitment->excerpt != nullptr
+                                             : planning_->commitments->Has(call_.job, call_.call);
+  if (another) return RefuseConfirm(peer, confirm, Refusal::kUnknownCall);
   if (commitment == nullptr) {
     if (planning_->commitments->size() >= Commitments::kMaxCommitments)
       return RefuseConfirm(peer, confirm, Refusal::kNoRoom);
     commitment =
         &planning_->commitments->Create(call_.job, call_.call, manifest_, call_.name_bytes, until_);
+    commitment->priority = call_.priority;
   }
   Bitmap refused(confirm.count);  // without asking whether there is room
   bool bad_name = false;
@@ -220,11 +228,14 @@ void CallFlow::OnConfirm(PeerId peer, wire::Confirm confirm) {
   if (bad_name) chunk.why = Refusal::kBadName;
   if (chunk.refused.None()) chunk.why = Refusal::kNone;
   chunk.settled = true;
-  SendAck(peer, confirm, chunk);
-  Bitmap accepted = load;
-  for (size_t w = 0; w < load.words(); ++w)
-    accepted.set_word(w, load.word(w) & ~chunk.refused.word(w));
-  KeepLoads(std::move(confirm), accepted);
+  chunk.promised = Bitmap(confirm.count);
+  for (size_t w = 0; w < load.words(); ++w) {
+    const uint64_t accepted = (keep.word(w) | load.word(w)) & ~chunk.refused.word(w);
+    chunk.promised.set_word(w, accepted);
+  }
+  LoadBatch batch = BatchOf(std::move(confirm));
+  Write(*commitment, number, batch);
+  KeepLoads(std::move(batch));
   if (AllSettled()) StartLoads();
 }
 
@@ -247,59 +258,25 @@ void CallFlow::CheckNames(const wire::Confirm& confirm, Bitmap* load) const {
 }
 
 void CallFlow::RefuseConfirm(PeerId peer, const wire::Confirm& confirm, Refusal why) const {
-  SendAck(peer, confirm, Chunk{.refused = Bitmap(confirm.count, true), .why = why});
+  SendAck(peer, confirm.first, confirm.count,
+          Chunk{.refused = Bitmap(confirm.count, true), .why = why});
 }
 
-void CallFlow::SendAck(PeerId peer, const wire::Confirm& confirm, const Chunk& chunk) const {
-  context_->Send(peer, wire::Ack{.job = confirm.job,
-                                 .call = confirm.call,
+void CallFlow::SendAck(PeerId peer, uint32_t first, uint32_t count, const Chunk& chunk) const {
+  const Commitments::Job* job = planning_->commitments->Find(call_.job);
+  context_->Send(peer, wire::Ack{.job = call_.job,
+                                 .call = call_.call,
                                  .incarnation = context_->options.incarnation,
-                                 .first = confirm.first,
-                                 .count = confirm.count,
+                                 .tenancy = job == nullptr ? 0 : job->tenancy,
+                                 .first = first,
+                                 .count = count,
                                  .t2 = std::max(until_ - context_->Now(), Duration(0)),
                                  .rate = planning_->loader->Rate(),
                                  .refused = chunk.refused.None() ? Buffer() : Copy(chunk.refused),
                                  .why = chunk.why});
 }
 
-// --- 4. Load -------------------------------------------------------------------------------------
-
-void CallFlow::KeepLoads(wire::Confirm confirm, const Bitmap& accepted) {
-  if (accepted.None()) return;
-  LoadBatch batch{.job = call_.job,
-                  .call = call_.call,
-                  .priority = call_.priority,
-                  .manifest = manifest_,
-                  .indices = {},
-                  .name_ends = std::move(confirm.name_ends),
-                  .names = std::move(confirm.names),
-                  .etag_ends = std::move(confirm.etag_ends),
-                  .etags = std::move(confirm.etags),
-                  .need_by = std::move(confirm.need_by),
-                  .received = context_->Now(),
-                  .order = {}};
-  Bitmap load = Bitmap::FromBytes(confirm.load.view(), confirm.count);
-  // Names are counted by the bits of `load`; the refused ones stay in the batch and are skipped
-  // when their turn comes, because no commitment waits for them.
-  load.ForEach(
-      [&](size_t i) { batch.indices.push_back(confirm.first + static_cast<uint32_t>(i)); });
-  batch.Sort(*context_->env.far);
-  memory_bytes_ += batch.memory_bytes();
-  loads_.push_back(std::move(batch));
-}
-
-bool CallFlow::AllSettled() const {
-  return !chunks_.empty() && std::all_of(chunks_.begin(), chunks_.end(),
-                                         [](const Chunk& chunk) { return chunk.settled; });
-}
-
-void CallFlow::StartLoads() {
-  bool wanted = planning_->commitments->Find(call_.job, call_.call) != nullptr;
-  for (LoadBatch& batch : std::exchange(loads_, {})) {
-    if (wanted) planning_->loader->Enqueue(std::move(batch));
-  }
-  memory_bytes_ = OwnBytes();
-}
+// --- 4. Load: call_loads.cc ----------------------------------------------------------------------
 
 // --- 5. Expire -----------------------------------------------------------------------------------
 

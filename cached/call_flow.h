@@ -4,10 +4,10 @@
 //   1. Begin      the manifest is known, or is asked for once
 //   2. Bid        chunk by chunk, one chunk an event: what is here, what could be loaded; room is
 //   reserved
-//   3. Confirm    chunk by chunk: the reservation becomes a commitment, the acknowledgement is the
-//   promise
-//   4. Load       when all chunks are settled, or when the offers expire, the confirmed loads are
-//   queued together
+//   3. Confirm    chunk by chunk: the reservation becomes a commitment; the acknowledgement is the
+//                 promise, and waits until the journal has it
+//   4. Load       when all chunks are settled and acknowledged, or when the offers expire, the
+//                 confirmed loads are queued together
 //   5. Expire     what was not confirmed in time is free again; a late confirm takes what room
 //   there is then
 #pragma once
@@ -19,9 +19,12 @@
 #include "cached/context.h"
 #include "cached/loader.h"
 #include "cached/manifests.h"
+#include "cached/promise_log.h"
 #include "planner/calendar.h"
 
 namespace holdfast::cached {
+
+class CallFlow;
 
 // What the flows of a node share.
 struct Planning {
@@ -29,8 +32,10 @@ struct Planning {
   planner::Calendar* calendar;
   Commitments* commitments;
   Loader* loader;
-  std::function<uint64_t(JobId)> tentative_bytes;  // of all calls of a job
-  std::function<uint64_t()> planning_bytes;        // in use, of max_planning_bytes
+  PromiseLog* log;
+  std::function<CallFlow*(JobId, uint32_t call)> find;  // null: it is gone
+  std::function<uint64_t(JobId)> tentative_bytes;       // of all calls of a job
+  std::function<uint64_t()> planning_bytes;             // in use, of max_planning_bytes
 };
 
 class CallFlow {
@@ -50,6 +55,9 @@ class CallFlow {
   bool BidSlice();
   void OnConfirm(PeerId peer, wire::Confirm confirm);
   void Expire();
+  // How confirmed loads that are not queued yet can be had, as Loader::NamesOf.
+  void NamesOf(const Commitment& commitment, uint32_t first, uint32_t last,
+               std::vector<entry::Name>* names) const;
   // Tells the job that this node bids for nothing of this call, and why.
   void Refuse(Status status);
 
@@ -69,18 +77,25 @@ class CallFlow {
     bool settled = false;
     Bitmap refused{};
     wire::Refusal why = wire::Refusal::kNone;
+    // While the journal writes it.
+    uint64_t ticket = 0;
+    Bitmap promised{};
+    PeerId peer = kNoPeer;
   };
   uint64_t OwnBytes() const;  // without names
   Status CheckManifest() const;
   void SendBids(uint32_t first, const Chunk& chunk);
   void RefuseConfirm(PeerId peer, const wire::Confirm& confirm, wire::Refusal why) const;
-  void SendAck(PeerId peer, const wire::Confirm& confirm, const Chunk& chunk) const;
+  void SendAck(PeerId peer, uint32_t first, uint32_t count, const Chunk& chunk) const;
   Bitmap Here(uint32_t first, uint32_t count, Bitmap* held) const;
   uint64_t RoomForThisCall() const;
   void Release(Chunk& chunk);
   // Clears the bits of `load` whose names are not those of their objects.
   void CheckNames(const wire::Confirm& confirm, Bitmap* load) const;
-  void KeepLoads(wire::Confirm confirm, const Bitmap& accepted);
+  LoadBatch BatchOf(wire::Confirm confirm) const;
+  void KeepLoads(LoadBatch batch);
+  void Write(const Commitment& commitment, size_t number, const LoadBatch& batch);
+  void OnWritten(size_t number, uint64_t ticket, const Status& written);
   void StartLoads();
   bool AllSettled() const;
   Duration Hold() const;

@@ -36,6 +36,8 @@ Result<Commitments::Job*> Commitments::Open(JobId id, PeerId peer, Duration leas
     }
     it = jobs_.emplace(id, Job{}).first;
     it->second.id = id;
+    it->second.tenancy = context_->env.random->Next() | 1;
+    it->second.lease = it->second.known_lease = lease;
     it->second.first_loss = past_losses_;
     it->second.progress.job = id;
     it->second.progress.incarnation = context_->options.incarnation;
@@ -64,11 +66,20 @@ void Commitments::Heartbeat(const wire::Heartbeat& beat, PeerId peer) {
   job->peer = peer;
   job->lease_until = context_->Now() + std::min(beat.lease, context_->options.max_hold);
   ForgetLosses(*job, beat.losses_seen);
-  SendProgress(*job);
+  job->lease = beat.lease;
+  if (job->known_lease == beat.lease || !job_changed_) return SendProgress(*job);
+  // The answer is the promise to wait for so long.
+  job_changed_(job->id, job->tenancy, beat.lease, [this, id = job->id, lease = beat.lease] {
+    Job* late = Find(id);
+    if (late == nullptr) return;
+    late->known_lease = lease;
+    SendProgress(*late);
+  });
 }
 
 void Commitments::SendProgress(Job& job) {
   wire::Progress progress = job.progress;
+  progress.tenancy = job.tenancy;
   progress.kept_objects = progress.loads_left = 0;
   for (auto it = commitments_.lower_bound({job.id, 0});
        it != commitments_.end() && it->first.first == job.id; ++it) {
@@ -99,7 +110,7 @@ void Commitments::TellLosses(Job& job) {
     Job* late = Find(id);
     if (late == nullptr) return;
     late->telling = false;
-    if (!late->lost.empty()) SendProgress(*late);
+    if (!late->lost.empty() && late->peer != kNoPeer) SendProgress(*late);
   });
 }
 
@@ -107,8 +118,10 @@ void Commitments::End(JobId id) {
   auto it = jobs_.find(id);
   if (it == jobs_.end() || it->second.ended) return;
   it->second.ended = true;
+  const uint64_t tenancy = it->second.tenancy;
   bool any = EndWhere([id](const Commitment& commitment) { return commitment.job == id; });
   if (!any) Erase(it);
+  if (job_changed_) job_changed_(id, tenancy, std::nullopt, [] {});
 }
 
 void Commitments::Erase(std::map<JobId, Job>::iterator it) {
@@ -327,7 +340,7 @@ void Commitments::Failed(const ObjectKey& key, const Status& why) {
 void Commitments::Lose(Commitment& commitment, uint32_t index, const Status& why) {
   ++promises_broken_;
   if (Job* job = Find(commitment.job)) {
-    job->lost.push_back({index, why.code(), why.message()});
+    job->lost.push_back({commitment.IndexInList(index), why.code(), why.message()});
     TellLosses(*job);
   }
 }
@@ -352,7 +365,9 @@ void Commitments::EndSlice(JobId job, uint32_t call, size_t word) {
   std::erase(group, &commitment);
   if (group.empty()) by_manifest_.erase(commitment.manifest->digest());
   manifests_->Unuse(commitment.manifest->digest());
+  const Excerpt* excerpt = commitment.excerpt;
   commitments_.erase(it);
+  if (excerpt != nullptr) DropExcerpt(excerpt);
   auto record = jobs_.find(job);
   if (record == jobs_.end() || !record->second.ended) return;
   auto next = commitments_.lower_bound({job, 0});
@@ -390,6 +405,7 @@ uint64_t Commitments::memory_bytes() const {
   uint64_t bytes = 0;
   for (const auto& [ids, commitment] : commitments_) bytes += commitment.kept.words() * 8 * 3;
   for (const auto& [id, job] : jobs_) bytes += job.lost.size() * kLossBytes;
+  for (const auto& [list, excerpt] : excerpts_) bytes += excerpt.indices.size() * 4;
   return bytes;
 }
 

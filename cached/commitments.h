@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "base/bitmap.h"
@@ -23,12 +24,22 @@
 
 namespace holdfast::cached {
 
+// A part of a list, all that is known of it after a restart: its promised objects. The manifest of a
+// commitment that was read from the journal is made of these.
+struct Excerpt {
+  ManifestDigest list{};
+  uint32_t count = 0;               // of the whole list
+  std::vector<uint32_t> indices{};  // in the list, of each object of the manifest; rising
+};
+
 // The confirmed bids of one call. Bitmaps over the manifest; kept and pending are disjoint, paid
 // within their union.
 struct Commitment {
   JobId job = 0;
   uint32_t call = 0;
   const planner::Manifest* manifest = nullptr;
+  const Excerpt* excerpt = nullptr;  // null: the manifest is the whole list
+  uint8_t priority = 0;              // of its loads
   uint64_t least_record_bytes = 0;
   uint32_t name_allowance = 0;  // the most bytes of name and ETag that an object of the call has
   Time until;
@@ -36,6 +47,13 @@ struct Commitment {
   Bitmap pending;  // promised, not here yet
   Bitmap paid;
   bool ending = false;
+
+  const ManifestDigest& list() const { return excerpt ? excerpt->list : manifest->digest(); }
+  uint32_t list_size() const { return excerpt ? excerpt->count : manifest->size(); }
+  // What the job calls it.
+  uint32_t IndexInList(uint32_t index) const { return excerpt ? excerpt->indices[index] : index; }
+  // The first object whose index in the list is not below this.
+  uint32_t FromIndexInList(uint64_t index) const;
 
   // Of an object that is waited for.
   uint64_t ReservedBytes(uint32_t index) const {
@@ -59,6 +77,9 @@ class Commitments {
   struct Job {
     JobId id = 0;
     PeerId peer = kNoPeer;
+    uint64_t tenancy = 0;    // as it is told; survives a restart
+    Duration lease{};        // how long one is
+    Duration known_lease{};  // the last one that outlives the process
     Time lease_until;
     wire::Progress progress;       // counters; `lost` waits to be sent
     std::vector<wire::Loss> lost;  // not yet seen by the job
@@ -74,8 +95,18 @@ class Commitments {
   // Called when a commitment begins to end, before its manifest may go.
   void OnEnd(std::function<void(JobId, uint32_t call)> ended) { ended_ = std::move(ended); }
 
+  // Called when a job's lease has another length than before, and, without one, when it has ended.
+  // `known` runs when that outlives the process, or not at all.
+  using OnJobChange = std::function<void(JobId, uint64_t tenancy, std::optional<Duration> lease,
+                                         std::function<void()> known)>;
+  void OnJob(OnJobChange changed) { job_changed_ = std::move(changed); }
+
   // kNoSpace beyond max_jobs, kNotFound for a job that is ending. No lease is longer than max_hold.
   Result<Job*> Open(JobId id, PeerId peer, Duration lease);
+  // The numbers of losses are above this from now on.
+  void CountLossesFrom(uint64_t number) { past_losses_ = number; }
+  // A job of an earlier life, which has not been heard of since.
+  Status Reopen(JobId id, uint64_t tenancy, Duration lease);
   Job* Find(JobId id);
   void Heartbeat(const wire::Heartbeat& beat, PeerId peer);
   void SendProgress(Job& job);
@@ -86,6 +117,11 @@ class Commitments {
 
   Commitment& Create(JobId job, uint32_t call, const planner::Manifest* manifest,
                      uint32_t name_allowance, Time until);
+  // Of an earlier life. The same excerpt of all commitments on a list.
+  Commitment& Recreate(JobId job, uint32_t call, const planner::Manifest* manifest, Excerpt excerpt,
+                       uint32_t name_allowance, Time until);
+  // Also one that is ending.
+  bool Has(JobId job, uint32_t call) const { return commitments_.contains({job, call}); }
   // nullptr once it has ended.
   const Commitment* Find(JobId job, uint32_t call) const;
   Commitment* Find(JobId job, uint32_t call) {
@@ -95,6 +131,12 @@ class Commitments {
   // Promises the objects of a confirmed chunk; bitmaps over the chunk. Returns the refused ones:
   // keeps that are gone, loads for which there is no room.
   Bitmap Admit(Commitment& commitment, uint32_t first, const Bitmap& keep, const Bitmap& load);
+
+  // As Admit, of what an earlier life had promised: holds what is here, waits for what is `loadable`,
+  // and loses the rest.
+  void Readmit(Commitment& commitment, const Bitmap& promised, const Bitmap& loadable);
+  // An admitted chunk is not promised after all, and nobody was told that it was.
+  void Withdraw(Commitment& commitment, uint32_t first, const Bitmap& chunk);
 
   // An object is in the tier now: every commitment that waits for it holds it. Call right after it
   // became visible.
@@ -111,6 +153,8 @@ class Commitments {
 
   size_t size() const { return commitments_.size(); }
   const std::map<JobId, Job>& jobs() const { return jobs_; }
+  // The first commitment that is not ending after (job, call), in their order; nullptr at the end.
+  const Commitment* Next(JobId job, uint32_t call) const;
   // Of the bitmaps and of the losses that nobody has seen.
   uint64_t memory_bytes() const;
   uint64_t pending_objects() const { return pending_objects_; }
@@ -142,6 +186,7 @@ class Commitments {
   void ForEachWith(const ObjectKey& key, const Visit& visit) const;
   using Ids = std::pair<JobId, uint32_t>;
   static void ForgetLosses(Job& job, uint64_t seen);
+  void DropExcerpt(const Excerpt* excerpt);
   // The payer does not hold it any more; another one may.
   void PassOn(const Commitment& payer, const ObjectKey& key, uint64_t bytes);
 
@@ -151,7 +196,9 @@ class Commitments {
   std::map<JobId, Job> jobs_;
   std::map<Ids, Commitment> commitments_;
   std::map<ManifestDigest, std::vector<Commitment*>> by_manifest_;
+  std::map<ManifestDigest, Excerpt> excerpts_;  // by list
   std::function<void(JobId, uint32_t)> ended_;
+  OnJobChange job_changed_;
   uint64_t past_losses_ = 0;  // above every number of a record that is gone
   uint64_t pending_objects_ = 0;
   uint64_t promises_broken_ = 0;

@@ -2,15 +2,20 @@
 #include "cached/daemon.h"
 
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <random>
 #include <utility>
 
+#include "base/hash.h"
 #include "cached/node.h"
 #include "io/bulk/bulk_client.h"
 #include "io/bulk/bulk_server.h"
+#include "io/disk/local_journal.h"
 #include "io/disk/segment_files.h"
 #include "io/far/far_store.h"
 #include "io/net/cluster_key.h"
@@ -55,6 +60,7 @@ struct Daemon::Parts {
   std::unique_ptr<disk::SegmentFiles> disk_files;
   std::unique_ptr<store::DiskTier> disk;
   std::unique_ptr<Random> random;
+  std::unique_ptr<disk::LocalJournal> journal;
   std::unique_ptr<Node> node;
   std::unique_ptr<bulk::BulkServer> bulk_server;
 
@@ -63,6 +69,8 @@ struct Daemon::Parts {
   Status OpenBulkReader();
   Status OpenNetwork();
   Status OpenDisk();
+  Status OpenJournal();
+  std::string JournalPath() const { return config.journal_directory + "/promises.journal"; }
   Status OpenNode();
   Status OpenBulkServer();
   void EverySecond();
@@ -82,10 +90,14 @@ Daemon::~Daemon() {
   std::unique_ptr<shm::RegionFile> region = std::move(parts_->region);
   parts_->bulk_server.reset();
   parts_->node.reset();
+  parts_->journal.reset();
   parts_->disk_files.reset();
   parts_->network.reset();
   parts_->far.reset();
   parts_->bulk_client.reset();
+  // Promises about memory that is given back end with it.
+  if (!keep && parts_->config.journal_directory == parts_->config.state_directory)
+    ::unlink(parts_->JournalPath().c_str());
   parts_.reset();
   if (!keep) region->Remove();
 }
@@ -288,6 +300,36 @@ Status Daemon::Parts::OpenDisk() {
   return {};
 }
 
+// One that is damaged is put aside: what it promised is void, and the jobs call again.
+Status Daemon::Parts::OpenJournal() {
+  if (config.journal_limit == 0) return {};
+  std::error_code failed;
+  std::filesystem::create_directories(config.journal_directory, failed);
+  const std::string path = JournalPath();
+  const disk::CommitLogOptions options{
+      .path = path,
+      .bytes = config.journal_limit,
+      .sync = config.journal_directory != config.state_directory};  // memory outlives no machine
+  auto post = [this](std::function<void()> run) { loop->Post(std::move(run)); };
+  auto opened = disk::LocalJournal::Open(options, post);
+  if (!opened.ok() && opened.status().code() == Code::kCorrupt) {
+    log->Error("the promises of earlier starts are void: " + opened.status().message() +
+               "; the journal is now " + path + ".damaged");
+    std::filesystem::rename(path, path + ".damaged", failed);
+    opened = disk::LocalJournal::Open(options, post);
+  }
+  if (!opened.ok()) return opened.status().Annotate("journal");
+  journal = *std::move(opened);
+  // One that is there keeps its size.
+  const uint64_t bytes = std::filesystem::file_size(path, failed);
+  if (!failed) config.node.journal_bytes = bytes - disk::kHeadsBytes;
+  std::ifstream boot("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  std::getline(boot, id);
+  config.node.boot = Hash64(AsBytes(id));
+  return {};
+}
+
 Env Daemon::Parts::MakeEnv() const {
   return {.clock = loop.get(),
           .network = network.get(),
@@ -299,7 +341,8 @@ Env Daemon::Parts::MakeEnv() const {
 Status Daemon::Parts::OpenNode() {
   random = std::make_unique<Random>(RandomNumber());
   HF_RETURN_IF_ERROR(OpenDisk());
-  node = std::make_unique<Node>(MakeEnv(), tier.get(), config.node, disk.get());
+  HF_RETURN_IF_ERROR(OpenJournal());
+  node = std::make_unique<Node>(MakeEnv(), tier.get(), config.node, disk.get(), journal.get());
   node->Start();
   return {};
 }

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "cached/promise_log.h"
 #include "io/far/aws_settings.h"
 #include "io/far/far_store.h"
 #include "io/net/endpoint.h"
@@ -47,7 +48,6 @@ void FailRegion(config::ConfigFile* file, const std::string& problem) {
 }
 
 void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
-  file->GetBytes("memory.limit", &config->memory_limit);
   if (Status fits = shm::CheckMemoryLimit(config->memory_limit, "it"); !fits.ok()) {
     // Before all that follows from it: a slip of the unit is not a question of segments.
     return file->Fail("memory.limit", fits.message());
@@ -81,12 +81,42 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
     }
     config->memory.memory_bytes -= disk;
   }
+  if (config->journal_directory == config->state_directory) {  // which is in memory, too
+    if (config->journal_limit > config->memory.memory_bytes / 2) {
+      file->Fail("journal.limit",
+                 "takes " + FormatBytes(config->journal_limit) +
+                     " of memory.limit = " + FormatBytes(config->memory_limit) +
+                     ", too much; lower it, or give it a journal.directory on a disk");
+      return;
+    }
+    config->memory.memory_bytes -= config->journal_limit;
+  }
   Result<shm::RegionPlan> plan = store::PlanRegion(config->memory);
   if (!plan.ok()) return FailRegion(file, plan.status().message());
   if (config->memory.max_object_bytes > plan->segment_bytes) {
     file->Fail("memory.max_object",
                "must be at most memory.segment = " + FormatBytes(plan->segment_bytes));
   }
+}
+
+// Before the memory: it may lie there.
+void ReadJournal(config::ConfigFile* file, DaemonConfig* config) {
+  constexpr uint64_t kLeast = PromiseLog::kMinJournalBytes, kMost = 256 * kMiB;
+  config->journal_directory = config->state_directory;
+  // A node so small that a journal would take an eighth of it has none unless it is told to.
+  if (config->memory_limit >= 8 * kLeast) {
+    config->journal_limit =
+        std::clamp(config->memory_limit / 64 / kMiB * kMiB, kLeast, uint64_t{kMost});
+  }
+  file->Get("journal.directory", &config->journal_directory);
+  file->GetBytes("journal.limit", &config->journal_limit);
+  if (!config->journal_directory.starts_with('/'))
+    file->Fail("journal.directory", "must be an absolute path, as in \"/var/lib/holdfast\"");
+  if (config->journal_limit != 0 && config->journal_limit < kLeast) {
+    file->Fail("journal.limit", "must be at least " + FormatBytes(kLeast) +
+                                    ", or 0: no journal, and promises end with the daemon");
+  }
+  config->node.journal_bytes = config->journal_limit;
 }
 
 // The tier's options by their keys, as above.
@@ -239,7 +269,9 @@ Result<DaemonConfig> ReadDaemonConfig(config::ConfigFile* file) {
   std::string level = "info";
   file->GetChoice("log_level", &level, {"debug", "info", "warn", "error"});
   ReadMembers(file, &config);
+  file->GetBytes("memory.limit", &config.memory_limit);
   ReadDisk(file, &config);
+  ReadJournal(file, &config);
   ReadMemory(file, &config);
   ReadLimits(file, &config);
   ReadFar(file, &config);

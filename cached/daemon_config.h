@@ -24,6 +24,8 @@ struct DaemonConfig {
   uint64_t disk_segments = 0;
   uint64_t disk_threads = 4;
   store::DiskTierOptions disk;
+  std::string journal_directory;  // empty: the state directory
+  uint64_t journal_limit = 0;     // 0: no journal
   std::string state_directory;
   std::string group;
   bool keep_memory = false;  // when the daemon ends, for the next one

@@ -57,7 +57,14 @@ Want LoadBatch::WantOf(size_t n) const {
           .etag = std::string(Etag(n)),
           .job = job,
           .need_by = NeedBy(n),
+          .local = Name(n).empty(),
           .waiters = {}};
+}
+
+entry::Name LoadBatch::EntryOf(size_t n, Time now) const {
+  const int64_t left_ms = std::max<int64_t>((NeedBy(n) - now) / 1ms, 0);
+  return {indices[n], static_cast<uint32_t>(std::min<int64_t>(left_ms, UINT32_MAX)), Name(n),
+          Etag(n)};
 }
 
 uint64_t LoadBatch::memory_bytes() const {
@@ -125,6 +132,20 @@ LoadQueue::Found LoadQueue::Next(Want* want) {
     if (wanted) return Found::kOne;
   }
   return Found::kNothing;
+}
+
+void LoadQueue::ForEachOf(const Commitment& commitment, uint32_t first, uint32_t last,
+                          const std::function<void(const LoadBatch&, size_t)>& visit) const {
+  for (const auto& [number, entry] : entries_) {
+    const LoadBatch& batch = entry.batch;
+    if (batch.job != commitment.job || batch.call != commitment.call) continue;
+    if (batch.indices.front() >= last || batch.indices.back() < first) continue;
+    for (size_t k = entry.next; k < batch.order.size(); ++k) {
+      const uint32_t index = batch.indices[batch.order[k]];
+      if (index >= first && index < last && commitment.pending.Get(index))
+        visit(batch, batch.order[k]);
+    }
+  }
 }
 
 bool LoadQueue::Find(const ObjectKey& key, Want* want) const {

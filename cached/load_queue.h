@@ -9,6 +9,7 @@
 
 #include "cached/commitments.h"
 #include "cached/context.h"
+#include "cached/promise_records.h"
 
 namespace holdfast::cached {
 
@@ -42,7 +43,10 @@ struct LoadBatch {
   Time NeedBy(size_t n) const;
   std::string_view Name(size_t n) const;
   std::string_view Etag(size_t n) const;
+  // One without a name can come from this node's disk only.
   Want WantOf(size_t n) const;
+  // What a journal needs to know of it.
+  entry::Name EntryOf(size_t n, Time now) const;
   uint64_t memory_bytes() const;
 };
 
@@ -59,6 +63,10 @@ class LoadQueue {
   void Forget(JobId job, uint32_t call);
   // Takes out the next: the highest priority, then the earliest need-by, then the oldest batch.
   Found Next(Want* want);
+  // What is queued of a commitment and still waited for, with an index in [first, last) of its
+  // manifest; n-th of the batch.
+  void ForEachOf(const Commitment& commitment, uint32_t first, uint32_t last,
+                 const std::function<void(const LoadBatch&, size_t n)>& visit) const;
   // Finds an object that is queued; it stays.
   bool Find(const ObjectKey& key, Want* want) const;
 

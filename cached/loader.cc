@@ -29,11 +29,31 @@ void Loader::Enqueue(LoadBatch batch) {
   SchedulePump();
 }
 
+void Loader::NamesOf(const Commitment& commitment, uint32_t first, uint32_t last,
+                     std::vector<entry::Name>* names) const {
+  queue_.ForEachOf(commitment, first, last, [&](const LoadBatch& batch, size_t n) {
+    if (!batch.Name(n).empty()) names->push_back(batch.EntryOf(n, context_->Now()));
+  });
+  for (const auto& [key, load] : loads_) {
+    const std::optional<uint32_t> index = commitment.manifest->Find(key.oid);
+    const bool waits = index && *index >= first && *index < last &&
+                       commitment.pending.Get(*index) &&
+                       commitment.manifest->version(*index) == key.version;
+    if (waits && !load.want.name.empty())
+      names->push_back({*index, 0, load.want.name, load.want.etag});
+  }
+}
+
 bool Loader::NextWant(Want* want) {
   if (!urgent_.empty()) {
     *want = std::move(urgent_.front());
     urgent_.pop_front();
     return true;
+  }
+  if (context_->Now() < not_before_) {
+    if (queue_.objects() > 0 && !std::exchange(waits_to_begin_, true))
+      context_->env.clock->At(not_before_, [this] { SchedulePump(); });
+    return false;
   }
   LoadQueue::Found found = queue_.Next(want);
   if (found == LoadQueue::Found::kNotYet) SchedulePump();

@@ -69,12 +69,19 @@ class Loader {
   Loader(const Context* context, Commitments* commitments, Membership* membership, Home* home);
 
   void Enqueue(LoadBatch batch);
+  // What is queued is not begun before.
+  void NotBefore(Time when) { not_before_ = when; }
   // Drops what a commitment that has ended still had queued.
   void Forget(JobId job, uint32_t call) { queue_.Forget(job, call); }
   void OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done);
   void OnAnswer(PeerId from, const wire::Answer& answer) { asks_.OnAnswer(from, answer); }
   // Once a second: measured rates.
   void Tick();
+
+  // How what a commitment waits for and is queued or under way can be had, of the objects
+  // [first, last) of its manifest; in no order. The texts are the loader's.
+  void NamesOf(const Commitment& commitment, uint32_t first, uint32_t last,
+               std::vector<entry::Name>* names) const;
 
   // t1 of what is enqueued from now on.
   RateModel Rate() const;
@@ -170,6 +177,8 @@ class Loader {
   std::deque<Want> urgent_;     // first in first out
   LoadQueue queue_;
   bool pump_scheduled_ = false;
+  Time not_before_{INT64_MIN / 2};
+  bool waits_to_begin_ = false;
 
   Asks asks_;
   std::map<std::pair<NodeId, BulkMode>, std::vector<PeerWant>> peer_reads_;

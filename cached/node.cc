@@ -14,6 +14,8 @@
 #include "cached/log_keeper.h"
 #include "cached/manifests.h"
 #include "cached/membership.h"
+#include "cached/promise_log.h"
+#include "cached/restore_flow.h"
 #include "cached/snapshot_flow.h"
 #include "cached/status_json.h"
 
@@ -25,6 +27,8 @@ constexpr Duration kIdleMaintenance = 50ms;
 constexpr uint64_t kReclaimBudget = 32 * kMiB;
 constexpr uint32_t kMaxCallsPerJob = 64;
 constexpr size_t kMaxDrops = 16;
+constexpr size_t kMaxEarlyMessages = 4'096;  // while the node starts
+constexpr uint64_t kMaxEarlyBytes = 64 * kMiB;
 constexpr size_t kMaxSnapshots = 4;  // at a time
 constexpr uint64_t kLogPart = 4;     // of the planning memory, for the snapshot log
 
@@ -36,7 +40,8 @@ uint64_t LeastRecordBytes(const store::MemoryTier& tier) {
 }  // namespace
 
 struct Node::Parts {
-  Parts(const Env& env, store::MemoryTier* tier, NodeOptions options, store::DiskTier* disk)
+  Parts(const Env& env, store::MemoryTier* tier, NodeOptions options, store::DiskTier* disk,
+        Journal* j)
       : context{env, tier, disk, std::move(options), LeastRecordBytes(*tier)},
         manifests(context.options.max_planning_bytes),
         calendar(tier->PromisableBytes()),
@@ -45,13 +50,26 @@ struct Node::Parts {
         home(&context, &membership),
         log(context.options.cluster, context.options.max_planning_bytes / kLogPart),
         loader(&context, &commitments, &membership, &home),
+        journal(j),
+        promise_log(&context, &commitments, journal,
+                    [this](const Commitment& commitment, uint32_t first, uint32_t last) {
+                      return NamesOf(commitment, first, last);
+                    }),
+        restore(&context, &manifests, &commitments, &loader),
         planning{&manifests,
                  &calendar,
                  &commitments,
                  &loader,
+                 &promise_log,
+                 [this](JobId job, uint32_t call) {
+                   auto it = flows.find({job, call});
+                   return it == flows.end() ? nullptr : &it->second;
+                 },
                  [this](JobId job) { return TentativeBytesOf(job); },
                  [this] { return PlanningBytes(); }} {}
 
+  void Start();
+  void Begin();
   void OnMessage(PeerId from, Frames frames);
   void Tick();
   void Maintain();
@@ -89,6 +107,8 @@ struct Node::Parts {
   uint64_t TentativeBytes() const;
   uint64_t TentativeBytesOf(JobId job) const;
   uint64_t PlanningBytes() const;
+  std::vector<entry::Name> NamesOf(const Commitment& commitment, uint32_t first,
+                                   uint32_t last) const;
 
   Context context;
   Manifests manifests;
@@ -98,6 +118,13 @@ struct Node::Parts {
   Home home;
   LogKeeper log;
   Loader loader;
+  Journal* journal;
+  PromiseLog promise_log;
+  RestoreFlow restore;
+  bool started = false;  // what was promised before has been taken up
+  std::vector<std::pair<bulk::ReadMiss, std::function<void(Status)>>> early;  // misses before that
+  std::vector<std::pair<PeerId, Frames>> early_messages;
+  uint64_t early_bytes = 0;
   Planning planning;
   std::map<std::pair<JobId, uint32_t>, CallFlow> flows;
   std::map<uint64_t, DropFlow> drops;
@@ -106,27 +133,24 @@ struct Node::Parts {
   uint64_t last_flow = 0;  // of drops and snapshots
 };
 
-Node::Node(const Env& env, store::MemoryTier* tier, NodeOptions options, store::DiskTier* disk)
-    : parts_(std::make_unique<Parts>(env, tier, std::move(options), disk)) {
+Node::Node(const Env& env, store::MemoryTier* tier, NodeOptions options, store::DiskTier* disk,
+           Journal* journal)
+    : parts_(std::make_unique<Parts>(env, tier, std::move(options), disk, journal)) {
   if (disk != nullptr) tier->SetBelow(disk);
 }
 Node::~Node() = default;
 
-void Node::Start() {
-  Parts* parts = parts_.get();
-  parts->context.env.network->OnMessage(
-      [parts](PeerId from, Frames frames) { parts->OnMessage(from, std::move(frames)); });
-  parts->context.tier->SetHoldUntil([parts](const Oid& oid, VersionHash version) {
-    return parts->commitments.HeldUntil({oid, version});
-  });
-  parts->commitments.OnEnd([parts](JobId job, uint32_t call) { parts->loader.Forget(job, call); });
-  parts->membership.Start();
-  parts->Tick();
-  parts->Maintain();
-}
+void Node::Start() { parts_->Start(); }
 
 void Node::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
-  parts_->loader.OnMiss(std::move(miss), std::move(done));
+  if (parts_->started) return parts_->loader.OnMiss(std::move(miss), std::move(done));
+  if (parts_->early.size() < Loader::kMaxUrgent) {
+    parts_->early.emplace_back(std::move(miss), std::move(done));
+    return;
+  }
+  parts_->context.env.clock->At(parts_->context.Now(), [done = std::move(done)] {
+    done(Status::Unavailable("the node is starting; too many reads wait for it"));
+  });
 }
 
 std::string Node::StatusJson() const { return ToJson(parts_->State()); }
@@ -141,6 +165,56 @@ Status Node::CheckInvariants() const {
     return Status::NoSpace("the tier holds more than it has");
   }
   return parts.log.CheckFrames();
+}
+
+// --- Start ---------------------------------------------------------------------------------------
+
+// What comes too early waits, or is lost where that is too much, as if the node had not been there yet.
+void Node::Parts::Start() {
+  context.env.network->OnMessage([this](PeerId from, Frames frames) {
+    if (started) return OnMessage(from, std::move(frames));
+    early_bytes += frames.bytes();
+    if (early_messages.size() < kMaxEarlyMessages && early_bytes <= kMaxEarlyBytes)
+      early_messages.emplace_back(from, std::move(frames));
+  });
+  context.tier->SetHoldUntil([this](const Oid& oid, VersionHash version) {
+    return commitments.HeldUntil({oid, version});
+  });
+  commitments.OnEnd([this](JobId job, uint32_t call) { loader.Forget(job, call); });
+  commitments.OnJob([this](JobId job, uint64_t tenancy, std::optional<Duration> lease,
+                           std::function<void()> known) {
+    promise_log.OnJob(job, tenancy, lease, std::move(known));
+  });
+  if (journal == nullptr) return Begin();
+  restore.Begin(journal, [this](const Status& restored) {
+    if (restored.ok()) return promise_log.Begin(restore.life(), [this] { Begin(); });
+    promise_log.Fail(restored);
+    Begin();
+  });
+}
+
+void Node::Parts::Begin() {
+  started = true;
+  membership.Start();
+  Tick();
+  Maintain();
+  for (auto& [from, frames] : std::exchange(early_messages, {})) OnMessage(from, std::move(frames));
+  for (auto& [miss, done] : std::exchange(early, {}))
+    loader.OnMiss(std::move(miss), std::move(done));
+}
+
+// Sorted by index, one of each.
+std::vector<entry::Name> Node::Parts::NamesOf(const Commitment& commitment, uint32_t first,
+                                              uint32_t last) const {
+  std::vector<entry::Name> names;
+  auto flow = flows.find({commitment.job, commitment.call});
+  if (flow != flows.end()) flow->second.NamesOf(commitment, first, last, &names);
+  loader.NamesOf(commitment, first, last, &names);
+  std::stable_sort(names.begin(), names.end(),
+                   [](const auto& a, const auto& b) { return a.index < b.index; });
+  auto same = [](const auto& a, const auto& b) { return a.index == b.index; };
+  names.erase(std::unique(names.begin(), names.end(), same), names.end());
+  return names;
 }
 
 // --- Messages ------------------------------------------------------------------------------------
@@ -188,6 +262,8 @@ void Node::Parts::On(PeerId from, wire::Call& call) {
   std::pair<JobId, uint32_t> id{call.job, call.call};
   auto it = flows.find(id);
   if (it == flows.end()) {
+    if (!promise_log.failure().ok() && !call.dry_run)
+      return Refuse(from, call, promise_log.failure());
     if (call.call > kMaxCallsPerJob) {
       return Refuse(
           from, call,
@@ -397,7 +473,7 @@ uint64_t Node::Parts::TentativeBytesOf(JobId job) const {
 
 uint64_t Node::Parts::PlanningBytes() const {
   uint64_t bytes = manifests.bytes() + loader.queue().memory_bytes() + commitments.memory_bytes() +
-                   home.memory_bytes() + loader.first_bytes();
+                   home.memory_bytes() + loader.first_bytes() + promise_log.memory_bytes();
   for (const auto& [id, flow] : flows) bytes += flow.memory_bytes();
   for (const auto& [id, drop] : drops) bytes += drop.memory_bytes();
   for (const auto& [id, snapshot] : snapshots) bytes += snapshot.memory_bytes();
@@ -409,6 +485,7 @@ NodeState Node::Parts::State() const {
   NodeState state{.options = &context.options,
                   .tier = context.tier->Stats(),
                   .disk = {},
+                  .journal = {},
                   .calendar_capacity = calendar.capacity(),
                   .calendar_reserved = calendar.reserved(),
                   .tentative_bytes = TentativeBytes(),
@@ -422,6 +499,10 @@ NodeState Node::Parts::State() const {
                   .far = context.env.far->Counters(),
                   .peers = {}};
   if (context.disk != nullptr) state.disk = context.disk->Stats();
+  if (journal != nullptr) {
+    state.journal = {promise_log.counters(), promise_log.used_bytes(), !promise_log.failure().ok(),
+                     restore.counters()};
+  }
   for (const auto& [node, peer] : membership.peers()) {
     state.peers.push_back({node, membership.Reachable(node) != nullptr});
   }

@@ -4,7 +4,9 @@
 //
 //   Hello, HelloReply      membership.h   who the other nodes are, and whether they answer
 //   Call, NeedManifest     call_flow.h    a call becomes bids, chunk by chunk; offers expire
+//   (start)                restore_flow.h  what an earlier life had promised is taken up
 //   Confirm, Ack           call_flow.h    confirmed bids become commitments
+//                          promise_log.h  ... in the journal, before they are acknowledged
 //   Heartbeat, Progress    commitments.h  what is promised to whom, until when; losses
 //   EndJob                 commitments.h  the promises end, the objects stay
 //   (loads), ReadMiss      loader.h       loads in need-by order; asks homes; fetches once
@@ -52,18 +54,25 @@ struct NodeOptions {
   uint32_t max_jobs = 1'000;
   uint64_t max_planning_bytes =
       512 * kMiB;  // manifests, calls and names: their own cap inside the memory limit
+
+  uint64_t journal_bytes = 64 * kMiB;  // that the journal has room for
+  // Which start of the machine this is, and what to add to the clock for the time since: promises of
+  // an earlier process of the same start have so much less time left.
+  uint64_t boot = 0;
+  Duration boot_ahead{};
 };
 
 class Node {
  public:
-  // The tiers and the sessions are the caller's and outlive the node; `disk` may be null, and may
-  // still be recovering.
+  // The tiers, the sessions and the journal are the caller's and outlive the node. `disk` may be null,
+  // and may still be recovering. Without a journal promises end with the process.
   Node(const Env& env, store::MemoryTier* tier, NodeOptions options,
-       store::DiskTier* disk = nullptr);
+       store::DiskTier* disk = nullptr, Journal* journal = nullptr);
   ~Node();
   Node(const Node&) = delete;
 
-  // Takes over env.network's messages, greets the other nodes and starts the timers.
+  // Takes over env.network's messages; takes up what the journal says was promised, if anything, and
+  // until then answers nobody; greets the other nodes and starts the timers.
   void Start();
 
   // A reader wants what the tier does not have now. `done(ok)`: it is there now, look again. In

@@ -26,6 +26,19 @@ nlohmann::ordered_json DiskJson(const store::DiskStats& disk) {
           {"resting", disk.off}};
 }
 
+nlohmann::ordered_json JournalJson(const JournalState& journal) {
+  return {{"used_bytes", journal.used_bytes},
+          {"written_bytes", journal.log.bytes},
+          {"promised_objects", journal.log.promised_objects},
+          {"checkpoints", journal.log.checkpoints},
+          {"refused_objects", journal.log.refused_objects},
+          {"failed", journal.failed},
+          {"restored_jobs", journal.restored.jobs},
+          {"restored_objects", journal.restored.objects},
+          {"lost_objects", journal.restored.lost_objects},
+          {"void_jobs", journal.restored.void_jobs}};
+}
+
 }  // namespace
 
 std::string ToJson(const NodeState& state) {
@@ -83,6 +96,7 @@ std::string ToJson(const NodeState& state) {
         {"micro_usd", state.far.money}}},
       {"peers", std::move(peers)},
   };
+  if (state.journal) json["journal"] = JournalJson(*state.journal);
   if (state.disk) json["disk"] = DiskJson(*state.disk);
   return json.dump();
 }

@@ -9,13 +9,23 @@
 
 #include "cached/loader.h"
 #include "cached/node.h"
+#include "cached/promise_log.h"
+#include "cached/restore_flow.h"
 
 namespace holdfast::cached {
+
+struct JournalState {
+  PromiseLog::Counters log;
+  uint64_t used_bytes;
+  bool failed;
+  RestoreFlow::Counters restored;
+};
 
 struct NodeState {
   const NodeOptions* options;
   store::TierStats tier;
   std::optional<store::DiskStats> disk;
+  std::optional<JournalState> journal;
   uint64_t calendar_capacity;
   uint64_t calendar_reserved;
   uint64_t tentative_bytes;

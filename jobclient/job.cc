@@ -64,6 +64,7 @@ struct Job::Parts {
   // Step 6.
   void Beat();
   void Away(NodeId id, std::string_view why);
+  void Forgot(Node& node);
   void Lost(Node& node, const std::vector<wire::Loss>& losses);
   PlanReport Report() const;
 
@@ -175,8 +176,7 @@ void Job::Parts::On(Node& node, wire::HelloReply&& reply) {
   if (!search->calling()) node.room_bytes = free_bytes;
   if (arrival == Nodes::Arrival::kKnown) return;
   if (arrival == Nodes::Arrival::kRestarted) {
-    promises->Suspend(node.member.node);
-    promises->Forget(node.member.node);
+    promises->Suspend(node.member.node);  // until it says what it knows of them
     search->Out(node.member.node);
   }
   // What it holds for this job, if anything, its answer to a heartbeat says.
@@ -186,22 +186,20 @@ void Job::Parts::On(Node& node, wire::HelloReply&& reply) {
 
 void Job::Parts::On(Node& node, wire::Progress&& progress) {
   const bool known = progress.known;
+  const uint64_t tenancy = progress.tenancy;
   std::vector<wire::Loss> losses;
   if (progress.incarnation != node.hello.incarnation) return nodes.SendHello(node, options.job);
   if (promises == nullptr || !leases.Take(node, std::move(progress), &losses)) return;
   nodes.TakeSignOfLife(node, node.hello.incarnation);
   node.progress_at = env.clock->Now();
   if (!node.here) return;  // a reader's failures keep it away for a while
-  if (known) {
+  if (known && tenancy == node.tenancy) {
     if (promises->Resume(node.member.node) > 0) {
       env.log->Info("node " + std::to_string(node.member.node) +
                     " is back with what it had promised");
     }
-  } else if (promises->HasAny(node.member.node)) {
-    env.log->Warn("node " + std::to_string(node.member.node) +
-                  " no longer knows this job; calling again");
-    promises->Suspend(node.member.node);
-    promises->Forget(node.member.node);
+  } else if (node.tenancy != 0) {
+    Forgot(node);
     search->Again();
   }
   Lost(node, losses);
@@ -218,7 +216,17 @@ void Job::Parts::On(Node& node, wire::Bids&& bids) {
 }
 
 void Job::Parts::On(Node& node, wire::Ack&& ack) {
-  if (search != nullptr && ack.job == options.job) search->OnAck(node.member.node, ack);
+  if (search == nullptr || ack.job != options.job) return;
+  const bool new_tenancy =
+      ack.incarnation == node.hello.incarnation && ack.tenancy != 0 && ack.tenancy != node.tenancy;
+  if (new_tenancy) {
+    if (node.tenancy != 0) {
+      Forgot(node);
+      search->Again();
+    }
+    node.tenancy = ack.tenancy;
+  }
+  search->OnAck(node.member.node, ack);
 }
 
 void Job::Parts::On(Node& node, wire::ErrorReply&& error) {
@@ -252,6 +260,17 @@ void Job::Parts::Away(NodeId id, std::string_view why) {
   promises->Suspend(id);
   search->Out(id);
   search->Again();
+}
+
+// It had given the job up, and begins anew: nothing of what it had promised counts.
+void Job::Parts::Forgot(Node& node) {
+  if (promises->HasAny(node.member.node)) {
+    env.log->Warn("node " + std::to_string(node.member.node) +
+                  " no longer knows this job; calling again");
+  }
+  node.tenancy = 0;
+  promises->Suspend(node.member.node);
+  promises->Forget(node.member.node);
 }
 
 void Job::Parts::Lost(Node& node, const std::vector<wire::Loss>& losses) {

@@ -32,6 +32,9 @@ struct Node {
   uint64_t load_bytes = 0;
   RateModel rate;
 
+  // Of the promises that we have from it; 0: none. It promised them under this number, and while it
+  // says the same number, restarted or not, it keeps them but for the losses that it tells.
+  uint64_t tenancy = 0;
   uint64_t losses_seen = 0;  // of the incarnation below
   Incarnation losses_from = 0;
   wire::Progress progress;          // the latest of this incarnation

@@ -44,12 +44,13 @@ auto FieldsOf(Confirm& m) {
                   m.names, m.etag_ends, m.etags, m.need_by);
 }
 auto FieldsOf(Ack& m) {
-  return std::tie(m.job, m.call, m.incarnation, m.first, m.count, m.t2, m.rate, m.refused, m.why);
+  return std::tie(m.job, m.call, m.incarnation, m.tenancy, m.first, m.count, m.t2, m.rate,
+                  m.refused, m.why);
 }
 auto FieldsOf(Heartbeat& m) { return std::tie(m.job, m.lease, m.losses_seen); }
 auto FieldsOf(Progress& m) {
-  return std::tie(m.job, m.incarnation, m.known, m.kept_objects, m.loads_left, m.loads_done,
-                  m.loaded_bytes, m.far_requests, m.far_bytes, m.first_loss, m.lost);
+  return std::tie(m.job, m.incarnation, m.tenancy, m.known, m.kept_objects, m.loads_left,
+                  m.loads_done, m.loaded_bytes, m.far_requests, m.far_bytes, m.first_loss, m.lost);
 }
 auto FieldsOf(EndJob& m) { return std::tie(m.job); }
 auto FieldsOf(Ask& m) { return std::tie(m.id, m.oids, m.versions, m.tried); }

@@ -150,6 +150,7 @@ struct Ack {  // node → job: the promise
   JobId job = 0;
   uint32_t call = 0;
   Incarnation incarnation = 0;
+  uint64_t tenancy = 0;  // as in Progress; 0: the node does not know the job
   uint32_t first = 0;
   uint32_t count = 0;
   Duration t2{};                 // everything not refused stays until then
@@ -177,6 +178,9 @@ struct Loss {
 struct Progress {  // node → job, in answer to a heartbeat and when something was lost
   JobId job = 0;
   Incarnation incarnation = 0;
+  // Random when the node began to know the job. Whoever says the same number, also after a restart,
+  // has forgotten nothing that was acknowledged with it, but for the losses that it tells.
+  uint64_t tenancy = 0;
   bool known =
       false;  // false: the node holds nothing for this job (it restarted, or the lease ended)
   uint64_t kept_objects = 0;

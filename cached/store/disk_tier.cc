@@ -72,6 +72,7 @@ DiskTier::DiskTier(const Env& env, Disk* disk, const DiskTierOptions& options)
 void DiskTier::Recover(std::function<void(Status)> done) {
   recovery_.Start([this, done = std::move(done)](const Status& status) {
     ready_ = status.ok();
+    recovering_ = false;
     was_full_ = segments_.free() < DiskReclaim::kLeastFree;
     done(status);
   });

@@ -61,6 +61,7 @@ class DiskTier {
   // Finds what the disk still has; once, before anything else. Until `done` nothing is found and
   // nothing taken. kInvalid: the disk is another node's, cluster's or version's, and not touched.
   void Recover(std::function<void(Status)> done);
+  bool recovering() const { return recovering_; }  // or not even begun
 
   // Is it there? By the index alone: nearly always right. Version 0 is any.
   bool Has(const Oid& oid, VersionHash version) const;
@@ -134,6 +135,7 @@ class DiskTier {
   uint64_t next_look_ = 1;
   std::vector<uint16_t> let_go_;  // fingerprints, by hash
   bool ready_ = false;
+  bool recovering_ = true;
   bool was_full_ = false;
   uint64_t reads_ = 0;
   uint64_t corrupt_ = 0;

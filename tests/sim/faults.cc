@@ -32,7 +32,9 @@ constexpr std::array<Kind, kFaultKinds> kKinds = {{
     {"disk-write-error", 0.1},  {"disk-flip", 0.1},
     {"disk-crash", 1.0},        {"session-garbage", 0.1},
     {"collector-second", 1.0},  {"collector-kill", 0.2},
-    {"collector-old-log", 0.1},
+    {"collector-old-log", 0.1}, {"journal-slow", 0.02},
+    {"journal-fails", 0.02},    {"journal-crash", 1.0},
+    {"journal-lost", 0.3},
 }};
 
 }  // namespace

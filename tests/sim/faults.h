@@ -53,6 +53,10 @@ enum class Fault : uint8_t {
   kCollectorSecond,     // two collect snapshots, each with a log of its own
   kCollectorKill,       // kill -9 of a collector, between any two steps
   kCollectorOldLog,     // ... and it starts again with a log from before
+  kJournalSlow,         // a journal takes seconds instead of microseconds
+  kJournalFails,        // it fails, and goes on failing until the node is started again
+  kJournalCrash,        // the host goes down: records that were not synced are lost
+  kJournalLost,         // ... and the disk that it was on
   kCount,
 };
 

@@ -44,21 +44,29 @@ NodeHost::NodeHost(Fabric* fabric, FarWorld* far, NodeSetup setup)
   }
 }
 
+// The whole host went down, or was not up yet. Clients keep their old files mapped until they notice.
+void NodeHost::Boot() {
+  ++boots_;
+  region_ = std::make_shared<RegionFile>(plan_);
+  clients_.clear();
+  Faults& faults = world_->faults();
+  if (disk_image_ != nullptr && faults.Fires(Fault::kDiskCrash)) disk_image_->Crash(&random_);
+  if (setup_.journal_bytes == 0) return;
+  if (journal_image_ == nullptr || faults.Fires(Fault::kJournalLost)) {
+    journal_image_ = std::make_shared<JournalImage>(setup_.journal_bytes);
+    earlier_.clear();
+  } else if (faults.Fires(Fault::kJournalCrash)) {
+    journal_image_->Crash(&random_);
+  }
+}
+
 NodeHost::~NodeHost() {
   if (up()) Kill();
 }
 
 void NodeHost::Start(bool warm) {
   HF_CHECK(!up());
-  if (!warm || region_ == nullptr) {
-    // Clients keep their old files mapped until they notice.
-    region_ = std::make_shared<RegionFile>(plan_);
-    clients_.clear();
-    // The whole host went down.
-    if (disk_image_ != nullptr && world_->faults().Fires(Fault::kDiskCrash)) {
-      disk_image_->Crash(&random_);
-    }
-  }
+  if (!warm || region_ == nullptr) Boot();
   ProcessId process =
       world_->Spawn("node-" + std::to_string(node()) + "." + std::to_string(++starts_));
   daemon_ = std::make_unique<Daemon>(fabric_, far_, process, node(), RandomClock(world_, &random_),
@@ -71,8 +79,14 @@ void NodeHost::Start(bool warm) {
   d.bulk_session = SessionFile::Make(region_, ++last_session_);
   d.sessions.Attach(last_session_, d.bulk_session->memory());
   if (disk_image_ != nullptr) OpenDisk();
-  d.node =
-      std::make_unique<cached::Node>(d.env.env(), d.tier.get(), setup_.node, d.disk_tier.get());
+  if (journal_image_ != nullptr)
+    d.journal = std::make_unique<SimJournal>(world_, process, journal_image_);
+  local_start_ = d.env.clock.Peek();
+  setup_.node.journal_bytes = setup_.journal_bytes;
+  setup_.node.boot = boots_;
+  setup_.node.boot_ahead = world_->now() - local_start_;
+  d.node = std::make_unique<cached::Node>(d.env.env(), d.tier.get(), setup_.node, d.disk_tier.get(),
+                                          d.journal.get());
   d.bulk = std::make_unique<SimBulkServer>(fabric_, process, node(), setup_.node.bulk_endpoint,
                                            d.bulk_session, d.node.get());
   world_->Note("start", {node(), process, warm});
@@ -95,6 +109,8 @@ void NodeHost::OpenDisk() {
 
 void NodeHost::Kill() {
   world_->Note("kill", {node(), process()});
+  if (journal_image_ != nullptr)
+    earlier_.insert(earlier_.begin(), {process(), world_->now(), clock().Peek()});
   world_->Kill(process());
   daemon_->bulk.reset();
   daemon_->node.reset();

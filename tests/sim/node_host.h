@@ -19,6 +19,7 @@
 #include "tests/sim/sim_clock.h"
 #include "tests/sim/sim_disk.h"
 #include "tests/sim/sim_far_store.h"
+#include "tests/sim/sim_journal.h"
 #include "tests/sim/sim_memory.h"
 #include "tests/sim/sim_network.h"
 
@@ -59,6 +60,14 @@ struct NodeSetup {
   store::MemoryTierOptions tier;
   uint32_t disk_segments = 0;  // 0: no disk
   uint64_t disk_segment_bytes = 0;
+  uint64_t journal_bytes = 0;  // 0: no journal
+};
+
+// A daemon that was killed.
+struct EarlierLife {
+  ProcessId process = kWorld;
+  Time killed_at;        // by the world's clock
+  Time local_killed_at;  // by its own
 };
 
 class NodeHost {
@@ -79,6 +88,10 @@ class NodeHost {
   const store::DiskTier* disk() const { return daemon_->disk_tier.get(); }
   cached::Node& core() { return *daemon_->node; }
   const SimBulkServer& bulk() const { return *daemon_->bulk; }
+  // Whose promises this daemon has to know, the last one first: those that wrote the journal that it
+  // has read.
+  const std::vector<EarlierLife>& earlier() const { return earlier_; }
+  Time local_start() const { return local_start_; }
   uint64_t far_in_flight() const { return daemon_->env.far.in_flight(); }
 
   // A client opens and leaves a session; null while no daemon runs. The daemon notices the end of a
@@ -96,6 +109,7 @@ class NodeHost {
     std::unique_ptr<store::MemoryTier> tier;
     std::unique_ptr<SimDisk> disk;
     std::unique_ptr<store::DiskTier> disk_tier;
+    std::unique_ptr<SimJournal> journal;
     std::unique_ptr<cached::Node> node;
     std::shared_ptr<SessionFile> bulk_session;
     std::unique_ptr<SimBulkServer> bulk;
@@ -104,6 +118,7 @@ class NodeHost {
         : process(p), env(fabric, far, p, host, clock, std::move(endpoint)), sessions(segments) {}
   };
 
+  void Boot();
   void OpenDisk();
 
   Fabric* fabric_;
@@ -115,7 +130,11 @@ class NodeHost {
   uint32_t last_session_ = 0;
   shm::RegionPlan plan_;
   std::shared_ptr<RegionFile> region_;
-  std::shared_ptr<DiskImage> disk_image_;  // outlives its daemons
+  std::shared_ptr<DiskImage> disk_image_;        // outlives its daemons
+  std::shared_ptr<JournalImage> journal_image_;  // likewise
+  std::vector<EarlierLife> earlier_;
+  Time local_start_;
+  uint64_t boots_ = 0;
   std::map<uint32_t, std::shared_ptr<SessionFile>>
       clients_;  // whose locks are held, on this region
   std::unique_ptr<Daemon> daemon_;

@@ -29,27 +29,93 @@ void Promises::AtNode(NodeHost& host, const Delivery& delivery) {
   if (auto* call = std::get_if<wire::Call>(&message)) {
     auto list = lists_.find(delivery.from);
     if (delivery.garbled || list == lists_.end() || call->dry_run) return;
+    Carry(host, delivery.to, call->job);
     Tenancy& tenancy = tenancies_[{delivery.to, call->job}];
     // A job that was given up comes back with nothing.
     if (tenancy.ended || tenancy.lease_until < host.clock().Peek()) tenancy = {};
     tenancy.list = &list->second;
     // To the node a call that comes again is no sign of life.
     if (!tenancy.calls.insert(call->call).second) return;
+    tenancy.least_lease = std::min(tenancy.least_lease, call->lease);
     tenancy.lease_until = std::max(tenancy.lease_until, host.clock().Peek() + call->lease);
     return;
   }
   if (auto* confirm = std::get_if<wire::Confirm>(&message))
     return OnConfirm(host, delivery, *confirm);
   if (auto* beat = std::get_if<wire::Heartbeat>(&message)) {
+    Carry(host, delivery.to, beat->job);
     auto it = tenancies_.find({delivery.to, beat->job});
     // A lease that is over stays over: the node may have given everything up.
     if (it == tenancies_.end() || it->second.lease_until < host.clock().Peek()) return;
     it->second.lease_until = host.clock().Peek() + beat->lease;
+    it->second.least_lease = std::min(it->second.least_lease, beat->lease);
     return;
   }
   if (auto* end = std::get_if<wire::EndJob>(&message)) {
+    Carry(host, delivery.to, end->job);
     auto it = tenancies_.find({delivery.to, end->job});
     if (it != tenancies_.end()) it->second.ended = true;
+  }
+}
+
+// What the daemon's predecessors had promised to the job, the first time that the job is heard of. Their
+// clocks are not this one's: a hundredth is left out.
+void Promises::Carry(NodeHost& host, ProcessId process, JobId job) {
+  if (tenancies_.contains({process, job})) return;
+  const Time now = host.clock().Peek();
+  for (const EarlierLife& life : host.earlier()) {
+    auto before = tenancies_.find({life.process, job});
+    if (before == tenancies_.end()) continue;
+    const Tenancy& old = before->second;
+    if (old.list == nullptr || old.ended || old.number == 0 || old.carried) return;
+    if (old.lease_until <= life.local_killed_at) return;
+    Tenancy carried = old;
+    carried.carried = true;
+    carried.must_know = &life == &host.earlier().front() && MustKnow(host, old);
+    carried.lease_until = now + old.least_lease;
+    carried.missing.clear();
+    const Duration down = (world_->now() - life.killed_at) * 101 / 100;
+    bool any = false;
+    for (auto& [id, chunk] : carried.chunks) {
+      chunk.until = now + (chunk.until - life.local_killed_at) * 99 / 100 - down;
+      any = any || (chunk.until > now && !chunk.promised.None());
+      // It may have to be loaded again.
+      chunk.keeps = Bitmap(chunk.keeps.size());
+      chunk.held.assign(chunk.held.size(), false);
+    }
+    carried.must_know = carried.must_know && any;
+    tenancies_[{process, job}] = std::move(carried);
+    return;
+  }
+}
+
+// As long as its first lease after the start is not over.
+bool Promises::MustKnow(const NodeHost& host, const Tenancy& tenancy) const {
+  const Duration since_start = const_cast<NodeHost&>(host).clock().Peek() - host.local_start();
+  return since_start < tenancy.least_lease * 9 / 10;
+}
+
+void Promises::Known(NodeHost* host, Key key, const wire::Progress& progress, Tenancy& tenancy) {
+  if (tenancy.carried && (!progress.known || progress.tenancy != tenancy.number)) {
+    if (tenancy.must_know) {
+      world_->Violate("promises-survive",
+                      (host == nullptr ? "a node" : "node " + std::to_string(host->node())) +
+                          " was restarted and does not know what it had promised to job " +
+                          std::to_string(key.second));
+    }
+    tenancy = {};  // whatever it knows began with this daemon
+    tenancy.ended = true;
+    return;
+  }
+  if (!tenancy.carried) return;
+  tenancy.carried = false;
+  for (const auto& [id, chunk] : tenancy.chunks) {
+    counts_.carried += chunk.promised.Count();
+    chunk.promised.ForEach([&, first = chunk.first](size_t bit) {
+      if (first + bit >= tenancy.list->size()) return;
+      const PlannedObject& object = (*tenancy.list)[first + bit];
+      promised_to_[{key.first, object.oid, object.version}].insert(key.second);
+    });
   }
 }
 
@@ -102,6 +168,7 @@ void Promises::OnAck(const Delivery& delivery, const wire::Ack& ack) {
     c.promised.set_word(w, first ? accepted : c.promised.word(w) & accepted);
   }
   c.until = std::min(c.until, c.received + ack.t2);
+  if (!tenancy->second.carried) tenancy->second.number = ack.tenancy;
   if (!first || tenancy->second.list == nullptr) return;
   counts_.promised += c.promised.Count();
   const PlannedList& list = *tenancy->second.list;
@@ -115,6 +182,7 @@ void Promises::OnAck(const Delivery& delivery, const wire::Ack& ack) {
 void Promises::OnProgress(const Delivery& delivery, const wire::Progress& progress) {
   auto it = tenancies_.find({delivery.from, progress.job});
   if (it == tenancies_.end()) return;
+  Known(host_of_(delivery.from), it->first, progress, it->second);
   if (!progress.known) it->second.ended = true;
   it->second.loads_left = progress.loads_left;
   for (const wire::Loss& loss : progress.lost) {
@@ -141,7 +209,8 @@ void Promises::Check(NodeHost& host) {
 
 void Promises::CheckTenancy(NodeHost& host, JobId job, Tenancy& tenancy, bool all_loaded) {
   Time now = host.clock().Peek();
-  if (tenancy.list == nullptr || tenancy.ended || now >= tenancy.lease_until) return;
+  if (tenancy.list == nullptr || tenancy.ended || tenancy.carried || now >= tenancy.lease_until)
+    return;
   for (auto& [id, chunk] : tenancy.chunks) {
     if (now >= chunk.until || chunk.first + chunk.promised.size() > tenancy.list->size()) continue;
     std::vector<Oid> oids;

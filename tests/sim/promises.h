@@ -2,7 +2,8 @@
 // The oracle of promises. It reads along on the wire who confirmed what and what was acknowledged,
 // and looks into the nodes' tiers at random times: what was promised and has once been there is
 // still there, and held, until min(t2, the job's end, the end of its lease), unless the node has
-// told the job. It takes the careful side wherever the protocol leaves room.
+// told the job. A daemon that has read the journal of one that was killed must know that one's jobs,
+// and keep its promises. It takes the careful side wherever the protocol leaves room.
 #pragma once
 
 #include <functional>
@@ -28,6 +29,7 @@ struct PromiseCounts {
   uint64_t promised = 0;  // objects acknowledged
   uint64_t looks = 0;     // at promised objects, in the tiers
   uint64_t here = 0;      // of those, loaded
+  uint64_t carried = 0;   // objects that were promised by one daemon and are by the next
 };
 
 class Promises {
@@ -61,9 +63,13 @@ class Promises {
   };
   struct Tenancy {  // of one job at one daemon
     const PlannedList* list = nullptr;
+    uint64_t number = 0;  // as the node tells it
     Time lease_until{};
+    Duration least_lease = Duration::max();  // of all that the job has asked for
     bool ended = false;
-    std::set<uint32_t> calls;                               // by number
+    bool carried = false;      // from an earlier daemon; this one has not yet said that it knows it
+    bool must_know = false;    // ... and it has to
+    std::set<uint32_t> calls;  // by number
     std::map<std::pair<uint32_t, uint32_t>, Chunk> chunks;  // by call and first
     std::map<uint32_t, Time> lost;                          // reported, by index
     std::map<uint32_t, Absence> missing;                    // by index
@@ -71,6 +77,9 @@ class Promises {
   };
   using Key = std::pair<ProcessId, JobId>;
 
+  void Carry(NodeHost& host, ProcessId process, JobId job);
+  bool MustKnow(const NodeHost& host, const Tenancy& tenancy) const;
+  void Known(NodeHost* host, Key key, const wire::Progress& progress, Tenancy& tenancy);
   void AtNode(NodeHost& host, const Delivery& delivery);
   void AtJob(const Delivery& delivery);
   void OnConfirm(NodeHost& host, const Delivery& delivery, const wire::Confirm& confirm);

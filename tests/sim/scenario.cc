@@ -72,6 +72,12 @@ NodeSetup DrawNode(Random* random, const store::MemoryTierOptions& tier) {
   return setup;
 }
 
+// Half of the nodes have one; small enough that it is written anew, and now and then full.
+uint64_t DrawJournal(Random* random) {
+  constexpr uint64_t kBytes[] = {1 * kMiB, 2 * kMiB, 16 * kMiB};
+  return random->Chance(0.5) ? kBytes[random->Below(3)] : 0;
+}
+
 store::MemoryTierOptions DrawTier(Random* random) {
   constexpr uint64_t kSegmentBytes[] = {16 * kKiB, 32 * kKiB, 64 * kKiB};
   constexpr uint32_t kSegments[] = {32, 48, 64, 128};
@@ -124,11 +130,13 @@ JobSetup DrawJob(Random* random, size_t number, size_t nodes) {
 
 Scenario DrawScenario(World* world, FarWorld* far) {
   Random random = world->Stream("scenario");
+  Random journals = world->Stream("journals");
   Scenario scenario;
   size_t nodes = 16 + random.Below(5);
   store::MemoryTierOptions tier = DrawTier(&random);
   for (size_t n = 0; n < nodes; ++n) {
     NodeSetup setup = DrawNode(&random, tier);
+    setup.journal_bytes = DrawJournal(&journals);
     setup.node.node = static_cast<NodeId>(n);
     for (size_t m = 0; m < nodes; ++m) {
       auto id = static_cast<NodeId>(m);

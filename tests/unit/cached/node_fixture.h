@@ -77,6 +77,12 @@ class NodeTest : public testing::Test {
   const wire::Ack* Confirm(const planner::Manifest& manifest, const Bitmap& keep,
                            const Bitmap& load, JobId job = 1, uint32_t call = 1,
                            bool wrong_names = false) {
+    world_->network.Deliver(kJobPeer, ConfirmOf(manifest, keep, load, job, call, wrong_names));
+    return world_->network.Last<wire::Ack>();
+  }
+  static wire::Confirm ConfirmOf(const planner::Manifest& manifest, const Bitmap& keep,
+                                 const Bitmap& load, JobId job = 1, uint32_t call = 1,
+                                 bool wrong_names = false) {
     std::map<Oid, uint32_t> numbers;
     for (uint32_t n = 0; n < 5000; ++n) numbers[OidOf(NameOfObject(n))] = n;
     std::string names, etags;
@@ -99,8 +105,7 @@ class NodeTest : public testing::Test {
     message.etags = Buffer::CopyOf(AsBytes(etags));
     message.name_ends = Buffer::CopyOf(std::as_bytes(std::span(name_ends)));
     message.etag_ends = Buffer::CopyOf(std::as_bytes(std::span(etag_ends)));
-    world_->network.Deliver(kJobPeer, std::move(message));
-    return world_->network.Last<wire::Ack>();
+    return message;
   }
 
   nlohmann::json State() const { return nlohmann::json::parse(node_->StatusJson()); }

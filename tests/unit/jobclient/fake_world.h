@@ -76,6 +76,7 @@ inline std::string EtagOf(std::string_view uri) {
 struct FakeNode {
   NodeId id = 0;
   Incarnation incarnation = 0;
+  uint64_t tenancy = 0;  // of every job
   uint64_t capacity = 1 << 30;
   uint64_t free = 1 << 30;
   uint64_t boast = 0;  // free bytes that its hello adds
@@ -120,7 +121,7 @@ class FakeWorld : public Network, public FarStore {
   FakeNode& AddNode(NodeId id) {
     FakeNode& node = *nodes.emplace(id, std::make_unique<FakeNode>()).first->second;
     node.id = id;
-    node.incarnation = 1000 + id;
+    node.incarnation = node.tenancy = 1000 + id;
     return node;
   }
   void AddNodes(NodeId count) {  // 0, 1, ...

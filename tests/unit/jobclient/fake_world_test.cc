@@ -93,6 +93,7 @@ void FakeWorld::Handle(FakeNode& node, wire::Message message) {
     wire::Progress progress;
     progress.job = beat->job;
     progress.incarnation = node.incarnation;
+    progress.tenancy = node.tenancy;
     progress.known = !node.forgets_job && !node.calls.empty();
     progress.kept_objects = node.promised.size();
     progress.far_requests = 7;
@@ -203,6 +204,7 @@ void FakeWorld::Acknowledge(FakeNode& node, wire::Confirm confirm) {
   wire::Ack ack{.job = confirm.job,
                 .call = confirm.call,
                 .incarnation = node.incarnation,
+                .tenancy = node.tenancy,
                 .first = confirm.first,
                 .count = confirm.count,
                 .t2 = call.hold,

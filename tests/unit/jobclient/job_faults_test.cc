@@ -145,7 +145,7 @@ TEST(JobFaults, ARestartedNodeHasPromisedNothing) {
   world.clock.RunFor(4s);  // a heartbeat: seven far requests each
   EXPECT_EQ(job.ClusterProgress().far_requests, 14u);
   FakeNode& node = world.node(1);
-  node.incarnation = 5555;
+  node.incarnation = node.tenancy = 5555;
   node.holds.clear();
   node.promised.clear();
   node.calls.clear();
@@ -158,6 +158,35 @@ TEST(JobFaults, ARestartedNodeHasPromisedNothing) {
   EXPECT_EQ(job.ClusterProgress().far_requests,
             21u);  // what the first incarnation spent stays counted
   ExpectBooksAgree(world, job);
+}
+
+TEST(JobFaults, ARestartedNodeThatKnowsItsPromisesIsNotCalledAgain) {
+  FakeWorld world;
+  world.AddNodes(2);
+  const ObjectList list = FakeWorld::List(900);
+  Job job(world.env(), world.options());
+  ASSERT_TRUE(PlanNow(world, job, list).ok());
+  world.clock.RunFor(4s);
+  FakeNode& node = world.node(1);
+  node.incarnation = 5555;  // with the tenancy of before
+  const uint64_t beats = node.heartbeats;
+  ASSERT_TRUE(world.clock.RunUntil([&] { return node.heartbeats == beats + 1; }));
+  const uint32_t lost = *node.promised.begin();
+  node.losses = {{lost, Code::kNotFound, "it was lost"}};
+  node.promised.erase(lost);
+  world.clock.RunFor(10s);
+  PlanReport report = job.Report();
+  EXPECT_EQ(report.nodes[1].incarnation, 5555u);
+  EXPECT_EQ(report.load_objects + report.kept_objects, 899u);  // and that one is hopeless
+  EXPECT_EQ(report.calls, 1u);
+  EXPECT_EQ(job.NodeOf(lost), kNoNode);
+  // Another tenancy: it has begun anew in between.
+  node.tenancy = 77;
+  node.promised.clear();
+  world.clock.RunFor(10s);
+  report = job.Report();
+  EXPECT_EQ(report.calls, 2u);
+  EXPECT_EQ(report.load_objects + report.kept_objects, 899u);
 }
 
 TEST(JobFaults, ANodeThatForgotTheJobIsCalledAgain) {

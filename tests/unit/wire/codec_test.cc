@@ -146,6 +146,7 @@ TEST(Codec, FieldsOfConfirmAndAck) {
   EXPECT_EQ(ack.job, 1u);
   EXPECT_EQ(ack.call, 2u);
   EXPECT_EQ(ack.incarnation, 3u);
+  EXPECT_EQ(ack.tenancy, 11u);
   EXPECT_EQ(ack.first, 64u);
   EXPECT_EQ(ack.count, 65u);
   EXPECT_EQ(ack.t2, 4s);
@@ -162,6 +163,7 @@ TEST(Codec, FieldsOfAJobsLife) {
   Progress p = RoundTrip(FullProgress());
   EXPECT_EQ(p.job, 1u);
   EXPECT_EQ(p.incarnation, 2u);
+  EXPECT_EQ(p.tenancy, 10u);
   EXPECT_TRUE(p.known);
   EXPECT_EQ(p.kept_objects, 3u);
   EXPECT_EQ(p.loads_left, 4u);

@@ -89,6 +89,7 @@ inline Confirm FullConfirm() {
 
 inline Ack FullAck() {
   Ack m;
+  m.tenancy = 11;
   m.job = 1, m.call = 2, m.incarnation = 3, m.first = 64, m.count = 65, m.t2 = 4s;
   m.rate = {5ms, 6, 7};
   m.refused = BitmapOf(65, {64});
@@ -99,6 +100,7 @@ inline Ack FullAck() {
 inline Progress FullProgress() {
   return {.job = 1,
           .incarnation = 2,
+          .tenancy = 10,
           .known = true,
           .kept_objects = 3,
           .loads_left = 4,
