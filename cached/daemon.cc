@@ -78,12 +78,13 @@ Daemon::~Daemon() {
                                                      : parts_->region->reused();
   const bool keep = views_live || parts_->config.keep_memory;
   std::unique_ptr<shm::RegionFile> region = std::move(parts_->region);
+  // First whoever has threads that read and write what the node owns.
   parts_->bulk_server.reset();
-  parts_->node.reset();
-  parts_->disk_files.reset();
-  parts_->network.reset();
-  parts_->far.reset();
   parts_->bulk_client.reset();
+  parts_->far.reset();
+  parts_->disk_files.reset();
+  parts_->node.reset();
+  parts_->network.reset();
   parts_.reset();
   if (!keep) region->Remove();
 }

@@ -16,6 +16,7 @@
 #include "cached/membership.h"
 #include "cached/snapshot_flow.h"
 #include "cached/status_json.h"
+#include "cached/streams.h"
 
 namespace holdfast::cached {
 namespace {
@@ -44,6 +45,7 @@ struct Node::Parts {
         membership(&context),
         home(&context, &membership),
         log(context.options.cluster, context.options.max_planning_bytes / kLogPart),
+        streams(&context, &calendar),
         loader(&context, &commitments, &membership, &home),
         planning{&manifests,
                  &calendar,
@@ -75,6 +77,9 @@ struct Node::Parts {
   void On(PeerId from, wire::LogQuery& query) {
     context.Send(from, log.Answer(query, context.Now()));
   }
+  template <typename Message>
+  requires requires(Streams& s, Message& m) { s.On(PeerId(), m); }
+  void On(PeerId from, Message& message) { streams.On(from, message); }
   // What only jobs and tools understand does not come to a node; a node that gets it does nothing.
   template <typename Other>
   void On(PeerId, Other&) {}
@@ -96,6 +101,7 @@ struct Node::Parts {
   Membership membership;
   Home home;
   LogKeeper log;
+  Streams streams;
   Loader loader;
   Planning planning;
   std::map<std::pair<JobId, uint32_t>, CallFlow> flows;
@@ -116,7 +122,8 @@ void Node::Start() {
   parts->context.env.network->OnMessage(
       [parts](PeerId from, Frames frames) { parts->OnMessage(from, std::move(frames)); });
   parts->context.tier->SetHoldUntil([parts](const Oid& oid, VersionHash version) {
-    return parts->commitments.HeldUntil({oid, version});
+    return std::max(parts->commitments.HeldUntil({oid, version}),
+                    parts->streams.HeldUntil({oid, version}));
   });
   parts->commitments.OnEnd([parts](JobId job, uint32_t call) { parts->loader.Forget(job, call); });
   parts->membership.Start();
@@ -125,6 +132,7 @@ void Node::Start() {
 }
 
 void Node::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
+  if (parts_->streams.OnMiss({miss.oid, miss.version}, done)) return;
   parts_->loader.OnMiss(std::move(miss), std::move(done));
 }
 
@@ -132,7 +140,9 @@ std::string Node::StatusJson() const { return ToJson(parts_->State()); }
 
 Status Node::CheckInvariants() const {
   const Parts& parts = *parts_;
-  HF_RETURN_IF_ERROR(parts.commitments.CheckBooks(parts.TentativeBytes()));
+  HF_RETURN_IF_ERROR(
+      parts.commitments.CheckBooks(parts.TentativeBytes(), parts.streams.reserved_bytes()));
+  HF_RETURN_IF_ERROR(parts.streams.CheckBooks());
   if (parts.calendar.reserved() > parts.calendar.capacity())
     return Status::NoSpace("the calendar is overbooked");
   store::TierStats stats = parts.context.tier->Stats();
@@ -342,6 +352,7 @@ void Node::Parts::Tick() {
   commitments.Expire();
   home.Expire();
   loader.Tick();
+  streams.Expire();
   Time now = context.Now();
   for (auto it = flows.begin(); it != flows.end();) {
     CallFlow& flow = it->second;
@@ -383,7 +394,7 @@ uint64_t Node::Parts::PlanningBytes() const {
   for (const auto& [id, flow] : flows) bytes += flow.memory_bytes();
   for (const auto& [id, drop] : drops) bytes += drop.memory_bytes();
   for (const auto& [id, snapshot] : snapshots) bytes += snapshot.memory_bytes();
-  bytes += log.memory_bytes();
+  bytes += log.memory_bytes() + streams.memory_bytes();
   return bytes;
 }
 
