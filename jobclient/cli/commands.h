@@ -21,6 +21,7 @@ void AddHoldCommands(CLI::App& app, const Globals& globals, Chosen* chosen);    
 void AddObjectCommands(CLI::App& app, const Globals& globals, Chosen* chosen);  // list, drop
 void AddSnapshotCommands(CLI::App& app, const Globals& globals, Chosen* chosen);
 void AddStatusCommand(CLI::App& app, const Globals& globals, Chosen* chosen);
+void AddStreamCommands(CLI::App& app, const Globals& globals, Chosen* chosen);  // put, cat, ls, rm
 void AddCompletionCommand(CLI::App& app, Chosen* chosen);
 
 }  // namespace holdfast::cli

@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
   AddObjectCommands(app, globals, &chosen);
   AddSnapshotCommands(app, globals, &chosen);
   AddStatusCommand(app, globals, &chosen);
+  AddStreamCommands(app, globals, &chosen);
   AddCompletionCommand(app, &chosen);
   try {
     app.parse(argc, argv);
