@@ -22,6 +22,7 @@ StreamRooms::StreamRooms(const Context* context, planner::Calendar* calendar)
 Result<StreamRoom*> StreamRooms::Open(const wire::StreamTerms& terms) {
   if (terms.stream == 0) return Status::Invalid("a stream's number is not 0");
   if (StreamRoom* room = Find(terms.stream)) return room;
+  if (dropped_.contains(terms.stream)) return Status::NotFound("the stream was removed");
   if (terms.expires_in <= Duration(0)) return Status::NotFound("the stream has expired");
   if (rooms_.size() == kMaxStreams) {
     return Status::NoSpace("node " + std::to_string(context_->options.node) + " keeps " +
@@ -100,6 +101,11 @@ void StreamRooms::GiveUp(StreamRoom* room, const ChunkId& id) {
 }
 
 StreamRooms::Freed StreamRooms::Drop(uint64_t stream) {
+  if (dropped_.size() < kMaxRemembered) dropped_[stream] = context_->Now() + kRemembered;
+  return Free(stream);
+}
+
+StreamRooms::Freed StreamRooms::Free(uint64_t stream) {
   Freed freed;
   auto it = rooms_.find(stream);
   if (it == rooms_.end()) return freed;
@@ -118,8 +124,9 @@ void StreamRooms::Expire() {
   const Time now = context_->Now();
   for (auto it = rooms_.begin(); it != rooms_.end();) {
     const auto room = it++;
-    if (room->second.expires <= now) Drop(room->first);
+    if (room->second.expires <= now) Free(room->first);
   }
+  std::erase_if(dropped_, [now](const auto& entry) { return entry.second <= now; });
 }
 
 std::optional<StreamRooms::Found> StreamRooms::FindChunk(const ObjectKey& key) const {

@@ -44,11 +44,14 @@ struct StreamRoom {
 class StreamRooms {
  public:
   static constexpr size_t kMaxStreams = 1'000;
+  // Whoever still writes to a stream that was dropped is told so for so long.
+  static constexpr Duration kRemembered = std::chrono::minutes(10);
+  static constexpr size_t kMaxRemembered = 4'096;
 
   StreamRooms(const Context* context, planner::Calendar* calendar);
 
-  // The room of a stream, made if it is new. kInvalid for terms that cannot be, kNoSpace when there
-  // are too many streams.
+  // The room of a stream, made if it is new. kInvalid for terms that cannot be, kNotFound for one that
+  // was dropped, kNoSpace when there are too many streams.
   Result<StreamRoom*> Open(const wire::StreamTerms& terms);
   StreamRoom* Find(uint64_t stream);
   // Room for a chunk, which is then in the books and not yet kept. kNoSpace says which limit.
@@ -63,7 +66,7 @@ class StreamRooms {
     uint64_t chunks = 0;
     uint64_t bytes = 0;
   };
-  Freed Drop(uint64_t stream);
+  Freed Drop(uint64_t stream);  // for good
   void Expire();
 
   // A chunk that is kept here.
@@ -83,6 +86,7 @@ class StreamRooms {
 
  private:
   void Release(StreamRoom* room, const StreamChunk& chunk);
+  Freed Free(uint64_t stream);
 
   const Context* context_;
   planner::Calendar* calendar_;
@@ -93,6 +97,7 @@ class StreamRooms {
     ChunkId id;
   };
   std::map<Oid, Where> by_oid_;
+  std::map<uint64_t, Time> dropped_;  // until when it is remembered
   uint64_t reserved_ = 0;
 };
 

@@ -134,19 +134,25 @@ void StreamSources::Forget(uint64_t before) {
 
 Status StreamSources::status() const {
   const Time now = env_.clock->Now();
-  bool any_unknown = false, any_hope = false;
+  bool all_unknown = true, any_hope = false;
   for (const Source& source : sources_) {
     const Duration patience = known() ? kPatience : kSilent + 1s;
-    any_unknown |= source.unknown;
+    all_unknown &= source.unknown;
     any_hope |= !source.unknown && now - source.heard < patience;
   }
   if (any_hope) return {};
-  if (any_unknown) {
+  if (all_unknown && !sources_.empty()) {
     return Status::NotFound("there is no stream " + name_ +
                             ": it was never opened, was removed or has expired");
   }
-  return Status::Unavailable("no node that keeps the catalogue of the stream " + name_ +
-                             " answers");
+  std::string nodes;
+  for (const Source& source : sources_) {
+    if (!source.unknown) {
+      nodes += (nodes.empty() ? "node " : " and node ") + std::to_string(source.node);
+    }
+  }
+  return Status::Unavailable("who would know the stream " + name_ +
+                             " does not answer: " + (nodes.empty() ? "there are no nodes" : nodes));
 }
 
 bool StreamSources::complete() const {

@@ -86,6 +86,10 @@ void StreamWriting::Place(uint32_t number) {
     placing.silent = 0;
     return Keep(number);
   }
+  if (here.empty() && now - placing.begun > options_.patience) {
+    return Fail(Status::Unavailable("no node answers for " + FormatDuration(options_.patience)));
+  }
+  if (here.empty()) placing.full_since = now;
   if (placing.full_since == Time{}) placing.full_since = now;
   const bool second = placing.chunk.entry.nodes[0] != kNoNode;
   if (now - placing.full_since > options_.full_patience) {
