@@ -77,6 +77,8 @@ class ChunkView {
   const ChunkTitle& title() const { return title_; }
   uint32_t records() const { return records_; }
   bool AtEnd() const { return next_ == records_; }
+  // The whole chunk was compared with its hash: Next need not look again.
+  void Trust() { trusted_ = true; }
   // The next record; kCorrupt when its bytes are not those of its checksum, and the one after it
   // can be read all the same.
   Result<ByteView> Next();
@@ -88,6 +90,7 @@ class ChunkView {
   uint32_t records_ = 0;
   uint32_t next_ = 0;
   uint64_t offset_ = 0;
+  bool trusted_ = false;
 };
 
 }  // namespace holdfast::stream

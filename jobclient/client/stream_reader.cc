@@ -108,11 +108,10 @@ StreamDelivery StreamReader::Parts::Await() {
 // The chunk is used up.
 void StreamReader::Parts::Finish() {
   const uint64_t bytes = current.entry.bytes;
+  auto memory = std::make_shared<Buffer>(std::move(current.bytes));  // a posted call can be copied
   reading = false;
   current = {};
-  client->thread->Post([this, bytes, flow = reading_flow.get()] {
-    if (reading_flow.get() == flow) flow->Used(bytes);
-  });
+  client->thread->Post([this, bytes, memory] { reading_flow->Used(bytes, std::move(*memory)); });
 }
 
 Status StreamReader::Parts::Lose(const StreamLoss& loss) {
@@ -154,6 +153,7 @@ Status StreamReader::Parts::Open(StreamDelivery delivery) {
     return LoseEntry(lost, status);
   }
   view = *opened;
+  if (current.verified) view.Trust();
   reading = true;
   next_record = entry.first_record;
   return {};

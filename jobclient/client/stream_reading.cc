@@ -120,14 +120,14 @@ void StreamReading::Fetch(uint64_t number) {
 void StreamReading::FetchFrom(uint64_t number, size_t copy, const std::string& endpoint) {
   const wire::StreamEntry& entry = ahead_.at(number).entry;
   // The bytes live as long as somebody may write them.
-  auto bytes = std::make_shared<Buffer>(entry.bytes);
+  auto bytes = std::make_shared<Buffer>(TakeBuffer(entry.bytes));
   std::vector<BulkItem> items;
   items.push_back({.oid = OidOf(wire::ChunkName(stream_, entry.writer, entry.number)),
                    .version = entry.hash,
                    .size = entry.bytes,
                    .name = {},
                    .etag = {},
-                   .into = bytes->span()});
+                   .into = bytes->span().first(entry.bytes)});
   env_.network->BulkRead(
       endpoint, BulkMode::kWait, std::move(items), env_.clock->Now() + options_.patience,
       WhileAlive([this, number, copy, bytes](size_t, const BulkOutcome& outcome) {
@@ -135,18 +135,31 @@ void StreamReading::FetchFrom(uint64_t number, size_t copy, const std::string& e
       }));
 }
 
+Buffer StreamReading::TakeBuffer(uint64_t bytes) {
+  constexpr uint64_t kStep = 64 * kKiB;
+  if (spare_.empty() || spare_.back().size() < bytes) {
+    return Buffer((bytes + kStep - 1) / kStep * kStep);
+  }
+  Buffer buffer = std::move(spare_.back());
+  spare_.pop_back();
+  return buffer;
+}
+
 void StreamReading::OnRead(uint64_t number, size_t copy, const BulkOutcome& outcome, Buffer bytes) {
   auto it = ahead_.find(number);
   if (over_ || it == ahead_.end() || it->second.done) return;
   Ahead& ahead = it->second;
   const NodeId node = ahead.entry.nodes[copy];
-  if (outcome.status.ok() && outcome.size == ahead.entry.bytes) {
+  const uint64_t hash = outcome.hash == 0 ? 1 : outcome.hash;
+  if (outcome.status.ok() && outcome.size == ahead.entry.bytes && hash == ahead.entry.hash) {
     return Done(number, {.kind = StreamDelivery::Kind::kChunk,
                          .entry = ahead.entry,
                          .view = {},
                          .bytes = std::move(bytes),
+                         .verified = true,
                          .status = {}});
   }
+  spare_.push_back(std::move(bytes));
   const Code code = outcome.status.ok() ? Code::kCorrupt : outcome.status.code();
   if (code == Code::kNotFound || (code == Code::kCorrupt && ++ahead.corrupt >= kMostCorrupt)) {
     ahead.tried[copy] =
@@ -194,7 +207,10 @@ void StreamReading::DeliverReady() {
   }
 }
 
-void StreamReading::Used(uint64_t bytes) {
+void StreamReading::Used(uint64_t bytes, Buffer memory) {
+  if (!memory.empty() && spare_.size() < options_.look_ahead_chunks) {
+    spare_.push_back(std::move(memory));
+  }
   bytes_ahead_ -= std::min(bytes, bytes_ahead_);
   if (chunks_ahead_ > 0) --chunks_ahead_;
   Advance();

@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/env.h"
 #include "jobclient/client/cluster_view.h"
@@ -46,10 +47,11 @@ struct StreamDelivery {
   Kind kind = Kind::kEnd;
   wire::StreamEntry entry{};
   LocalView view{};
-  Buffer bytes{};
+  Buffer bytes{};         // the chunk is its first entry.bytes
+  bool verified = false;  // its hash is the one that the catalogue has
   Status status{};
 
-  ByteView data() const { return view ? view.payload() : bytes.view(); }
+  ByteView data() const { return view ? view.payload() : bytes.view().first(entry.bytes); }
 };
 
 class StreamReading {
@@ -62,8 +64,8 @@ class StreamReading {
 
   // `opened` has the stream's terms, or why it cannot be read.
   void Open(std::function<void(Result<wire::StreamTerms>)> opened);
-  // A delivery was used up: the next one may be fetched.
-  void Used(uint64_t bytes);
+  // A delivery was used up: the next one may be fetched, into the same memory.
+  void Used(uint64_t bytes, Buffer memory);
 
  private:
   struct Ahead {
@@ -80,6 +82,7 @@ class StreamReading {
   void Begin(uint64_t number);
   void Fetch(uint64_t number);
   void FetchFrom(uint64_t number, size_t copy, const std::string& endpoint);
+  Buffer TakeBuffer(uint64_t bytes);
   void OnRead(uint64_t number, size_t copy, const BulkOutcome& outcome, Buffer bytes);
   void TryAgain(uint64_t number);
   void Lost(uint64_t number, const Status& why);
@@ -102,6 +105,7 @@ class StreamReading {
   uint64_t bytes_ahead_ = 0;  // fetched and not used up
   uint32_t chunks_ahead_ = 0;
   std::map<NodeId, Time> down_until_;
+  std::vector<Buffer> spare_;  // fresh pages for each chunk cost more than its bytes
   bool over_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -50,6 +50,7 @@ NodeHost::~NodeHost() {
 
 void NodeHost::Start(bool warm) {
   HF_CHECK(!up());
+  last_start_ = world_->now();
   if (!warm || region_ == nullptr) {
     // Clients keep their old files mapped until they notice.
     region_ = std::make_shared<RegionFile>(plan_);
