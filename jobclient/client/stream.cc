@@ -139,12 +139,9 @@ Result<std::unique_ptr<Stream>> Stream::Start(Client& client, std::string_view n
                                               const StreamOptions* create,
                                               const StreamWriterOptions& writer) {
   HF_RETURN_IF_ERROR(wire::CheckStreamName(name));
-  if (writer.chunks_in_flight < 8 || writer.chunks_in_flight > 1024 ||
-      writer.chunk_bytes < stream::kLeastChunkBytes ||
+  if (writer.chunk_bytes < stream::kLeastChunkBytes ||
       writer.chunk_bytes > stream::kMostChunkBytes || writer.lease < 1s) {
-    return Status::Invalid(
-        "a writer has 8 to 1,024 chunks of 4 KiB to 64 MiB in flight, and a "
-        "lease of at least 1 s");
+    return Status::Invalid("a writer has chunks of 4 KiB to 64 MiB, and a lease of at least 1 s");
   }
   auto parts = std::make_unique<Parts>();
   Client::Parts& c = *client.parts_;
@@ -170,7 +167,8 @@ Result<std::unique_ptr<Stream>> Stream::Start(Client& client, std::string_view n
       client::ShelfHost::Open({.address = *address,
                                .cluster = c.options.cluster,
                                .token = c.key ? net::BulkToken(*c.key) : bulk::Token{},
-                               .places = writer.chunks_in_flight,
+                               .places = static_cast<uint32_t>(std::clamp<uint64_t>(
+                                   writer.bytes_in_flight / parts->room_bytes, 8, 1024)),
                                .place_bytes = parts->room_bytes,
                                .log = c.log});
   if (!host.ok()) return host.status();

@@ -29,7 +29,7 @@ struct StreamReadingOptions {
   std::string name{};
   NodeId own = kNoNode;
   uint64_t look_ahead_bytes = 64 * kMiB;
-  uint32_t look_ahead_chunks = 32;
+  uint32_t look_ahead_chunks = 256;
   Duration patience = 10s;  // with a node that has the only copy and does not answer
   // A chunk in the own node's memory; empty when it is not there. May be empty.
   std::function<LocalView(const Oid&, VersionHash)> view{};

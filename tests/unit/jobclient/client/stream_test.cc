@@ -118,9 +118,8 @@ TEST_F(StreamTest, WhatIsWrongIsSaid) {
   EXPECT_EQ(Stream::Open(*client, "x", {.memory_bytes = 1, .writers = 0}).status().code(),
             Code::kInvalid);
   EXPECT_EQ(Stream::Open(*client, "", {.memory_bytes = 1}).status().code(), Code::kInvalid);
-  EXPECT_EQ(
-      Stream::Open(*client, "x", {.memory_bytes = 1}, {.chunks_in_flight = 1}).status().code(),
-      Code::kInvalid);
+  EXPECT_EQ(Stream::Open(*client, "x", {.memory_bytes = 1}, {.chunk_bytes = 1}).status().code(),
+            Code::kInvalid);
   EXPECT_EQ(Stream::Join(*client, "x").status().code(), Code::kNotFound);
   EXPECT_EQ(StreamReader::Open(*client, "x").status().code(), Code::kNotFound);
   EXPECT_EQ(Stream::Remove(*client, "x").code(), Code::kNotFound);
