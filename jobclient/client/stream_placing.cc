@@ -5,10 +5,15 @@
 
 namespace holdfast::client {
 
-bool StreamPlacing::Open(const StreamTarget& target, Time now) const {
-  if (limits_[target.on_disk ? 1 : 0] == 0) return false;
+bool StreamPlacing::Open(const StreamTarget& target, uint64_t bytes, Time now) const {
+  const uint64_t limit = limits_[target.on_disk ? 1 : 0];
+  if (limit == 0) return false;
   auto it = tiers_.find(target);
-  return it == tiers_.end() || it->second.closed_until <= now;
+  if (it == tiers_.end()) return true;
+  const Tier& tier = it->second;
+  // The first one always goes: only the node knows.
+  const uint64_t room = std::min(limit, tier.room_bytes);
+  return tier.closed_until <= now && (tier.sent_bytes == 0 || tier.sent_bytes + bytes <= room);
 }
 
 uint64_t StreamPlacing::RoomOf(const StreamTarget& target) const {
@@ -17,17 +22,17 @@ uint64_t StreamPlacing::RoomOf(const StreamTarget& target) const {
 }
 
 std::optional<StreamTarget> StreamPlacing::Next(std::span<const NodeId> here, NodeId except,
-                                                Time now) const {
+                                                uint64_t bytes, Time now) const {
   const bool own_is_here = std::find(here.begin(), here.end(), own_) != here.end();
   for (bool on_disk : {false, true}) {
     const StreamTarget own{own_, on_disk};
-    if (own_is_here && own_ != except && Open(own, now)) return own;
+    if (own_is_here && own_ != except && Open(own, bytes, now)) return own;
   }
   for (bool on_disk : {false, true}) {
     std::optional<StreamTarget> best;
     for (NodeId node : here) {
       const StreamTarget target{node, on_disk};
-      if (node == own_ || node == except || !Open(target, now)) continue;
+      if (node == own_ || node == except || !Open(target, bytes, now)) continue;
       if (!best || RoomOf(target) > RoomOf(*best)) best = target;
     }
     if (best) return best;

@@ -32,8 +32,12 @@ class StreamPlacing {
   StreamPlacing(NodeId own, uint64_t memory_bytes, uint64_t disk_bytes)
       : own_(own), limits_{memory_bytes, disk_bytes} {}
 
-  // Among `here`, but not at `except`. nullopt: nowhere now.
-  std::optional<StreamTarget> Next(std::span<const NodeId> here, NodeId except, Time now) const;
+  // For so many bytes, among `here`, but not at `except`. nullopt: nowhere now.
+  std::optional<StreamTarget> Next(std::span<const NodeId> here, NodeId except, uint64_t bytes,
+                                   Time now) const;
+  // They are on their way there; and an answer has come, or none will.
+  void Sent(const StreamTarget& target, uint64_t bytes) { tiers_[target].sent_bytes += bytes; }
+  void Arrived(const StreamTarget& target, uint64_t bytes) { tiers_[target].sent_bytes -= bytes; }
   void SetRoom(const StreamTarget& target, uint64_t bytes) { tiers_[target].room_bytes = bytes; }
   void Refused(const StreamTarget& target, const Status& why, Time now);
   // The whole node.
@@ -45,9 +49,10 @@ class StreamPlacing {
   struct Tier {
     Time closed_until{};
     uint64_t room_bytes = UINT64_MAX;  // not known: there may be all
+    uint64_t sent_bytes = 0;
     std::string why{};
   };
-  bool Open(const StreamTarget& target, Time now) const;
+  bool Open(const StreamTarget& target, uint64_t bytes, Time now) const;
   uint64_t RoomOf(const StreamTarget& target) const;
   void Close(const StreamTarget& target, const Status& why, Time until);
 

@@ -12,7 +12,7 @@ namespace {
 constexpr Duration kTickEvery = 250ms;
 constexpr Duration kAnswerTime = 1s;
 constexpr Duration kPendingPause = 20ms;
-constexpr Duration kFullPause = 250ms;
+constexpr Duration kFullPause = 20ms;
 constexpr uint32_t kMostSilent = 3;  // answers that a node may owe
 
 }  // namespace
@@ -71,34 +71,59 @@ void StreamWriting::Tick() {
 void StreamWriting::Put(Chunk chunk) {
   const uint32_t number = chunk.entry.number;
   chunks_[number] = {.chunk = chunk, .begun = env_.clock->Now()};
-  Place(number);
+  // In their order: what is acknowledged is a beginning.
+  if (over_ || !waiting_.empty() || !Place(number)) WaitForRoom(number);
 }
 
-void StreamWriting::Place(uint32_t number) {
-  auto it = chunks_.find(number);
-  if (over_ || it == chunks_.end()) return;
-  Placing& placing = it->second;
-  const Time now = env_.clock->Now();
+// False when it has to wait.
+bool StreamWriting::Place(uint32_t number) {
+  Placing& placing = chunks_.at(number);
+  const wire::StreamEntry& entry = placing.chunk.entry;
   const std::vector<NodeId> here = cluster_->Here();
-  const std::optional<StreamTarget> target = placing_.Next(here, placing.chunk.entry.nodes[0], now);
-  if (target) {
-    placing.target = *target;
-    placing.silent = 0;
-    return Keep(number);
+  const std::optional<StreamTarget> target =
+      placing_.Next(here, entry.nodes[0], entry.bytes, env_.clock->Now());
+  if (!target) return false;
+  placing.target = *target;
+  placing.silent = 0;
+  placing_.Sent(*target, entry.bytes);
+  Keep(number);
+  return true;
+}
+
+void StreamWriting::WaitForRoom(uint32_t number) {
+  waiting_.insert(number);
+  if (waiting_.size() > 1) return;
+  env_.clock->At(env_.clock->Now() + kFullPause, WhileAlive([this] { PlaceWaiting(); }));
+}
+
+void StreamWriting::PlaceWaiting() {
+  while (!over_ && !waiting_.empty()) {
+    const uint32_t number = *waiting_.begin();
+    auto it = chunks_.find(number);
+    if (it != chunks_.end() && !Place(number)) {
+      CheckPatience(it->second);
+      cluster_->WhenGreeted([] {});  // those who were away may be back
+      break;
+    }
+    waiting_.erase(number);
   }
-  if (here.empty() && now - placing.begun > options_.patience) {
+  if (over_ || waiting_.empty()) return;
+  env_.clock->At(env_.clock->Now() + kFullPause, WhileAlive([this] { PlaceWaiting(); }));
+}
+
+// Nobody has room for it, or nobody is there.
+void StreamWriting::CheckPatience(const Placing& placing) {
+  const Time now = env_.clock->Now();
+  if (cluster_->Here().empty()) {
+    full_since_ = now;
+    if (now - placing.begun <= options_.patience) return;
     return Fail(Status::Unavailable("no node answers for " + FormatDuration(options_.patience)));
   }
-  if (here.empty()) placing.full_since = now;
-  if (placing.full_since == Time{}) placing.full_since = now;
+  if (full_since_ == Time{}) full_since_ = now;
+  if (now - full_since_ <= options_.full_patience) return;
   const bool second = placing.chunk.entry.nodes[0] != kNoNode;
-  if (now - placing.full_since > options_.full_patience) {
-    return Fail(Status::NoSpace(std::string("no node has room for ") +
-                                (second ? "a second copy of " : "") + "more of the stream " +
-                                options_.name + ": " + placing_.Why()));
-  }
-  cluster_->WhenGreeted([] {});  // those who were away may be back
-  env_.clock->At(now + kFullPause, WhileAlive([this, number] { Place(number); }));
+  Fail(Status::NoSpace(std::string("no node has room for ") + (second ? "a second copy of " : "") +
+                       "more of the stream " + options_.name + ": " + placing_.Why()));
 }
 
 // --- 3. Keep -------------------------------------------------------------------------------------
@@ -158,6 +183,7 @@ void StreamWriting::OnKept(uint32_t number, const StreamTarget& target,
 
 void StreamWriting::NotKept(uint32_t number, const StreamTarget& target, const Status& why) {
   const Time now = env_.clock->Now();
+  placing_.Arrived(target, chunks_.at(number).chunk.entry.bytes);
   if (why.code() == Code::kInvalid || why.code() == Code::kNotFound) return Fail(why);
   if (why.code() == Code::kNoSpace) {
     placing_.Refused(target, why, now);
@@ -169,16 +195,20 @@ void StreamWriting::NotKept(uint32_t number, const StreamTarget& target, const S
       return Fail(why.Annotate("no node took a part of the stream " + options_.name));
     }
   }
-  Place(number);
+  if ((!waiting_.empty() && *waiting_.begin() < number) || !Place(number)) WaitForRoom(number);
 }
 
 void StreamWriting::HasCopy(uint32_t number) {
   Placing& placing = chunks_.at(number);
   wire::StreamEntry& entry = placing.chunk.entry;
-  placing.full_since = {};
+  placing_.Arrived(placing.target, entry.bytes);
+  full_since_ = {};
   const bool first = entry.nodes[0] == kNoNode;
   entry.nodes[first ? 0 : 1] = placing.target.node;
-  if (first && options_.terms.copies > 1) return Place(number);
+  if (first && options_.terms.copies > 1) {
+    if (!waiting_.empty() || !Place(number)) WaitForRoom(number);
+    return;
+  }
   const Chunk done = placing.chunk;
   chunks_.erase(number);
   events_.released(done.place);
@@ -221,6 +251,7 @@ void StreamWriting::Fail(Status status) {
 void StreamWriting::Abandon() {
   if (std::exchange(over_, true)) return;
   chunks_.clear();
+  waiting_.clear();
   listing_.Abandon();
 }
 

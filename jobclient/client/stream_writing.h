@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -70,10 +71,12 @@ class StreamWriting {
     Chunk chunk;
     StreamTarget target{};
     Time begun;
-    Time full_since{};  // nobody has had room from then on; 0: somebody has
     uint32_t silent = 0;
   };
-  void Place(uint32_t number);
+  bool Place(uint32_t number);
+  void PlaceWaiting();
+  void WaitForRoom(uint32_t number);
+  void CheckPatience(const Placing& placing);
   void Keep(uint32_t number);
   void OnKept(uint32_t number, const StreamTarget& target, Result<wire::Message> answer);
   void NotKept(uint32_t number, const StreamTarget& target, const Status& why);
@@ -91,9 +94,11 @@ class StreamWriting {
   StreamPlacing placing_;
   StreamListing listing_;
   std::map<uint32_t, Placing> chunks_;            // being placed
+  std::set<uint32_t> waiting_;                    // of them, for room; the first one goes first
   std::map<uint32_t, wire::StreamEntry> placed_;  // before one that is not
   uint32_t next_to_list_ = 0;
   Time expires_{};
+  Time full_since_{};  // nobody has taken anything from then on; Time{}: somebody has
   uint64_t acknowledged_ = 0;
   bool ending_ = false;
   bool over_ = false;

@@ -154,12 +154,12 @@ class Streams(Scratch):
         for name, words in (("once", []), ("twice", ["--second-copy"])):
             with self.subTest(name):
                 self.start()
-                content = random.Random(5).randbytes(36 * MIB)
+                content = random.Random(5).randbytes(30 * MIB)
                 writer = self.background(*self.config, "-q", "stream", "put", name, *words, *self.limits())
-                writer.stdin.write(content[:24 * MIB])
+                writer.stdin.write(content[:20 * MIB])
                 writer.stdin.flush()
                 self.nodes.nodes[3].kill()
-                writer.stdin.write(content[24 * MIB:])
+                writer.stdin.write(content[20 * MIB:])
                 writer.stdin.close()
                 self.assertEqual(writer.wait(120), 0, writer.stderr.read())
                 code, out, said = self.cat(name)
