@@ -1,68 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The writer's side of streams: records into chunks on the shelf, on the user's thread; where they go
 // is decided on the loop's.
-#include "holdfast/stream.h"
-
 #include <algorithm>
-#include <condition_variable>
-#include <mutex>
-#include <random>
 #include <utility>
 
-#include "jobclient/client/parts.h"
-#include "jobclient/client/shelf_host.h"
-#include "jobclient/client/stream_writing.h"
-#include "wire/stream_chunk.h"
+#include "jobclient/client/stream_parts.h"
 
 namespace holdfast {
 namespace {
 
 constexpr Duration kLookAgain = 1ms;  // at places that were just read
 
-uint64_t RandomNumber() {
-  std::random_device entropy;
-  const uint64_t number = (uint64_t{entropy()} << 32) | entropy();
-  return number == 0 ? 1 : number;
-}
-
 }  // namespace
-
-struct Stream::Parts {
-  Client::Parts* client = nullptr;
-  uint64_t writer = 0;
-  wire::StreamTerms terms;
-  std::unique_ptr<client::ShelfHost> host;
-  uint64_t room_bytes = 0;  // of a chunk
-
-  // The user's thread.
-  stream::ChunkBuilder builder;
-  std::optional<uint32_t> place;  // of the chunk that is being filled
-  uint64_t first_record = 0;      // of it
-  uint64_t appended = 0;
-  uint32_t next_number = 0;
-  bool closed = false;
-
-  // The loop's thread.
-  std::unique_ptr<client::StreamWriting> writing;
-  std::vector<uint32_t> hidden;  // places that may still be read
-  std::shared_ptr<bool> alive = std::make_shared<bool>(true);
-
-  // Both.
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::vector<uint32_t> free;
-  uint64_t acknowledged = 0;
-  bool ended = false;
-  Status failed;
-
-  client::StreamWriting::Events Events();
-  void Released(uint32_t released);
-  void LookAtHidden();
-  Status TakePlace();
-  Status Send(uint16_t piece, uint16_t pieces);
-  Status AppendLarge(ByteView record);
-  Status WaitFor(uint64_t records, bool end);
-};
 
 // --- The loop's thread ---------------------------------------------------------------------------
 
@@ -110,106 +59,6 @@ void Stream::Parts::LookAtHidden() {
   if (hidden.empty()) return;
   client->loop->At(client->loop->Now() + kLookAgain, [this, alive = alive] {
     if (*alive) LookAtHidden();
-  });
-}
-
-// --- Opening -------------------------------------------------------------------------------------
-
-Result<std::unique_ptr<Stream>> Stream::Open(Client& client, std::string_view name,
-                                             const StreamOptions& options,
-                                             const StreamWriterOptions& writer) {
-  if (options.memory_bytes == 0 && options.disk_bytes == 0) {
-    return Status::Invalid("a stream needs room: give it memory_bytes, disk_bytes, or both");
-  }
-  if (options.expiration <= Duration(0))
-    return Status::Invalid("a stream's expiration is positive");
-  if (options.writers == 0 || options.writers > wire::kMaxStreamWriters) {
-    return Status::Invalid("a stream has 1 to " + std::to_string(wire::kMaxStreamWriters) +
-                           " writers");
-  }
-  return Start(client, name, &options, writer);
-}
-
-Result<std::unique_ptr<Stream>> Stream::Join(Client& client, std::string_view name,
-                                             const StreamWriterOptions& writer) {
-  return Start(client, name, nullptr, writer);
-}
-
-Result<std::unique_ptr<Stream>> Stream::Start(Client& client, std::string_view name,
-                                              const StreamOptions* create,
-                                              const StreamWriterOptions& writer) {
-  HF_RETURN_IF_ERROR(wire::CheckStreamName(name));
-  if (writer.chunk_bytes < stream::kLeastChunkBytes ||
-      writer.chunk_bytes > stream::kMostChunkBytes || writer.lease < 1s) {
-    return Status::Invalid("a writer has chunks of 4 KiB to 64 MiB, and a lease of at least 1 s");
-  }
-  auto parts = std::make_unique<Parts>();
-  Client::Parts& c = *client.parts_;
-  parts->client = &c;
-  parts->writer = RandomNumber();
-  std::vector<std::string> controls;
-  for (const ClientOptions::Node& node : c.options.nodes) controls.push_back(node.control);
-  Result<std::string> address = client::ShelfAddress(controls);
-  if (!address.ok()) return address.status();
-  // What every node takes as one object.
-  client::Promised<uint64_t> most;
-  c.thread->Post([&] {
-    c.cluster->WhenGreeted([&] {
-      uint64_t bytes = writer.chunk_bytes;
-      for (NodeId node : c.cluster->Here()) {
-        bytes = std::min(bytes, c.cluster->HelloOf(node)->max_object_bytes);
-      }
-      most.Set(std::max(bytes, stream::kLeastChunkBytes));
-    });
-  });
-  parts->room_bytes = most.Wait();
-  Result<std::unique_ptr<client::ShelfHost>> host =
-      client::ShelfHost::Open({.address = *address,
-                               .cluster = c.options.cluster,
-                               .token = c.key ? net::BulkToken(*c.key) : bulk::Token{},
-                               .places = static_cast<uint32_t>(std::clamp<uint64_t>(
-                                   writer.bytes_in_flight / parts->room_bytes, 8, 1024)),
-                               .place_bytes = parts->room_bytes,
-                               .log = c.log});
-  if (!host.ok()) return host.status();
-  parts->host = *std::move(host);
-  for (uint32_t i = parts->host->shelf().places(); i > 0; --i) parts->free.push_back(i - 1);
-  client::StreamWritingOptions options{.name = std::string(name),
-                                       .create = create != nullptr,
-                                       .writer = parts->writer,
-                                       .own = c.own_node(),
-                                       .shelf = parts->host->endpoint(),
-                                       .lease = writer.lease};
-  if (create != nullptr) {
-    options.terms = {.stream = RandomNumber(),
-                     .memory_bytes = create->memory_bytes,
-                     .disk_bytes = create->disk_bytes,
-                     .writers = create->writers,
-                     .copies = create->second_copy ? uint8_t{2} : uint8_t{1},
-                     .expires_in = create->expiration};
-  }
-  client::Promised<Result<wire::StreamTerms>> opened;
-  std::unique_ptr<Stream> stream(new Stream(std::move(parts)));
-  Parts* p = stream->parts_.get();
-  c.thread->Post([&] {
-    p->writing =
-        std::make_unique<client::StreamWriting>(c.env(), c.cluster.get(), options, p->Events());
-    p->writing->Open([&](Result<wire::StreamTerms> terms) { opened.Set(std::move(terms)); });
-  });
-  Result<wire::StreamTerms> terms = opened.Wait();
-  if (!terms.ok()) return terms.status();
-  p->terms = *terms;
-  return stream;
-}
-
-Stream::Stream(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
-
-Stream::~Stream() {
-  if (parts_ == nullptr) return;
-  parts_->client->thread->Call([this] {
-    *parts_->alive = false;
-    if (parts_->writing != nullptr) parts_->writing->Abandon();
-    parts_->writing.reset();
   });
 }
 

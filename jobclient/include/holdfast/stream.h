@@ -53,7 +53,7 @@ struct StreamOptions {
 struct StreamWriterOptions {
   // Records travel in chunks. At most what every node takes as one object, and 64 MiB.
   uint64_t chunk_bytes = 1 * kMiB - 16 * kKiB;
-  uint64_t bytes_in_flight = 32 * kMiB;  // of chunks, in this process's memory; 8 to 1,024 chunks
+  uint64_t bytes_in_flight = 64 * kMiB;  // of chunks, in this process's memory; 8 to 1,024 chunks
   Duration lease = std::chrono::seconds(15);  // silent for so long the writer counts as gone
 };
 
