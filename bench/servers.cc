@@ -143,6 +143,9 @@ std::string MembersFile(const DaemonSpec& spec) {
         "far.max_connections=" + connections, "loads.max_active=" + loads}) {
     if (Status set = file->Set(setting); !set.ok()) Die(set.message());
   }
+  for (const std::string& setting : spec.settings) {
+    if (Status set = file->Set(setting); !set.ok()) Die(set.message());
+  }
   Result<cached::DaemonConfig> config = cached::ReadDaemonConfig(&*file);
   if (config.ok() && spec.index_objects > 0) config->memory.index_objects = spec.index_objects;
   if (!config.ok()) Die("daemon: " + config.status().message());

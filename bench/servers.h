@@ -48,8 +48,9 @@ struct DaemonSpec {
   // Control addresses of all nodes, by id from 0 on; empty: it is alone.
   std::vector<std::string> members = {};
   uint64_t memory_bytes = 0;
-  uint32_t far_connections = 0;  // at most; the daemon adapts below
-  uint64_t index_objects = 0;    // 0: as the daemon chooses
+  uint32_t far_connections = 0;            // at most; the daemon adapts below
+  uint64_t index_objects = 0;              // 0: as the daemon chooses
+  std::vector<std::string> settings = {};  // KEY=VALUE
 };
 // Addresses for so many daemons, free now.
 std::vector<std::string> FreeAddresses(size_t count);

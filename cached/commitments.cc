@@ -409,7 +409,7 @@ uint64_t Commitments::memory_bytes() const {
   return bytes;
 }
 
-Status Commitments::CheckBooks(uint64_t tentative_bytes) const {
+Status Commitments::CheckBooks(uint64_t tentative_bytes, uint64_t stream_bytes) const {
   uint64_t paid = 0, pending = 0;
   for (const auto& [ids, commitment] : commitments_) {
     commitment.paid.ForEach([&, &c = commitment](size_t i) {
@@ -422,16 +422,17 @@ Status Commitments::CheckBooks(uint64_t tentative_bytes) const {
     });
     pending += commitment.pending.Count();
   }
-  if (paid + tentative_bytes != calendar_->reserved()) {
+  if (paid + tentative_bytes + stream_bytes != calendar_->reserved()) {
     return Status::Corrupt("the calendar has " + std::to_string(calendar_->reserved()) +
                            " bytes reserved, the books " + std::to_string(paid) + " paid and " +
-                           std::to_string(tentative_bytes) + " tentative");
+                           std::to_string(tentative_bytes) + " tentative, " +
+                           std::to_string(stream_bytes) + " of streams");
   }
   if (pending != pending_objects_) return Status::Corrupt("pending objects are miscounted");
   store::TierStats stats = context_->tier->Stats();
-  if (stats.held_bytes > paid) {
+  if (stats.held_bytes > paid + stream_bytes) {
     return Status::Corrupt("the tier holds " + std::to_string(stats.held_bytes) + " bytes, only " +
-                           std::to_string(paid) + " are paid for");
+                           std::to_string(paid + stream_bytes) + " are paid for");
   }
   return {};
 }

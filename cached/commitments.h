@@ -159,7 +159,8 @@ class Commitments {
   uint64_t memory_bytes() const;
   uint64_t pending_objects() const { return pending_objects_; }
   uint64_t promises_broken() const { return promises_broken_; }
-  Status CheckBooks(uint64_t tentative_bytes) const;
+  // `stream_bytes`: of the calendar, reserved for streams.
+  Status CheckBooks(uint64_t tentative_bytes, uint64_t stream_bytes) const;
 
  private:
   void AdmitKeeps(Commitment& commitment, uint32_t first, const Bitmap& keeps, Bitmap* refused);

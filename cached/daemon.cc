@@ -88,13 +88,14 @@ Daemon::~Daemon() {
                                                      : parts_->region->reused();
   const bool keep = views_live || parts_->config.keep_memory;
   std::unique_ptr<shm::RegionFile> region = std::move(parts_->region);
+  // First whoever has threads that read and write what the node owns.
   parts_->bulk_server.reset();
+  parts_->bulk_client.reset();
+  parts_->far.reset();
+  parts_->disk_files.reset();
   parts_->node.reset();
   parts_->journal.reset();
-  parts_->disk_files.reset();
   parts_->network.reset();
-  parts_->far.reset();
-  parts_->bulk_client.reset();
   // Promises about memory that is given back end with it.
   if (!keep && parts_->config.journal_directory == parts_->config.state_directory)
     ::unlink(parts_->JournalPath().c_str());

@@ -158,18 +158,21 @@ void ReadDisk(config::ConfigFile* file, DaemonConfig* config) {
 
 void ReadLimits(config::ConfigFile* file, DaemonConfig* config) {
   NodeOptions& node = config->node;
-  uint64_t loads = node.max_loads, jobs = node.max_jobs, share = node.job_share_percent;
+  uint64_t loads = node.max_loads, jobs = node.max_jobs, share = node.job_share_percent,
+           stream_disk = node.stream_disk_percent;
   file->Get("loads.max_active", &loads, 1, 65'536);
   file->GetBytes("loads.max_bytes", &node.max_load_bytes);
   file->GetBytes("loads.bytes_per_s", &node.far_bytes_per_s, 1);
   file->Get("loads.objects_per_s", &node.far_objects_per_s, 1, 1'000'000'000);
   file->Get("limits.jobs", &jobs, 1, 1'000'000);
   file->Get("limits.job_share_percent", &share, 1, 100);
+  file->Get("limits.stream_disk_percent", &stream_disk, 0, 100);
   file->GetDuration("limits.offer_ttl", &node.offer_ttl, 1ms);
   file->GetDuration("limits.max_hold", &node.max_hold, 1s);
   node.max_loads = static_cast<uint32_t>(loads);
   node.max_jobs = static_cast<uint32_t>(jobs);
   node.job_share_percent = static_cast<uint32_t>(share);
+  node.stream_disk_percent = static_cast<uint32_t>(stream_disk);
 }
 
 void ReadPacked(config::ConfigFile* file, DaemonConfig* config) {

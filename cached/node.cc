@@ -18,6 +18,7 @@
 #include "cached/restore_flow.h"
 #include "cached/snapshot_flow.h"
 #include "cached/status_json.h"
+#include "cached/streams.h"
 
 namespace holdfast::cached {
 namespace {
@@ -49,6 +50,7 @@ struct Node::Parts {
         membership(&context),
         home(&context, &membership),
         log(context.options.cluster, context.options.max_planning_bytes / kLogPart),
+        streams(&context, &calendar),
         loader(&context, &commitments, &membership, &home),
         journal(j),
         promise_log(&context, &commitments, journal,
@@ -94,6 +96,9 @@ struct Node::Parts {
     context.Send(from, log.Answer(query, context.Now()));
   }
   void On(PeerId from, wire::LogReply& reply);
+  template <typename Message>
+  requires requires(Streams& s, Message& m) { s.On(PeerId(), m); }
+  void On(PeerId from, Message& message) { streams.On(from, message); }
   // What only jobs and tools understand does not come to a node; a node that gets it does nothing.
   template <typename Other>
   void On(PeerId, Other&) {}
@@ -117,6 +122,7 @@ struct Node::Parts {
   Membership membership;
   Home home;
   LogKeeper log;
+  Streams streams;
   Loader loader;
   Journal* journal;
   PromiseLog promise_log;
@@ -143,6 +149,7 @@ Node::~Node() = default;
 void Node::Start() { parts_->Start(); }
 
 void Node::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
+  if (parts_->streams.OnMiss({miss.oid, miss.version}, done)) return;
   if (parts_->started) return parts_->loader.OnMiss(std::move(miss), std::move(done));
   if (parts_->early.size() < Loader::kMaxUrgent) {
     parts_->early.emplace_back(std::move(miss), std::move(done));
@@ -157,7 +164,9 @@ std::string Node::StatusJson() const { return ToJson(parts_->State()); }
 
 Status Node::CheckInvariants() const {
   const Parts& parts = *parts_;
-  HF_RETURN_IF_ERROR(parts.commitments.CheckBooks(parts.TentativeBytes()));
+  HF_RETURN_IF_ERROR(
+      parts.commitments.CheckBooks(parts.TentativeBytes(), parts.streams.reserved_bytes()));
+  HF_RETURN_IF_ERROR(parts.streams.CheckBooks());
   if (parts.calendar.reserved() > parts.calendar.capacity())
     return Status::NoSpace("the calendar is overbooked");
   store::TierStats stats = parts.context.tier->Stats();
@@ -178,7 +187,7 @@ void Node::Parts::Start() {
       early_messages.emplace_back(from, std::move(frames));
   });
   context.tier->SetHoldUntil([this](const Oid& oid, VersionHash version) {
-    return commitments.HeldUntil({oid, version});
+    return std::max(commitments.HeldUntil({oid, version}), streams.HeldUntil({oid, version}));
   });
   commitments.OnEnd([this](JobId job, uint32_t call) { loader.Forget(job, call); });
   commitments.OnJob([this](JobId job, uint64_t tenancy, std::optional<Duration> lease,
@@ -436,6 +445,7 @@ void Node::Parts::Tick() {
   commitments.Expire();
   home.Expire();
   loader.Tick();
+  streams.Expire();
   Time now = context.Now();
   for (auto it = flows.begin(); it != flows.end();) {
     CallFlow& flow = it->second;
@@ -477,7 +487,7 @@ uint64_t Node::Parts::PlanningBytes() const {
   for (const auto& [id, flow] : flows) bytes += flow.memory_bytes();
   for (const auto& [id, drop] : drops) bytes += drop.memory_bytes();
   for (const auto& [id, snapshot] : snapshots) bytes += snapshot.memory_bytes();
-  bytes += log.memory_bytes();
+  bytes += log.memory_bytes() + streams.memory_bytes();
   return bytes;
 }
 

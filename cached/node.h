@@ -14,6 +14,7 @@
 //   Drop                   drop_flow.h    takes out what nobody holds
 //   SnapshotQuery          snapshot_flow.h  what is held, for how long, and the ages at eviction
 //   LogAppend, LogQuery    log_keeper.h   the end of the snapshot log, for whoever asks
+//   Stream...              streams.h      scratch data of jobs: catalogues, and room for chunks
 #pragma once
 
 #include <functional>
@@ -52,6 +53,7 @@ struct NodeOptions {
   Duration grant_ttl = 60s;          // how long a home waits for a Fetched
   uint32_t job_share_percent = 100;  // of the promisable bytes that one job's offers may reserve
   uint32_t max_jobs = 1'000;
+  uint32_t stream_disk_percent = 75;  // of the disk's segments that streams may have, all together
   uint64_t max_planning_bytes =
       512 * kMiB;  // manifests, calls and names: their own cap inside the memory limit
 

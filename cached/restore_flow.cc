@@ -197,7 +197,7 @@ void RestoreFlow::Load(const Commitment& commitment,
   batch.etag_ends = Buffer::CopyOf(std::as_bytes(std::span(etag_ends)));
   batch.etags = Buffer::CopyOf(AsBytes(etag_text));
   batch.need_by = Buffer::CopyOf(std::as_bytes(std::span(need_by)));
-  batch.Sort();
+  batch.Sort(*context_->env.far);
   loader_->Enqueue(std::move(batch));
 }
 

@@ -11,6 +11,7 @@ nlohmann::ordered_json DiskJson(const store::DiskStats& disk) {
   return {{"bytes", disk.bytes},
           {"segments", disk.segments},
           {"free_segments", disk.free_segments},
+          {"lent_segments", disk.lent_segments},
           {"objects", disk.objects},
           {"index_objects", disk.index_objects},
           {"recovered_objects", disk.recovered_objects},

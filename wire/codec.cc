@@ -69,6 +69,31 @@ auto FieldsOf(SnapshotReply& m) {
 auto FieldsOf(LogAppend& m) { return std::tie(m.id, m.frames); }
 auto FieldsOf(LogQuery& m) { return std::tie(m.id, m.after, m.mark); }
 auto FieldsOf(LogReply& m) { return std::tie(m.id, m.sequence, m.mark, m.age, m.frames); }
+auto FieldsOf(StreamTerms& t) {
+  return std::tie(t.stream, t.memory_bytes, t.disk_bytes, t.writers, t.copies, t.expires_in);
+}
+auto FieldsOf(StreamOpen& m) {
+  return std::tuple_cat(std::tie(m.id, m.name), FieldsOf(m.terms),
+                        std::tie(m.create, m.writer, m.lease));
+}
+auto FieldsOf(StreamQuery& m) { return std::tie(m.id, m.name, m.stream, m.after); }
+auto FieldsOf(StreamReply& m) {
+  return std::tuple_cat(std::tie(m.id, m.status, m.name), FieldsOf(m.terms),
+                        std::tie(m.first, m.total, m.entries, m.writers));
+}
+auto FieldsOf(StreamAppend& m) {
+  return std::tie(m.id, m.stream, m.writer, m.first, m.ended, m.lease, m.entries);
+}
+auto FieldsOf(StreamAppended& m) { return std::tie(m.id, m.next, m.ended, m.status); }
+auto FieldsOf(StreamKeep& m) {
+  return std::tuple_cat(std::tie(m.id), FieldsOf(m.terms),
+                        std::tie(m.writer, m.number, m.bytes, m.hash, m.on_disk, m.shelf));
+}
+auto FieldsOf(StreamKept& m) { return std::tie(m.id, m.pending, m.room_bytes, m.status); }
+auto FieldsOf(StreamDrop& m) { return std::tie(m.id, m.name, m.stream); }
+auto FieldsOf(StreamDropped& m) { return std::tie(m.id, m.stream, m.chunks, m.bytes); }
+auto FieldsOf(StreamList& m) { return std::tie(m.id); }
+auto FieldsOf(StreamListed& m) { return std::tuple<uint64_t&, LongText>(m.id, LongText{m.json}); }
 auto FieldsOf(ErrorReply& m) { return std::tie(m.about, m.job, m.status); }
 
 // How many elements of the envelope a field takes.
@@ -240,6 +265,17 @@ constexpr std::array kTypes = {
     TypeOf<LogAppend>("LogAppend"),
     TypeOf<LogQuery>("LogQuery"),
     TypeOf<LogReply>("LogReply"),
+    TypeOf<StreamOpen>("StreamOpen"),
+    TypeOf<StreamQuery>("StreamQuery"),
+    TypeOf<StreamReply>("StreamReply"),
+    TypeOf<StreamAppend>("StreamAppend"),
+    TypeOf<StreamAppended>("StreamAppended"),
+    TypeOf<StreamKeep>("StreamKeep"),
+    TypeOf<StreamKept>("StreamKept"),
+    TypeOf<StreamDrop>("StreamDrop"),
+    TypeOf<StreamDropped>("StreamDropped"),
+    TypeOf<StreamList>("StreamList"),
+    TypeOf<StreamListed>("StreamListed"),
 };
 static_assert(kTypes.size() == std::variant_size_v<Message>);
 

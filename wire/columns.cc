@@ -4,6 +4,8 @@
 #include <bit>
 #include <string>
 
+#include "wire/stream_entry.h"
+
 namespace holdfast::wire {
 namespace {
 
@@ -168,6 +170,45 @@ Status CheckShape(const Drop& m) {
   if (m.oids.size() % 16 != 0) return Status::Corrupt("column oids is not a multiple of 16 bytes");
   if (!m.oids.empty() && !m.prefix.empty()) return Status::Corrupt("both OIDs and a prefix");
   return CheckCount(m.oids.size() / 16, kMaxManifestObjects);
+}
+
+namespace {
+
+Status CheckEntries(const Buffer& entries) {
+  if (entries.size() % sizeof(StreamEntry) != 0) {
+    return Status::Corrupt("column entries is not a multiple of 48 bytes");
+  }
+  HF_RETURN_IF_ERROR(CheckCount(entries.size() / sizeof(StreamEntry), kMaxStreamEntries));
+  for (const StreamEntry& entry : RowsIn<StreamEntry>(entries)) {
+    HF_RETURN_IF_ERROR(CheckEntry(entry));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status CheckShape(const StreamReply& m) {
+  HF_RETURN_IF_ERROR(CheckEntries(m.entries));
+  if (m.writers.size() % sizeof(StreamWriterState) != 0) {
+    return Status::Corrupt("column writers is not a multiple of 32 bytes");
+  }
+  HF_RETURN_IF_ERROR(CheckCount(m.writers.size() / sizeof(StreamWriterState), kMaxStreamWriters));
+  for (const StreamWriterState& writer : RowsIn<StreamWriterState>(m.writers)) {
+    if (writer.phase > StreamWriterPhase::kGone)
+      return Status::Corrupt("an unknown phase of a writer");
+  }
+  return {};
+}
+
+Status CheckShape(const StreamAppend& m) {
+  HF_RETURN_IF_ERROR(CheckEntries(m.entries));
+  uint64_t number = m.first;
+  for (const StreamEntry& entry : RowsIn<StreamEntry>(m.entries)) {
+    if (entry.writer != m.writer || entry.number != number++) {
+      return Status::Corrupt("an entry of another writer or out of turn");
+    }
+  }
+  return {};
 }
 
 }  // namespace holdfast::wire

@@ -20,6 +20,8 @@ Status CheckShape(const Answer& m);
 Status CheckShape(const Fetched& m);
 Status CheckShape(const Drop& m);
 Status CheckShape(const SnapshotReply& m);
+Status CheckShape(const StreamReply& m);
+Status CheckShape(const StreamAppend& m);
 // The others have no columns whose lengths depend on anything.
 template <typename M>
 Status CheckShape(const M&) {

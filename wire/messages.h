@@ -21,6 +21,7 @@
 #include "base/rate_model.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "wire/stream_messages.h"
 
 namespace holdfast::wire {
 
@@ -304,6 +305,8 @@ struct LogReply {  // node → whoever asked
 using Message =
     std::variant<Hello, HelloReply, NeedManifest, Manifest, Call, Bids, Confirm, Ack, Heartbeat,
                  Progress, EndJob, Ask, Answer, Fetched, StatusQuery, StatusReply, Drop, DropReply,
-                 ErrorReply, SnapshotQuery, SnapshotReply, LogAppend, LogQuery, LogReply>;
+                 ErrorReply, SnapshotQuery, SnapshotReply, LogAppend, LogQuery, LogReply,
+                 StreamOpen, StreamQuery, StreamReply, StreamAppend, StreamAppended, StreamKeep,
+                 StreamKept, StreamDrop, StreamDropped, StreamList, StreamListed>;
 
 }  // namespace holdfast::wire

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "wire/stream_entry.h"
+
 namespace holdfast::store {
 
 void Descent::Maintain(Time now, uint32_t ahead, uint64_t min_gain) {
@@ -28,6 +30,8 @@ std::vector<DiskWriter::Item> Descent::Collect(uint32_t segment, Time now) const
     offset += bytes;
     const uint32_t slot = index_->FindPlace(record->oid, place);
     if (slot == Index::kNone || index_->holds(slot) != 0) continue;
+    // A chunk of a stream that nobody holds is on a disk already, or nobody's any more.
+    if (wire::IsChunkName(NameOf(record))) continue;
     if (index_->was_reread(slot) && kept + bytes <= Reclaim::MostKept(region_.segment_bytes())) {
       kept += bytes;  // reclaim appends it again
       continue;

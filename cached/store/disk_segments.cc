@@ -83,4 +83,19 @@ uint32_t DiskSegments::TakeOldest() {
   return segment;
 }
 
+uint32_t DiskSegments::Lend() {
+  if (free_.size() < 2) return kNone;  // one is the writer's
+  const uint32_t segment = free_.back();
+  free_.pop_back();
+  segments_[segment].use = DiskUse::kLent;
+  ++lent_;
+  return segment;
+}
+
+void DiskSegments::GiveBack(uint32_t segment) {
+  HF_CHECK(segments_[segment].use == DiskUse::kLent);
+  --lent_;
+  AddFree(segment);
+}
+
 }  // namespace holdfast::store

@@ -3,6 +3,7 @@
 //
 //   free → open → closed (for its writers, its table and its seal) → sealed, in the ring → reclaimed
 //        → cleaned (for its readers; its seal is taken away) → free
+//   free → lent → free
 //
 // Pure, and for one thread.
 #pragma once
@@ -16,7 +17,7 @@
 
 namespace holdfast::store {
 
-enum class DiskUse : uint8_t { kFree, kOpen, kClosed, kSealed, kReclaimed, kCleaned };
+enum class DiskUse : uint8_t { kFree, kOpen, kClosed, kSealed, kReclaimed, kCleaned, kLent };
 
 struct DiskSegment {
   DiskUse use = DiskUse::kFree;
@@ -63,6 +64,11 @@ class DiskSegments {
   // The oldest of the ring leaves it; kNone when it is empty.
   uint32_t TakeOldest();
 
+  // A free one for somebody else's bytes, until it is given back; kNone when there is none to spare.
+  uint32_t Lend();
+  void GiveBack(uint32_t segment);
+  uint32_t lent() const { return lent_; }
+
  private:
   std::vector<DiskSegment> segments_;
   uint64_t segment_bytes_;
@@ -70,6 +76,7 @@ class DiskSegments {
   std::map<uint64_t, uint32_t> ring_;  // by sequence
   uint32_t open_ = kNone;
   uint64_t last_sequence_ = 0;
+  uint32_t lent_ = 0;
   uint32_t planned_ = 0;  // records that have room in the open one
 };
 

@@ -270,6 +270,7 @@ DiskStats DiskTier::Stats() const {
   return {.bytes = segments_.size() * segments_.segment_bytes(),
           .segments = segments_.size(),
           .free_segments = segments_.free(),
+          .lent_segments = segments_.lent(),
           .objects = records_.live(),
           .index_objects = records_.index().capacity(),
           .recovered_objects = recovery_.objects(),

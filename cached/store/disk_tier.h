@@ -35,6 +35,7 @@ struct DiskStats {
   uint64_t bytes = 0;  // of all segments
   uint32_t segments = 0;
   uint32_t free_segments = 0;
+  uint32_t lent_segments = 0;
   uint64_t objects = 0;
   uint64_t index_objects = 0;
   uint64_t recovered_objects = 0;
@@ -93,6 +94,16 @@ class DiskTier {
   using Visit = std::function<void(const Oid& oid, VersionHash version, Duration age)>;
   void List(uint32_t segment, Visit visit, std::function<void()> done);
   uint32_t segments() const { return segments_.size(); }
+
+  // Room on this disk for what is no cache (streams): whole segments, out of the free ones. They have
+  // no seal: a restart forgets what lay in them. DiskSegments::kNone when there is none to spare just
+  // now; reclaim frees others meanwhile.
+  uint32_t Lend() { return ready_ ? segments_.Lend() : DiskSegments::kNone; }
+  // Nobody reads or writes it any more.
+  void GiveBack(uint32_t segment) { segments_.GiveBack(segment); }
+  uint64_t segment_bytes() const { return segments_.segment_bytes(); }
+  // As Disk has them, from the first block on: block 0 is the seal's place and stays as it is.
+  Disk* lent() { return disk_; }
 
   // Call it every few milliseconds under load.
   void Maintain();

@@ -48,9 +48,21 @@ void ClientLoop::Watch(int fd, std::function<void()> run) {
   HF_CHECK(epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0);
 }
 
+// Writers of streams come and go, each at a port of its own.
+void ClientLoop::ForgetIdle() {
+  std::set<const Node*> busy;
+  for (const auto& [number, open] : calls_) busy.insert(open.node);
+  std::erase_if(nodes_, [&](const auto& entry) {
+    const Node& node = entry.second;
+    return node.connections.empty() && node.queue.empty() && now_ >= node.retry_at &&
+           !busy.contains(&node);
+  });
+}
+
 Result<ClientLoop::Node*> ClientLoop::NodeOf(const std::string& endpoint) {
   auto found = nodes_.find(endpoint);
   if (found != nodes_.end()) return &found->second;
+  if (nodes_.size() >= options_.max_endpoints) ForgetIdle();
   if (nodes_.size() >= options_.max_endpoints) {
     return Status::NoSpace("bulk reads from more than " + std::to_string(options_.max_endpoints) +
                            " endpoints at a time");

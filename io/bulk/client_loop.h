@@ -57,6 +57,7 @@ class ClientLoop {
   };
 
   Result<Node*> NodeOf(const std::string& endpoint);
+  void ForgetIdle();
   void Serve(Node* node);
   void Refill(Node* node, ClientConnection* connection);
   ClientCall* NextCall(Node* node);

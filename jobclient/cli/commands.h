@@ -22,6 +22,7 @@ void AddObjectCommands(CLI::App& app, const Globals& globals, Chosen* chosen);  
 void AddPackCommand(CLI::App& app, const Globals& globals, Chosen* chosen);
 void AddSnapshotCommands(CLI::App& app, const Globals& globals, Chosen* chosen);
 void AddStatusCommand(CLI::App& app, const Globals& globals, Chosen* chosen);
+void AddStreamCommands(CLI::App& app, const Globals& globals, Chosen* chosen);  // put, cat, ls, rm
 void AddCompletionCommand(CLI::App& app, Chosen* chosen);
 
 }  // namespace holdfast::cli

@@ -42,6 +42,7 @@ int main(int argc, char** argv) {
   AddPackCommand(app, globals, &chosen);
   AddSnapshotCommands(app, globals, &chosen);
   AddStatusCommand(app, globals, &chosen);
+  AddStreamCommands(app, globals, &chosen);
   AddCompletionCommand(app, &chosen);
   try {
     app.parse(argc, argv);

@@ -10,6 +10,24 @@ namespace holdfast::client {
 
 using jobclient::Node;
 
+namespace {
+
+template <typename... Answers>
+std::optional<uint64_t> IdOf(const wire::Message& message) {
+  std::optional<uint64_t> id;
+  (void)((std::holds_alternative<Answers>(message) && (id = std::get<Answers>(message).id)) || ...);
+  return id;
+}
+
+// The number of the question that this answers; nullopt for any other message.
+std::optional<uint64_t> AnsweredBy(const wire::Message& message) {
+  return IdOf<wire::StatusReply, wire::DropReply, wire::SnapshotReply, wire::LogReply,
+              wire::StreamReply, wire::StreamAppended, wire::StreamKept, wire::StreamDropped,
+              wire::StreamListed>(message);
+}
+
+}  // namespace
+
 ClusterView::ClusterView(const Env& env, const jobclient::JobOptions& options)
     : env_(env), nodes_(env, options), started_(env.clock->Now()) {
   env_.network->OnMessage(
@@ -41,14 +59,8 @@ void ClusterView::OnMessage(PeerId from, Frames frames) {
     const uint64_t before = node->hello.capacity_bytes;
     if (nodes_.TakeHello(*node, std::move(*hello)) == jobclient::Nodes::Arrival::kIgnored) return;
     if (node->hello.capacity_bytes != before) placement_.reset();
-  } else if (auto* status = std::get_if<wire::StatusReply>(&*message)) {
-    Answer(node->member.node, status->id, std::move(*message));
-  } else if (auto* dropped = std::get_if<wire::DropReply>(&*message)) {
-    Answer(node->member.node, dropped->id, std::move(*message));
-  } else if (auto* listing = std::get_if<wire::SnapshotReply>(&*message)) {
-    Answer(node->member.node, listing->id, std::move(*message));
-  } else if (auto* log = std::get_if<wire::LogReply>(&*message)) {
-    Answer(node->member.node, log->id, std::move(*message));
+  } else if (const std::optional<uint64_t> id = AnsweredBy(*message)) {
+    Answer(node->member.node, *id, std::move(*message));
   } else if (auto* progress = std::get_if<wire::Progress>(&*message)) {
     TakeEnd(node->member.node, *progress);
   } else if (auto* error = std::get_if<wire::ErrorReply>(&*message)) {
@@ -97,6 +109,17 @@ const std::string* ClusterView::BulkEndpoint(NodeId id) const {
   const Node* node = nodes_.Find(id);
   if (node == nullptr || !node->here || node->hello.bulk_endpoint.empty()) return nullptr;
   return &node->hello.bulk_endpoint;
+}
+
+const wire::HelloReply* ClusterView::HelloOf(NodeId id) const {
+  const Node* node = nodes_.Find(id);
+  return node == nullptr || node->hello.incarnation == 0 ? nullptr : &node->hello;
+}
+
+std::vector<NodeId> ClusterView::Members() const {
+  std::vector<NodeId> members;
+  for (const Node& node : nodes_.all()) members.push_back(node.member.node);
+  return members;
 }
 
 void ClusterView::Failed(NodeId id) {

@@ -31,6 +31,10 @@ class ClusterView {
   // neither is there. `done` is called once, when greeted.
   void WhomToAsk(const Oid& oid, std::function<void(std::vector<NodeId>)> done);
   const std::string* BulkEndpoint(NodeId node) const;
+  // What it said about itself; null while it has not greeted.
+  const wire::HelloReply* HelloOf(NodeId node) const;
+  // Those of the configuration, by id.
+  std::vector<NodeId> Members() const;
   // The nodes that have greeted.
   std::vector<NodeId> Here() const;
   void Failed(NodeId node);

@@ -104,6 +104,30 @@ void RequireShape(const wire::Progress& m) {
   for (const wire::Loss& loss : m.lost) Require(loss.code <= Code::kTimeout);
 }
 
+void RequireEntries(const Buffer& entries) {
+  Require(entries.size() % sizeof(wire::StreamEntry) == 0);
+  for (const auto& entry : wire::RowsIn<wire::StreamEntry>(entries)) {
+    Require(entry.writer != 0 && entry.hash != 0 && entry.records > 0 &&
+            entry.pieces > entry.piece);
+  }
+}
+
+void RequireShape(const wire::StreamReply& m) {
+  RequireEntries(m.entries);
+  Require(m.writers.size() % sizeof(wire::StreamWriterState) == 0);
+  for (const auto& writer : wire::RowsIn<wire::StreamWriterState>(m.writers)) {
+    Require(writer.phase <= wire::StreamWriterPhase::kGone);
+  }
+}
+
+void RequireShape(const wire::StreamAppend& m) {
+  RequireEntries(m.entries);
+  uint64_t number = m.first;
+  for (const auto& entry : wire::RowsIn<wire::StreamEntry>(m.entries)) {
+    Require(entry.number == number++ && entry.writer == m.writer);
+  }
+}
+
 template <typename M>
 void RequireShape(const M&) {}
 

@@ -202,6 +202,7 @@ void Campaign::Add(const RunReport& report) {
   for (size_t k = 0; k < kFaultKinds; ++k) sum_.faults[k] += report.faults[k];
   AddReads(report.reads, &sum_.reads);
   sum_.dynamic += report.dynamic;
+  sum_.streams += report.streams;
   sum_.events += report.events;
   sum_.messages += report.messages;
   sum_.simulated_s += report.simulated_s;
@@ -265,6 +266,7 @@ void Campaign::Print() {
   std::printf("far gets per distinct object %.3f, worst seed %.3f; deepest queue %u\n",
               Share(sum_.far_gets, sum_.distinct_objects), worst_refetch_, sum_.deepest_queue);
   all_fired = sim::Print(sum_.dynamic) && all_fired;
+  all_fired = sim::Print(sum_.streams) && all_fired;
   if (options_.seeds >= kEnoughSeeds && failures_ == 0 && !all_fired) {
     std::printf("a kind of fault or a way to read never fired: nothing was tested about it\n");
     worst_ = Verdict::kWrong;
@@ -296,6 +298,7 @@ Verdict RunSeed(uint64_t seed, bool trace) {
               report.planned_objects, report.covered_objects, report.far_gets,
               report.distinct_objects, report.reads.local, report.reads.views, report.reads.peer,
               report.reads.through_home, report.reads.far);
+  Print(report.streams);
   if (report.verdict != Verdict::kOk) std::printf("%s\n", cluster.world().failure().c_str());
   return report.verdict;
 }

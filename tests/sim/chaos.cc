@@ -27,6 +27,7 @@ void Chaos::Tick() {
   Cables();
   Sessions();
   cluster_->dynamic().Disturb(&random_);
+  cluster_->streams().Disturb(&random_);
   Start();
 }
 

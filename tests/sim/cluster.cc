@@ -14,6 +14,8 @@ constexpr Time kFaultsEnd{40'000'000};
 // one after the other.
 constexpr Duration kJobsMustEnd = 400s;
 constexpr Time kShortest{60'000'000};
+// Streams have expired by then, and whoever reads them was told.
+constexpr Duration kStreamsMustEnd = 120s;
 // A read that is announced to nobody, and a round of a collector, end within this.
 constexpr Duration kDynamicMustEnd = 60s;
 // After the last job: leases, offers and grants run out.
@@ -50,13 +52,16 @@ Cluster::Cluster(uint64_t seed, std::FILE* trace)
       grants_(&world_, &far_, [this](ProcessId process) { return HostOf(process); }),
       hosts_(MakeHosts(&fabric_, &far_, scenario_)),
       dynamic_(&fabric_, &far_, scenario_, &hosts_,
-               [this](ProcessId process) { return HostOf(process); }) {
+               [this](ProcessId process) { return HostOf(process); }),
+      streams_(&fabric_, &far_, scenario_, &hosts_,
+               hosts_.size() + scenario_.jobs.size() + dynamic_.machines()) {
   world_.trace().PrintTo(trace);
   fabric_.set_queue_limit(scenario_.queue_limit);
   fabric_.Observe([this](const Delivery& delivery) {
     promises_.Observe(delivery);
     grants_.Observe(delivery);
     dynamic_.Observe(delivery);
+    streams_.Observe(delivery);
     NoteLease(delivery);
   });
   for (auto& host : hosts_) {
@@ -82,7 +87,9 @@ void Cluster::NoteLease(const Delivery& delivery) {
   if (!delivery.garbled || delivery.message == nullptr) return;
   auto* call = std::get_if<wire::Call>(delivery.message);
   auto* beat = std::get_if<wire::Heartbeat>(delivery.message);
-  if ((call != nullptr && call->lease > kSettle) || (beat != nullptr && beat->lease > kSettle))
+  auto* keep = std::get_if<wire::StreamKeep>(delivery.message);
+  if ((call != nullptr && call->lease > kSettle) || (beat != nullptr && beat->lease > kSettle) ||
+      (keep != nullptr && keep->terms.expires_in > kSettle))
     long_leases_.insert(delivery.to);
 }
 
@@ -204,6 +211,7 @@ RunReport Cluster::Run() {
   for (auto& host : hosts_) host->Start(false);
   for (Visitor& visitor : visitors_) visitor.Start();
   dynamic_.Start();
+  streams_.Start();
   for (size_t j = 0; j < jobs_.size(); ++j) {
     world_.After(scenario_.starts[j], kWorld, [this, j] { StartJob(j); });
   }
@@ -219,6 +227,7 @@ RunReport Cluster::Run() {
     world_.Fail(Verdict::kStuck, "flows-end", who);
   }
   EndDynamic();
+  EndStreams();
   for (JobSlot& slot : jobs_) {
     if (slot.process == nullptr) continue;
     if (slot.process->report().has_value()) AddPlan(*slot.process);
@@ -265,6 +274,14 @@ void Cluster::EndDynamic() {
   dynamic_.End();
 }
 
+void Cluster::EndStreams() {
+  streams_.Stop();
+  RunUntil(world_.now() + kStreamsMustEnd, &Cluster::StreamsDone);
+  if (world_.verdict() == Verdict::kOk && !streams_.done())
+    world_.Fail(Verdict::kStuck, "flows-end", streams_.Where());
+  streams_.End();
+}
+
 void Cluster::AddPlan(const JobProcess& job) {
   const jobclient::PlanReport& plan = *job.report();
   report_.planned_objects += plan.objects - plan.too_large_objects;
@@ -283,6 +300,7 @@ RunReport Cluster::Report() {
   report_.ample = scenario_.ample;
   report_.promises = promises_.counts();
   report_.dynamic = dynamic_.counts();
+  report_.streams = streams_.counts();
   report_.grants = grants_.granted();
   report_.deepest_queue = fabric_.deepest_queue();
   return report_;

@@ -21,6 +21,7 @@
 #include "tests/sim/node_host.h"
 #include "tests/sim/promises.h"
 #include "tests/sim/scenario.h"
+#include "tests/sim/stream_access.h"
 #include "tests/sim/visitors.h"
 #include "tests/sim/world.h"
 
@@ -41,6 +42,7 @@ struct RunReport {
   PromiseCounts promises;
   VisitCounts visits;
   DynamicAccessCounts dynamic;
+  StreamCounts streams;
   uint64_t planned_objects = 0;   // in plans, but for those that are too large for any node
   uint64_t covered_objects = 0;   // of those, promised by a node
   uint64_t far_gets = 0;          // that succeeded
@@ -70,7 +72,10 @@ class Cluster {
   // Starts a job again after `delay`, or never.
   void KillJob(size_t job, bool again, Duration delay);
   DynamicAccess& dynamic() { return dynamic_; }
-  size_t machines() const { return hosts_.size() + jobs_.size() + dynamic_.machines(); }
+  StreamAccess& streams() { return streams_; }
+  size_t machines() const {
+    return hosts_.size() + jobs_.size() + dynamic_.machines() + streams_.machines();
+  }
   Fabric& fabric() { return fabric_; }
   FarWorld& far() { return far_; }
 
@@ -86,7 +91,9 @@ class Cluster {
   void StopFaults();
   bool AllJobsDone() const;
   bool DynamicDone() const { return dynamic_.done(); }
+  bool StreamsDone() const { return streams_.done(); }
   void EndDynamic();
+  void EndStreams();
   void RunUntil(Time end, bool (Cluster::*enough)() const);
   void CheckNode(NodeHost& host);
   void CheckEmpty(NodeHost& host);
@@ -106,6 +113,7 @@ class Cluster {
   std::set<ProcessId> long_leases_;  // daemons that have jobs for longer than a run
   std::vector<std::unique_ptr<NodeHost>> hosts_;
   DynamicAccess dynamic_;
+  StreamAccess streams_;
   std::vector<Visitor> visitors_;
   std::vector<JobSlot> jobs_;
   RunReport report_;

@@ -66,6 +66,7 @@ NodeHost::~NodeHost() {
 
 void NodeHost::Start(bool warm) {
   HF_CHECK(!up());
+  last_start_ = world_->now();
   if (!warm || region_ == nullptr) Boot();
   ProcessId process =
       world_->Spawn("node-" + std::to_string(node()) + "." + std::to_string(++starts_));

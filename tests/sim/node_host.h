@@ -79,6 +79,7 @@ class NodeHost {
   // As kill -9.
   void Kill();
   bool up() const { return daemon_ != nullptr; }
+  Time last_start() const { return last_start_; }  // of the world's time
 
   NodeId node() const { return setup_.node.node; }
   ProcessId process() const { return up() ? daemon_->process : kWorld; }
@@ -127,6 +128,7 @@ class NodeHost {
   NodeSetup setup_;
   Random random_;
   uint32_t starts_ = 0;
+  Time last_start_{};
   uint32_t last_session_ = 0;
   shm::RegionPlan plan_;
   std::shared_ptr<RegionFile> region_;

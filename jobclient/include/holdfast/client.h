@@ -321,6 +321,8 @@ class Client {
   friend class PlannedJob;
   friend class Reader;
   friend class SnapshotCollector;
+  friend class Stream;
+  friend class StreamReader;
   friend struct ClientInternals;  // for benchmarks of this project
   struct Parts;
   explicit Client(std::unique_ptr<Parts> parts);

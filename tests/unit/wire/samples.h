@@ -8,6 +8,7 @@
 
 #include "base/bitmap.h"
 #include "wire/codec.h"
+#include "wire/stream_entry.h"
 
 namespace holdfast::wire {
 
@@ -111,6 +112,44 @@ inline Progress FullProgress() {
           .lost = {{8, Code::kNotFound, "gone"}, {9, Code::kTimeout, ""}}};
 }
 
+inline StreamTerms FullTerms() { return {1, 2, 3, 4, 2, 5s}; }
+
+inline std::vector<Message> FullStreamMessages() {
+  const StreamEntry entry{.writer = 3,
+                          .first_record = 4,
+                          .hash = 5,
+                          .number = 6,
+                          .records = 7,
+                          .bytes = 8,
+                          .nodes = {9, 10}};
+  const StreamEntry piece{.writer = 3,
+                          .first_record = 11,
+                          .hash = 5,
+                          .number = 7,
+                          .records = 1,
+                          .bytes = 8,
+                          .piece = 1,
+                          .pieces = 2,
+                          .nodes = {9, kNoNode}};
+  const StreamWriterState writer{
+      .writer = 3, .records = 12, .bytes = 16, .chunks = 8, .phase = StreamWriterPhase::kEnded};
+  std::vector<Message> all;
+  all.push_back(StreamOpen{1, "job/shuffle", FullTerms(), true, 2, 15s});
+  all.push_back(StreamQuery{1, "job/shuffle", 2, 3});
+  all.push_back(StreamReply{1, Status::NotFound("no stream"), "job/shuffle", FullTerms(), 2, 4,
+                            ColumnOf<StreamEntry>({entry, piece}),
+                            ColumnOf<StreamWriterState>({writer})});
+  all.push_back(StreamAppend{1, 2, 3, 6, true, 15s, ColumnOf<StreamEntry>({entry, piece})});
+  all.push_back(StreamAppended{1, 2, true, Status::NoSpace("too many")});
+  all.push_back(StreamKeep{1, FullTerms(), 2, 3, 4, 5, true, "tcp://h:1"});
+  all.push_back(StreamKept{1, true, 2, Status::NoSpace("full")});
+  all.push_back(StreamDrop{1, "job/shuffle", 2});
+  all.push_back(StreamDropped{1, 2, 3, 4});
+  all.push_back(StreamList{1});
+  all.push_back(StreamListed{1, "{}"});
+  return all;
+}
+
 // Every type once, every field set.
 inline std::vector<Message> FullMessages() {
   std::vector<Message> all;
@@ -141,6 +180,7 @@ inline std::vector<Message> FullMessages() {
   all.push_back(LogAppend{1, ColumnOf<uint64_t>({2})});
   all.push_back(LogQuery{1, 2});
   all.push_back(LogReply{1, 2, 5, 3s, ColumnOf<uint64_t>({4})});
+  for (Message& message : FullStreamMessages()) all.push_back(std::move(message));
   return all;
 }
 

@@ -56,9 +56,24 @@ TEST(BulkClient, EndpointsAndItemsAreLimited) {
   PendingRead many(6);
   ReadAll(&client, "tcp://127.0.0.1:1", &many, 10);
   many.ExpectAll(Code::kNoSpace);
+  TestNode node;
+  node.Put(1, 10);
+  ASSERT_TRUE(node.Serve({}).ok());
+  PendingRead first(1);
+  ReadAll(&client, node.endpoint(), &first, 10);
+  first.ExpectAll(Code::kOk);
   PendingRead second(1);
   ReadAll(&client, "tcp://127.0.0.1:2", &second, 10);
   second.ExpectAll(Code::kNoSpace);
+}
+
+TEST(BulkClient, EndpointsThatAreGoneMakeRoomForOthers) {
+  BulkClient client({.max_endpoints = 2, .backoff_min = 1us, .backoff_max = 1us});
+  for (int port = 1; port <= 9; ++port) {
+    PendingRead read(1);
+    ReadAll(&client, "tcp://127.0.0.1:" + std::to_string(port), &read, 10);
+    read.ExpectAll(Code::kUnavailable);
+  }
 }
 
 TEST(BulkClient, NamesThatAreTooLongEndAloneTheirItem) {
