@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The control messages of streams: scratch data of jobs, written once in chunks, read whole
-// (docs/decisions/0010). A part of messages.h; wire/stream_entry.h has what their columns hold.
+// (docs/decisions/0012). A part of messages.h; wire/stream_entry.h has what their columns hold.
 //
 //   writer → both catalogues   Open     Append  Append ...
 //   writer → a node            Keep: read this chunk from my shelf and keep it

@@ -190,7 +190,7 @@ int List(const Globals& globals) {
                 "DISK", "NODES", "WRITERS", "EXPIRES IN");
   }
   for (auto& [number, listed] : Merge(*nodes)) {
-    // The rest of one whose catalogue is gone: only its expiry, or an rm by number, frees it.
+    // The rest of one whose catalogues are gone: its expiry frees it.
     Json line =
         listed.catalogue.is_null() ? Json{{"name", "-"}, {"stream", number}} : listed.catalogue;
     line["memory_bytes"] = listed.memory;
