@@ -196,7 +196,12 @@ void Node::Parts::Start() {
   });
   if (journal == nullptr) return Begin();
   restore.Begin(journal, [this](const Status& restored) {
-    if (restored.ok()) return promise_log.Begin(restore.life(), [this] { Begin(); });
+    const bool damaged = restored.code() == Code::kCorrupt;
+    if (damaged) {
+      context.env.log->Error("the promises of earlier starts are void: the journal: " +
+                             restored.message());
+    }
+    if (restored.ok() || damaged) return promise_log.Begin(restore.life(), [this] { Begin(); });
     promise_log.Fail(restored);
     Begin();
   });

@@ -102,7 +102,8 @@ void PromiseLog::Describe(std::deque<Item>* queue, const Commitment& commitment,
   promise.count = commitment.list_size();
   promise.priority = commitment.priority;
   promise.name_allowance = static_cast<uint16_t>(commitment.name_allowance);
-  promise.left = commitment.until - now;
+  // Its time may be over, and its end not noticed yet.
+  promise.left = std::max(commitment.until - now, Duration(0));
   promise.boot = context_->options.boot;
   promise.since_boot = (now - Time{}) + context_->options.boot_ahead;
   Add(queue, std::move(promise));

@@ -22,9 +22,9 @@ void RestoreFlow::Begin(Journal* journal, std::function<void(Status)> done) {
 }
 
 void RestoreFlow::Replayed(const Status& status) {
+  life_ = replay_.lives() + 1;
   if (!status.ok()) return std::exchange(done_, nullptr)(status);
   replay_.Finish();
-  life_ = replay_.lives() + 1;
   // No number of a loss that an earlier life has told comes again: a job that has not heard of the
   // restart yet says what it has seen of those.
   commitments_->CountLossesFrom(uint64_t{life_} << 40);

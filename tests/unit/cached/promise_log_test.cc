@@ -131,6 +131,29 @@ TEST_F(JournalTest, AFullJournalRefusesUntilPromisesEnd) {
   EXPECT_EQ(State()["jobs"], 1);
 }
 
+// Found by kills of real nodes: once a second it is noticed that a promise is over, and a checkpoint in
+// between wrote a time left that its reader refuses.
+TEST_F(JournalTest, ACheckpointMeetsAPromiseWhoseTimeIsOver) {
+  options_.journal_bytes = 64 * kKiB;
+  Begin();
+  Plan(ManifestOf(0, kCount / 2, kSize), 1);  // for 60 s
+  world_->clock.RunFor(25s);
+  Progress(1);
+  world_->clock.RunFor(25s);
+  Progress(1);
+  world_->clock.RunUntil(Time{61'100'000});
+  ASSERT_EQ(State()["jobs"], 1);
+  const uint64_t checkpoints = State()["journal"]["checkpoints"];
+  for (JobId job = 2; State()["journal"]["checkpoints"] == checkpoints; ++job) {
+    ASSERT_LT(job, 10u);
+    Plan(ManifestOf(static_cast<uint32_t>(job) * 100, kCount / 2, kSize), job);
+  }
+  ASSERT_LT(world_->clock.Now(), Time{62'000'000});
+  Restart();
+  EXPECT_EQ(State()["journal"]["failed"], false);
+  EXPECT_TRUE(Progress(2).known);
+}
+
 // What is being confirmed while a checkpoint is written is in the journal afterwards.
 TEST_F(JournalTest, PromisesThatMeetACheckpointStay) {
   options_.journal_bytes = 256 * kKiB;

@@ -33,10 +33,26 @@ TEST_F(JournalTest, WhatComesTooEarlyWaits) {
   EXPECT_TRUE(Progress().known);
 }
 
-TEST_F(JournalTest, ADamagedJournalMakesNoPromises) {
+TEST_F(JournalTest, WhatADamagedJournalPromisedIsVoidAndItIsWrittenAnew) {
   Begin();
   Plan(ManifestOf(0, kCount, kSize));
   damaged_ = Status::Corrupt("torn");
+  Restart();
+  EXPECT_FALSE(Progress().known);
+  EXPECT_EQ(State()["journal"]["failed"], false);
+  EXPECT_NE(Plan(ManifestOf(0, kCount, kSize), 2), nullptr);
+  world_->clock.RunFor(3s);
+  damaged_ = {};
+  Restart();
+  EXPECT_FALSE(Progress(1).known);
+  EXPECT_EQ(Progress(2).kept_objects, kCount);
+  Check();
+}
+
+TEST_F(JournalTest, AJournalThatCannotBeReadMakesNoPromises) {
+  Begin();
+  Plan(ManifestOf(0, kCount, kSize));
+  damaged_ = Status::Unavailable("Input/output error");
   Restart();
   EXPECT_FALSE(Progress().known);
   EXPECT_EQ(State()["journal"]["failed"], true);
