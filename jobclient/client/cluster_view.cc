@@ -56,6 +56,7 @@ void ClusterView::OnMessage(PeerId from, Frames frames) {
     return;
   }
   if (auto* hello = std::get_if<wire::HelloReply>(&*message)) {
+    foreign_.erase(node->member.node);
     const uint64_t before = node->hello.capacity_bytes;
     if (nodes_.TakeHello(*node, std::move(*hello)) == jobclient::Nodes::Arrival::kIgnored) return;
     if (node->hello.capacity_bytes != before) placement_.reset();
@@ -64,7 +65,10 @@ void ClusterView::OnMessage(PeerId from, Frames frames) {
   } else if (auto* progress = std::get_if<wire::Progress>(&*message)) {
     TakeEnd(node->member.node, *progress);
   } else if (auto* error = std::get_if<wire::ErrorReply>(&*message)) {
-    if (error->about == "Hello") node->refused = true;  // before it answers anything else
+    if (error->about == "Hello") {  // before it answers anything else
+      node->refused = true;
+      foreign_.insert(node->member.node);
+    }
     env_.log->Warn("node " + std::to_string(node->member.node) + " refused a " + error->about +
                    ": " + error->status.ToString());
     AnswerRefusal(node->member.node, *error);
@@ -139,9 +143,14 @@ void ClusterView::Ask(NodeId id, std::function<wire::Message(uint64_t)> question
                                  " in the configuration; it has " +
                                  (known.empty() ? "none" : known)));
   }
-  if (node->refused) {
-    return done(Status::Denied("node " + std::to_string(id) + " at " +
-                               node->member.control_endpoint + " does not serve this cluster"));
+  if (foreign_.contains(id)) {
+    const Status denied =
+        Status::Denied("node " + std::to_string(id) + " at " + node->member.control_endpoint +
+                       " does not serve this cluster");
+    // Not at once, so that whoever tries again does not try all the time.
+    env_.clock->At(env_.clock->Now() + kDeniedPause,
+                   [done = std::move(done), denied] { done(denied); });
+    return;
   }
   const uint64_t number = next_id_++;
   wire::Message message = question(number);

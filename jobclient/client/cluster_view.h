@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,6 +51,7 @@ class ClusterView {
  private:
   static constexpr Duration kFirstAnswer = 1s;
   static constexpr Duration kGreetAgain = 2s;
+  static constexpr Duration kDeniedPause = 100ms;
 
   struct Question {
     NodeId node;
@@ -77,6 +79,7 @@ class ClusterView {
   Time started_;
   Time greeted_{};
   uint64_t next_id_ = 1;
+  std::set<NodeId> foreign_;  // said that they are another cluster's
   std::map<uint64_t, Question> questions_;
   std::map<uint64_t, Ending> endings_;
 };
