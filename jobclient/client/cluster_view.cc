@@ -71,7 +71,7 @@ void ClusterView::OnMessage(PeerId from, Frames frames) {
     }
     env_.log->Warn("node " + std::to_string(node->member.node) + " refused a " + error->about +
                    ": " + error->status.ToString());
-    AnswerRefusal(node->member.node, *error);
+    TakeRefusal(node->member.node, *error);
   }
 }
 
@@ -143,15 +143,8 @@ void ClusterView::Ask(NodeId id, std::function<wire::Message(uint64_t)> question
                                  " in the configuration; it has " +
                                  (known.empty() ? "none" : known)));
   }
-  if (foreign_.contains(id)) {
-    const Status denied =
-        Status::Denied("node " + std::to_string(id) + " at " + node->member.control_endpoint +
-                       " does not serve this cluster");
-    // Not at once, so that whoever tries again does not try all the time.
-    env_.clock->At(env_.clock->Now() + kDeniedPause,
-                   [done = std::move(done), denied] { done(denied); });
-    return;
-  }
+  // It may have been the greeting that was wrong. The node answers in order: its refusal comes first.
+  if (foreign_.contains(id)) nodes_.SendHello(*node, 0);
   const uint64_t number = next_id_++;
   wire::Message message = question(number);
   questions_.emplace(number, Question{id, wire::NameOf(message), std::move(done)});
@@ -172,13 +165,19 @@ void ClusterView::Answer(NodeId from, uint64_t id, Result<wire::Message> answer)
 
 // It does not say which one; of several of a kind the first is the likeliest. Who refuses a greeting
 // refuses all.
-void ClusterView::AnswerRefusal(NodeId from, const wire::ErrorReply& error) {
+void ClusterView::TakeRefusal(NodeId from, const wire::ErrorReply& error) {
   std::vector<uint64_t> refused;
   for (const auto& [id, question] : questions_) {
     const bool meant = error.about == "Hello" || (question.about == error.about && refused.empty());
     if (question.node == from && meant) refused.push_back(id);
   }
-  for (uint64_t id : refused) Answer(from, id, error.status);
+  for (uint64_t id : refused) {
+    // What it says after that does not count, and who tries again does not try all the time.
+    env_.clock->At(env_.clock->Now() + kRefusedPause,
+                   [done = std::move(questions_.extract(id).mapped().done), status = error.status] {
+                     done(status);
+                   });
+  }
 }
 
 void ClusterView::EndJob(JobId job, Time deadline, std::function<void(size_t, size_t)> done) {

@@ -41,7 +41,7 @@ class ClusterView {
   void Failed(NodeId node);
 
   // Sends a question that has an id, and calls `done` with its answer, the node's refusal, or
-  // kTimeout. kNotFound for an unknown node, kDenied for one that is of another cluster.
+  // kTimeout. kNotFound for an unknown node.
   void Ask(NodeId node, std::function<wire::Message(uint64_t id)> question, Time deadline,
            std::function<void(Result<wire::Message>)> done);
   // Ends a job on every node. `done` gets the number of nodes that confirmed it before the
@@ -51,7 +51,7 @@ class ClusterView {
  private:
   static constexpr Duration kFirstAnswer = 1s;
   static constexpr Duration kGreetAgain = 2s;
-  static constexpr Duration kDeniedPause = 100ms;
+  static constexpr Duration kRefusedPause = 100ms;
 
   struct Question {
     NodeId node;
@@ -65,7 +65,7 @@ class ClusterView {
   };
   void OnMessage(PeerId from, Frames frames);
   void Answer(NodeId from, uint64_t id, Result<wire::Message> answer);
-  void AnswerRefusal(NodeId from, const wire::ErrorReply& error);
+  void TakeRefusal(NodeId from, const wire::ErrorReply& error);
   void TakeEnd(NodeId node, const wire::Progress& progress);
   void Greet();
   bool Greeted() const;
