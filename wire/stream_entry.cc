@@ -2,6 +2,7 @@
 #include "wire/stream_entry.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 
 #include "base/hash.h"
@@ -12,12 +13,22 @@ namespace {
 constexpr size_t kMaxNameBytes = 200;
 constexpr std::string_view kChunkScheme = "stream:";
 
+uint32_t CheckOf(const StreamEntry& entry) {
+  const std::span<const StreamEntry> one(&entry, 1);
+  return static_cast<uint32_t>(Hash64(std::as_bytes(one).first(offsetof(StreamEntry, check))));
+}
+
 bool MayBeInName(char c) {
   const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
   return plain || std::string_view("._-/:@+=").find(c) != std::string_view::npos;
 }
 
 }  // namespace
+
+StreamEntry Sealed(StreamEntry entry) {
+  entry.check = CheckOf(entry);
+  return entry;
+}
 
 Status CheckEntry(const StreamEntry& entry) {
   const char* wrong = nullptr;
@@ -28,7 +39,7 @@ Status CheckEntry(const StreamEntry& entry) {
     wrong = "a piece beyond its record's pieces";
   if (entry.pieces > 1 && entry.records != 1) wrong = "a piece with several records";
   if (entry.nodes[0] == kNoNode || entry.nodes[0] == entry.nodes[1]) wrong = "no node";
-  if (entry.reserved != 0) wrong = "reserved bytes that are not zero";
+  if (entry.check != CheckOf(entry)) wrong = "another checksum than its own";
   if (wrong == nullptr) return {};
   return Status::Corrupt("an entry of a stream has " + std::string(wrong));
 }

@@ -19,7 +19,7 @@ void StreamListing::Start(const Options& options, const std::vector<NodeId>& nod
 
 void StreamListing::Add(const wire::StreamEntry& entry) {
   HF_CHECK(entry.number == listed_ + entries_.size());
-  entries_.push_back(entry);
+  entries_.push_back(wire::Sealed(entry));
   Pump();
 }
 

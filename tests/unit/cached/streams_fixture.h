@@ -26,13 +26,13 @@ inline uint64_t HashOf(uint32_t bytes) {
 }
 
 inline wire::StreamEntry Entry(uint32_t number, uint64_t writer = 3) {
-  return {.writer = writer,
-          .first_record = number * uint64_t{10},
-          .hash = 99,
-          .number = number,
-          .records = 10,
-          .bytes = 1'000,
-          .nodes = {0, kNoNode}};
+  return wire::Sealed({.writer = writer,
+                       .first_record = number * uint64_t{10},
+                       .hash = 99,
+                       .number = number,
+                       .records = 10,
+                       .bytes = 1'000,
+                       .nodes = {0, kNoNode}});
 }
 
 class StreamsTest : public NodeTest {

@@ -389,6 +389,7 @@ TEST(Codec, StreamEntriesOutOfTurnAreRefused) {
         {.writer = 3, .hash = 5, .number = 6, .records = 7, .bytes = 8, .nodes = {9, kNoNode}},
         {.writer = 3, .hash = 5, .number = 7, .records = 7, .bytes = 8, .nodes = {9, kNoNode}}};
     change(entries);
+    for (StreamEntry& entry : entries) entry = Sealed(entry);
     return StreamAppend{1, 2, 3, 6, false, 15s, RowsOf(std::span<const StreamEntry>(entries))};
   };
   EXPECT_TRUE(Decode(Encode(append([](auto&) {}))).ok());

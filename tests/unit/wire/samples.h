@@ -115,22 +115,22 @@ inline Progress FullProgress() {
 inline StreamTerms FullTerms() { return {1, 2, 3, 4, 2, 5s}; }
 
 inline std::vector<Message> FullStreamMessages() {
-  const StreamEntry entry{.writer = 3,
-                          .first_record = 4,
-                          .hash = 5,
-                          .number = 6,
-                          .records = 7,
-                          .bytes = 8,
-                          .nodes = {9, 10}};
-  const StreamEntry piece{.writer = 3,
-                          .first_record = 11,
-                          .hash = 5,
-                          .number = 7,
-                          .records = 1,
-                          .bytes = 8,
-                          .piece = 1,
-                          .pieces = 2,
-                          .nodes = {9, kNoNode}};
+  const StreamEntry entry = Sealed({.writer = 3,
+                                    .first_record = 4,
+                                    .hash = 5,
+                                    .number = 6,
+                                    .records = 7,
+                                    .bytes = 8,
+                                    .nodes = {9, 10}});
+  const StreamEntry piece = Sealed({.writer = 3,
+                                    .first_record = 11,
+                                    .hash = 5,
+                                    .number = 7,
+                                    .records = 1,
+                                    .bytes = 8,
+                                    .piece = 1,
+                                    .pieces = 2,
+                                    .nodes = {9, kNoNode}});
   const StreamWriterState writer{
       .writer = 3, .records = 12, .bytes = 16, .chunks = 8, .phase = StreamWriterPhase::kEnded};
   std::vector<Message> all;

@@ -50,12 +50,13 @@ TEST(StreamCatalogues, AreTheSameWhateverTheOrderAndMoveOnlyWithTheirNodes) {
 }
 
 TEST(StreamEntries, WhatNoWriterWouldSayIsCorrupt) {
-  const StreamEntry good{.writer = 1, .hash = 2, .records = 3, .bytes = 4, .nodes = {5, kNoNode}};
+  const StreamEntry good =
+      Sealed({.writer = 1, .hash = 2, .records = 3, .bytes = 4, .nodes = {5, kNoNode}});
   EXPECT_TRUE(CheckEntry(good).ok());
   auto corrupt = [&](auto&& change) {
     StreamEntry entry = good;
     change(entry);
-    EXPECT_EQ(CheckEntry(entry).code(), Code::kCorrupt);
+    EXPECT_EQ(CheckEntry(Sealed(entry)).code(), Code::kCorrupt);
   };
   corrupt([](StreamEntry& e) { e.writer = 0; });
   corrupt([](StreamEntry& e) { e.hash = 0; });
@@ -65,7 +66,23 @@ TEST(StreamEntries, WhatNoWriterWouldSayIsCorrupt) {
   corrupt([](StreamEntry& e) { e.pieces = 2; });
   corrupt([](StreamEntry& e) { e.nodes[0] = kNoNode; });
   corrupt([](StreamEntry& e) { e.nodes[1] = 5; });
-  corrupt([](StreamEntry& e) { e.reserved = 1; });
+}
+
+// Also in what any value would do for: the number of records that are lost with a chunk.
+TEST(StreamEntries, AFlippedBitIsCorrupt) {
+  const StreamEntry good = Sealed({.writer = 1,
+                                   .first_record = 10,
+                                   .hash = 2,
+                                   .number = 1,
+                                   .records = 3,
+                                   .bytes = 4,
+                                   .nodes = {5, 6}});
+  EXPECT_TRUE(CheckEntry(good).ok());
+  for (size_t bit = 0; bit < 8 * sizeof(good); ++bit) {
+    StreamEntry entry = good;
+    std::as_writable_bytes(std::span(&entry, 1))[bit / 8] ^= static_cast<std::byte>(1 << bit % 8);
+    EXPECT_EQ(CheckEntry(entry).code(), Code::kCorrupt) << bit;
+  }
 }
 
 }  // namespace
