@@ -177,7 +177,7 @@ class Packs(Scratch):
         done = self.ok("--config", nodes.client, "--json", "run", f"{self.dir}/tree", "--epochs", "1")
         self.assertEqual(done.json()[-1]["differing"], 0, done)
         status = self.ok("--config", nodes.client, "--json", "status").json()[0]
-        self.assertLess(status["far"]["gets"], 20)
+        self.assertLess(status["far"]["gets"], 100)  # of 300; how many merge depends on who is in time
 
     def test_a_directory_that_cannot_be_written(self):
         self.write("tree/a", "x")
