@@ -19,6 +19,7 @@ StreamCounts& StreamCounts::operator+=(const StreamCounts& other) {
   lost += other.lost;
   gone += other.gone;
   ends += other.ends;
+  early += other.early;
   failed += other.failed;
   return *this;
 }
@@ -27,9 +28,10 @@ bool Print(const StreamCounts& sum) {
   std::printf("streams %" PRIu64 ": records put %" PRIu64 ", acknowledged %" PRIu64
               ", read %" PRIu64 ", lost %" PRIu64 "; chunks out of own memory %" PRIu64
               "; writers that failed %" PRIu64 ", that were gone %" PRIu64
-              "; readers at the end %" PRIu64 ", of a stream that was no more %" PRIu64 "\n",
+              "; readers at the end %" PRIu64 " (%" PRIu64
+              " too early), of a stream that was no more %" PRIu64 "\n",
               sum.streams, sum.put, sum.acknowledged, sum.read, sum.lost, sum.own_memory,
-              sum.writers_failed, sum.gone, sum.ends, sum.failed);
+              sum.writers_failed, sum.gone, sum.ends, sum.early, sum.failed);
   return sum.acknowledged > 0 && sum.read > 0 && sum.lost > 0 && sum.own_memory > 0 &&
          sum.writers_failed > 0 && sum.gone > 0 && sum.ends > 0 && sum.failed > 0;
 }
@@ -105,6 +107,9 @@ void StreamOracle::End(const Progress& next, uint64_t stream) {
     auto it = next.find(id);
     const uint64_t had = it == next.end() ? 0 : it->second;
     if (had >= writer.acknowledged) continue;
+    // Cut off from one catalogue, when the other was left behind or lost: decision note 0012.
+    ++counts_.early;
+    if (!world_->faults().none()) continue;
     world_->Violate("streams-complete", "a reader came to the end with " + std::to_string(had) +
                                             " records of a writer, " +
                                             std::to_string(writer.acknowledged) +

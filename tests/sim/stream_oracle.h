@@ -26,6 +26,7 @@ struct StreamCounts {
   uint64_t lost = 0;
   uint64_t gone = 0;    // writers that readers were told of
   uint64_t ends = 0;    // readers that came to the end
+  uint64_t early = 0;   // of these, with less of a writer than was acknowledged
   uint64_t failed = 0;  // that were told that the stream is no more
 
   StreamCounts& operator+=(const StreamCounts& other);
