@@ -100,7 +100,7 @@ void StreamOracle::Lost(Progress* next, const wire::StreamEntry& entry, const St
   }
 }
 
-void StreamOracle::End(const Progress& next, uint64_t stream) {
+void StreamOracle::End(const Progress& next, const std::set<uint64_t>& gone, uint64_t stream) {
   ++counts_.ends;
   for (const auto& [id, writer] : writers_) {
     if (writer.stream != stream || garbled_) continue;
@@ -109,7 +109,7 @@ void StreamOracle::End(const Progress& next, uint64_t stream) {
     if (had >= writer.acknowledged) continue;
     // Cut off from one catalogue, when the other was left behind or lost: decision note 0012.
     ++counts_.early;
-    if (!world_->faults().none()) continue;
+    if (gone.contains(id) && !world_->faults().none()) continue;
     world_->Violate("streams-complete", "a reader came to the end with " + std::to_string(had) +
                                             " records of a writer, " +
                                             std::to_string(writer.acknowledged) +

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 
 #include "base/bytes.h"
@@ -51,7 +52,8 @@ class StreamOracle {
   void Read(Progress* next, uint64_t writer, uint64_t number, ByteView bytes);
   void Lost(Progress* next, const wire::StreamEntry& entry, const Status& why);
   // A reader that came to the end of `stream` has had everything.
-  void End(const Progress& next, uint64_t stream);
+  // `gone`: the writers that the reader was told are gone, so that there may have been more.
+  void End(const Progress& next, const std::set<uint64_t>& gone, uint64_t stream);
   // A reader was told that there is no such stream, or nobody who knows it.
   void Failed(uint64_t stream, const Status& why);
 

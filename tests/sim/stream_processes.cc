@@ -206,9 +206,10 @@ void StreamReaderProcess::Take(client::StreamDelivery delivery) {
       break;
     case Kind::kGone:
       ++oracle_->counts().gone;
+      gone_.insert(entry.writer);
       return;
     case Kind::kEnd:
-      oracle_->End(next_, stream_);
+      oracle_->End(next_, gone_, stream_);
       done_ = true;
       return;
     case Kind::kFailed:

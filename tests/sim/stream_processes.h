@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -101,6 +102,7 @@ class StreamReaderProcess {
   std::unique_ptr<client::StreamReading> reading_;
   uint64_t stream_ = 0;
   StreamOracle::Progress next_;
+  std::set<uint64_t> gone_;  // writers that it was told are gone
   uint32_t tries_ = 0;
   bool done_ = false;
 };
