@@ -56,7 +56,6 @@ void ClusterView::OnMessage(PeerId from, Frames frames) {
     return;
   }
   if (auto* hello = std::get_if<wire::HelloReply>(&*message)) {
-    foreign_.erase(node->member.node);
     const uint64_t before = node->hello.capacity_bytes;
     if (nodes_.TakeHello(*node, std::move(*hello)) == jobclient::Nodes::Arrival::kIgnored) return;
     if (node->hello.capacity_bytes != before) placement_.reset();
@@ -65,10 +64,7 @@ void ClusterView::OnMessage(PeerId from, Frames frames) {
   } else if (auto* progress = std::get_if<wire::Progress>(&*message)) {
     TakeEnd(node->member.node, *progress);
   } else if (auto* error = std::get_if<wire::ErrorReply>(&*message)) {
-    if (error->about == "Hello") {  // before it answers anything else
-      node->refused = true;
-      foreign_.insert(node->member.node);
-    }
+    if (error->about == "Hello") node->refused = true;
     env_.log->Warn("node " + std::to_string(node->member.node) + " refused a " + error->about +
                    ": " + error->status.ToString());
     TakeRefusal(node->member.node, *error);
@@ -144,7 +140,7 @@ void ClusterView::Ask(NodeId id, std::function<wire::Message(uint64_t)> question
                                  (known.empty() ? "none" : known)));
   }
   // It may have been the greeting that was wrong. The node answers in order: its refusal comes first.
-  if (foreign_.contains(id)) nodes_.SendHello(*node, 0);
+  if (node->refused) nodes_.SendHello(*node, 0);
   const uint64_t number = next_id_++;
   wire::Message message = question(number);
   questions_.emplace(number, Question{id, wire::NameOf(message), std::move(done)});

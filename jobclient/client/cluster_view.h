@@ -7,7 +7,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -79,7 +78,6 @@ class ClusterView {
   Time started_;
   Time greeted_{};
   uint64_t next_id_ = 1;
-  std::set<NodeId> foreign_;  // said that they are another cluster's
   std::map<uint64_t, Question> questions_;
   std::map<uint64_t, Ending> endings_;
 };

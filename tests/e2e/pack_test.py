@@ -10,7 +10,6 @@ from far_server import FarServer
 from harness import HOLDFAST, NO_ACCESS, OK, USAGE, WRONG, Scratch, wait_for
 
 MANY = 2000
-FEW = MANY // 8  # requests: there are 32 packs, but how many reads merge depends on who is in time
 
 
 class Packs(Scratch):
@@ -66,7 +65,7 @@ class Packs(Scratch):
         self.assertEqual(done.json()[0]["far_requests_ahead"], len(self.packs()))
         # Each byte was compared with its source, which cost a request for each object.
         requests = self.far.count("GET", "b/packs/") - self.far.count("GET", "b/packs/index")
-        self.assertLessEqual(requests, FEW)
+        self.assertLessEqual(requests, 2 * len(self.packs()))
         self.assertLessEqual(self.far.count("GET", "b/src/"), MANY)
         self.assertEqual(sum(node["loads"]["far_requests"] for node in self.status()), requests)
 
@@ -87,7 +86,7 @@ class Packs(Scratch):
         self.hold_all()
         requests = self.far.count("GET", "b/packs/") - self.far.count("GET", "b/packs/index")
         # A node takes no more than its share, so that some packs have two that load of them.
-        self.assertLessEqual(requests, FEW)
+        self.assertLessEqual(requests, 2 * len(self.packs()))
         self.assertEqual(self.far.count("GET", "b/src/"), 0)
         loaded = [node["loads"]["far_requests"] for node in self.status()]
         self.assertEqual(sum(loaded), requests)
@@ -178,7 +177,7 @@ class Packs(Scratch):
         done = self.ok("--config", nodes.client, "--json", "run", f"{self.dir}/tree", "--epochs", "1")
         self.assertEqual(done.json()[-1]["differing"], 0, done)
         status = self.ok("--config", nodes.client, "--json", "status").json()[0]
-        self.assertLess(status["far"]["gets"], FEW)
+        self.assertLess(status["far"]["gets"], 60)  # of 300: nodes load before reads come, or some of them
 
     def test_a_directory_that_cannot_be_written(self):
         self.write("tree/a", "x")
