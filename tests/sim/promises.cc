@@ -97,7 +97,8 @@ bool Promises::MustKnow(const NodeHost& host, const Tenancy& tenancy) const {
 
 void Promises::Known(NodeHost* host, Key key, const wire::Progress& progress, Tenancy& tenancy) {
   if (tenancy.carried && (!progress.known || progress.tenancy != tenancy.number)) {
-    if (tenancy.must_know) {
+    // What the job itself has ended, a heartbeat that comes later than that may ask for.
+    if (tenancy.must_know && !tenancy.ended) {
       world_->Violate("promises-survive",
                       (host == nullptr ? "a node" : "node " + std::to_string(host->node())) +
                           " was restarted and does not know what it had promised to job " +
