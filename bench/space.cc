@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -16,9 +15,7 @@
 
 #include "base/hash.h"
 #include "base/random.h"
-#include "cached/store/disk_tier.h"
-#include "io/disk/segment_files.h"
-#include "io/net/event_loop.h"
+#include "bench/disk_world.h"
 
 namespace holdfast::bench {
 namespace {
@@ -28,75 +25,6 @@ using store::DiskWriter;
 
 constexpr double kReadShare = 0.2;  // of what came, one of so many is read again, the hot ones
 constexpr uint64_t kBatchBytes = 16 * kMiB;
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-class NoLog : public Log {
- public:
-  void Write(LogLevel, std::string_view line) override {
-    std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
-  }
-};
-
-[[noreturn]] void Fail(const Status& status) {
-  std::fprintf(stderr, "bench_space: %s\n", status.ToString().c_str());
-  std::exit(1);
-}
-
-// A disk tier over files below `directory`, on a loop of its own.
-class Tier {
- public:
-  Tier(const std::string& directory, uint32_t segments, uint64_t segment_bytes, uint64_t objects)
-      : loop_(*net::EventLoop::Create()), random_(1) {
-    Result<std::unique_ptr<disk::SegmentFiles>> files = disk::SegmentFiles::Open(
-        {.directory = directory,
-         .cluster = "bench",
-         .node = 0,
-         .segments = segments,
-         .segment_bytes = segment_bytes,
-         .threads = 4,
-         .log = &log_},
-        [this](std::function<void()> run) { loop_->Post(std::move(run)); });
-    if (!files.ok()) Fail(files.status());
-    files_ = *std::move(files);
-    const Env env{loop_.get(), nullptr, nullptr, &random_, &log_};
-    tier_ = std::make_unique<DiskTier>(
-        env, files_.get(),
-        store::DiskTierOptions{.identity = {0, "bench"}, .index_objects = objects});
-    const double start = Now();
-    Wait([this](std::function<void()> done) {
-      tier_->Recover([done](const Status& status) {
-        if (!status.ok()) Fail(status);
-        done();
-      });
-    });
-    recovered_s_ = Now() - start;
-  }
-
-  // Runs the loop until what `begin` begins calls its `done`.
-  void Wait(const std::function<void(std::function<void()> done)>& begin) {
-    loop_->At(loop_->Now(), [&] { begin([this] { loop_->Stop(); }); });
-    loop_->Run();
-  }
-  void Maintain() {
-    Wait([this](std::function<void()> done) {
-      tier_->Maintain();
-      loop_->At(loop_->Now() + 2ms, std::move(done));
-    });
-  }
-  DiskTier& tier() { return *tier_; }
-  double recovered_s() const { return recovered_s_; }
-
- private:
-  NoLog log_;
-  std::unique_ptr<net::EventLoop> loop_;
-  Random random_;
-  std::unique_ptr<disk::SegmentFiles> files_;
-  std::unique_ptr<DiskTier> tier_;
-  double recovered_s_ = 0;
-};
 
 struct Object {
   Oid oid;
@@ -119,21 +47,8 @@ class Stream {
           random_.Unit() * std::log(static_cast<double>(most_) / static_cast<double>(least_));
       const auto size = std::clamp(static_cast<uint64_t>(std::exp(log)), least_, most_);
       const std::string name = "file:///data/" + std::to_string(++number_);
-      const Oid oid = Hash128(AsBytes(name));
-      const ByteView payload{bytes_.data(), size};
-      items.push_back({.head = {.entry = {.oid = oid,
-                                          .version = HashVersion("e", size),
-                                          .size = size,
-                                          .loaded_us = loaded_us,
-                                          .name_bytes = static_cast<uint16_t>(name.size()),
-                                          .etag_bytes = 1},
-                                .payload_hash = 0,
-                                .name = name,
-                                .etag = "e"},
-                       .payload = payload,
-                       .whole = {}});
-      items.back().head.payload_hash = Hash64(payload);
-      objects.push_back({oid, size});
+      items.push_back(DiskItem(name, {bytes_.data(), size}, loaded_us));
+      objects.push_back({items.back().head.entry.oid, size});
       sum += size;
     }
     return items;
@@ -159,11 +74,11 @@ struct Space {
 uint64_t MostBytes(bool quick) { return quick ? 4'000'000 : 10'000'000; }
 
 // Some of the last tenth to come are read, which keeps them over the next reclaim.
-void ReadSome(Tier& tier, const std::vector<Object>& objects, size_t count, Random* random) {
+void ReadSome(DiskWorld& disk, const std::vector<Object>& objects, size_t count, Random* random) {
   for (size_t i = 0; i < count; ++i) {
     const size_t back = random->Below(std::max<size_t>(objects.size() / 10, 1));
-    tier.Wait([&](std::function<void()> done) {
-      tier.tier().Look(objects[objects.size() - 1 - back].oid, 0,
+    disk.Wait([&](std::function<void()> done) {
+      disk.tier().Look(objects[objects.size() - 1 - back].oid, 0,
                        [done](const Result<DiskTier::Found>&) { done(); });
     });
   }
@@ -172,7 +87,10 @@ void ReadSome(Tier& tier, const std::vector<Object>& objects, size_t count, Rand
 Space MeasureSpace(const std::string& directory, bool quick) {
   const uint64_t segment = quick ? 16 * kMiB : 64 * kMiB;
   const uint32_t segments = 128;
-  Tier tier(directory, segments, segment, 1'000'000);
+  DiskWorld disk({.directory = directory,
+                  .segments = segments,
+                  .segment_bytes = segment,
+                  .index_objects = 1'000'000});
   Stream stream(1'000, MostBytes(quick));
   Random random(3);
   const uint64_t capacity = segments * segment;
@@ -180,25 +98,24 @@ Space MeasureSpace(const std::string& directory, bool quick) {
   uint64_t base_admitted = 0, base_written = 0;
   const double start = Now();
   while (admitted < capacity * 5 / 2) {
-    std::vector<DiskWriter::Item> items = stream.Next(kBatchBytes, tier.tier().Stamp({}));
+    std::vector<DiskWriter::Item> items = stream.Next(kBatchBytes, disk.tier().Stamp({}));
     for (const DiskWriter::Item& item : items) admitted += item.payload.size();
     read_back += items.size();
-    tier.Wait([&](std::function<void()> done) { tier.tier().Take(std::move(items), done); });
-    ReadSome(tier, stream.objects, static_cast<size_t>(static_cast<double>(read_back) * kReadShare),
+    disk.Take(std::move(items));
+    ReadSome(disk, stream.objects, static_cast<size_t>(static_cast<double>(read_back) * kReadShare),
              &random);
     read_back = 0;
-    while (tier.tier().Stats().free_segments < store::DiskReclaim::kLeastFree) tier.Maintain();
     if (base_admitted == 0 && admitted > capacity) {  // full: from here on it is steady
       base_admitted = admitted;
-      base_written = tier.tier().Stats().writes.written_bytes;
+      base_written = disk.tier().Stats().writes.written_bytes;
     }
   }
   const double took = Now() - start;
   uint64_t live = 0;
   for (const Object& object : stream.objects) {
-    if (tier.tier().Has(object.oid, HashVersion("e", object.size))) live += object.size;
+    if (disk.tier().Has(object.oid, HashVersion("e", object.size))) live += object.size;
   }
-  const uint64_t written = tier.tier().Stats().writes.written_bytes;
+  const uint64_t written = disk.tier().Stats().writes.written_bytes;
   return {.utilization = static_cast<double>(live) / static_cast<double>(capacity),
           .write_amplification = static_cast<double>(written - base_written) /
                                  static_cast<double>(admitted - base_admitted),
@@ -207,19 +124,21 @@ Space MeasureSpace(const std::string& directory, bool quick) {
 
 // A start that finds so many objects.
 double MeasureStart(const std::string& directory, uint64_t objects, uint64_t* found) {
-  const uint32_t segments = 128;
-  const uint64_t segment = 16 * kMiB;
+  const DiskWorld::Options options{.directory = directory,
+                                   .segments = 128,
+                                   .segment_bytes = 16 * kMiB,
+                                   .index_objects = objects * 3 / 2};
   {
-    Tier tier(directory, segments, segment, objects * 3 / 2);
+    DiskWorld disk(options);
     Stream stream(1'000, 1'200);
     for (uint64_t n = 0; n < objects;) {
-      std::vector<DiskWriter::Item> items = stream.Next(8 * kMiB, tier.tier().Stamp({}));
+      std::vector<DiskWriter::Item> items = stream.Next(8 * kMiB, disk.tier().Stamp({}));
       n += items.size();
-      tier.Wait([&](std::function<void()> done) { tier.tier().Take(std::move(items), done); });
+      disk.Take(std::move(items));
     }
-    for (int i = 0; i < 50; ++i) tier.Maintain();  // seals
+    for (int i = 0; i < 50; ++i) disk.Maintain();  // seals
   }
-  Tier again(directory, segments, segment, objects * 3 / 2);
+  DiskWorld again(options);
   *found = again.tier().Stats().recovered_objects;
   return again.recovered_s();
 }

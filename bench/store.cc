@@ -2,12 +2,11 @@
 // Puts of 1 KB values beside RocksDB and LMDB: synced from 64 threads that each wait for their put,
 // synced with 32 in flight in each thread, and unsynced with as many in flight. Rounds are
 // interleaved, figures are medians, and every put that was acknowledged is read back, at the end
-// also after a new start.
+// also after a new start. Then gets of what lies on the disk, beside the device itself.
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <functional>
@@ -18,6 +17,8 @@
 #include "CLI/CLI.hpp"
 #include "base/status.h"
 #include "base/units.h"
+#include "bench/disk_world.h"
+#include "bench/store_disk.h"
 #include "bench/store_system.h"
 
 namespace holdfast::bench {
@@ -26,10 +27,6 @@ namespace {
 constexpr uint64_t kIndexesPerThread = uint64_t{1} << 32;
 // A round ends early on a machine that puts more than this.
 constexpr double kMostPutsPerS = 1.5e6;
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 double Median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -104,7 +101,7 @@ class StoreBench {
         span_(span),
         most_puts_(static_cast<uint64_t>(kMostPutsPerS * static_cast<double>(span.count()) / 1e6)) {
   }
-  // One of "synced", "pipelined" and "unsynced", or all of them for an empty text.
+  // One of "synced", "pipelined", "unsynced" and "disk", or all of them for an empty text.
   void Run(const std::string& part);
 
  private:
@@ -119,6 +116,7 @@ class StoreBench {
   void Synced();
   void Pipelined();
   void Unsynced();
+  void Disk();
   double Rate(const std::string& key) const { return figures_.at(key).get<double>(); }
 
   std::string directory_;
@@ -203,10 +201,29 @@ void StoreBench::Unsynced() {
   ratios_["unsynced_puts_vs_rocksdb"] = Rate("unsynced_puts_per_s") / best;
 }
 
+void StoreBench::Disk() {
+  std::printf("gets from the disk tier, beside fio's random reads, 32 in flight\n");
+  double least = 1e9;
+  for (const DiskGets& gets :
+       MeasureDiskGets(NewDirectory(), rounds_, std::max<Duration>(span_, 1s))) {
+    const std::string size = FormatBytes(gets.bytes);
+    std::printf("  %-10s holdfast %9s/s   fio %9s/s   %.2f\n", size.c_str(),
+                FormatCount(static_cast<uint64_t>(gets.gets_per_s)).c_str(),
+                FormatCount(static_cast<uint64_t>(gets.fio_reads_per_s)).c_str(), gets.ratio);
+    const std::string key = std::to_string(gets.bytes);
+    figures_["disk_gets_per_s_" + key] = gets.gets_per_s;
+    figures_["fio_reads_per_s_" + key] = gets.fio_reads_per_s;
+    ratios_["disk_gets_vs_device_" + key] = gets.ratio;
+    least = std::min(least, gets.ratio);
+  }
+  ratios_["disk_gets_vs_device"] = least;
+}
+
 void StoreBench::Run(const std::string& part) {
   if (part.empty() || part == "synced") Synced();
   if (part.empty() || part == "pipelined") Pipelined();
   if (part.empty() || part == "unsynced") Unsynced();
+  if (part.empty() || part == "disk") Disk();
   nlohmann::ordered_json line{{"bench", "store"}, {"figures", figures_}, {"ratios", ratios_}};
   std::printf("%s\n", line.dump().c_str());
 }
@@ -215,11 +232,11 @@ int Main(int argc, char** argv) {
   bool quick = false;
   std::string part;
   std::string parent = std::filesystem::temp_directory_path().string();
-  CLI::App app("puts, beside RocksDB and LMDB");
+  CLI::App app("puts beside RocksDB and LMDB, gets beside fio");
   app.add_flag("--quick", quick, "fewer and shorter rounds");
   app.add_option("--directory", parent, "on the disk that is measured");
   app.add_option("--part", part, "only this part")
-      ->check(CLI::IsMember({"synced", "pipelined", "unsynced"}));
+      ->check(CLI::IsMember({"synced", "pipelined", "unsynced", "disk"}));
   CLI11_PARSE(app, argc, argv);
   const std::string directory = parent + "/holdfast-bench-store-" + std::to_string(::getpid());
   StoreBench(directory, quick ? 3 : 7, quick ? 250ms : 1000ms).Run(part);

@@ -281,7 +281,7 @@ Status Daemon::Parts::OpenDisk() {
                                 .node = config.node.node,
                                 .segments = static_cast<uint32_t>(config.disk_segments),
                                 .segment_bytes = config.disk_segment,
-                                .threads = static_cast<uint32_t>(config.disk_threads),
+                                .depth = static_cast<uint32_t>(config.disk_depth),
                                 .log = log},
                                [this](std::function<void()> run) { loop->Post(std::move(run)); });
   if (!files.ok()) return files.status().Annotate("disk");

@@ -138,7 +138,7 @@ void ReadDisk(config::ConfigFile* file, DaemonConfig* config) {
   file->GetBytes("disk.limit", &limit);
   file->GetBytes("disk.segment", &config->disk_segment);
   file->Get("disk.index_objects", &config->disk.index_objects, 0, uint64_t{1} << 31);
-  file->Get("disk.threads", &config->disk_threads, 1, 256);
+  file->Get("disk.depth", &config->disk_depth, 1, 256);
   if (config->disk_directory.empty()) {
     if (limit != 0) file->Fail("disk.directory", "is missing; disk.limit needs a place");
     return;

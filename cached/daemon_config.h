@@ -22,7 +22,7 @@ struct DaemonConfig {
   std::string disk_directory;  // empty: no disk tier
   uint64_t disk_segment = 0;
   uint64_t disk_segments = 0;
-  uint64_t disk_threads = 4;
+  uint64_t disk_depth = 32;
   store::DiskTierOptions disk;
   std::string journal_directory;  // empty: the state directory
   uint64_t journal_limit = 0;     // 0: no journal

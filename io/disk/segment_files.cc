@@ -16,7 +16,6 @@
 #include <sstream>
 #include <utility>
 
-#include "base/hash.h"
 #include "base/units.h"
 #include "io/shm/access.h"
 #include "wire/disk_segment.h"
@@ -24,25 +23,8 @@
 namespace holdfast::disk {
 namespace {
 
-constexpr uint64_t kBounceBytes = kMiB;
 constexpr uint32_t kOtherDescriptors = 512;  // of the rest of the process
 constexpr const char* kLayoutWord = "holdfast-segments";
-
-uint64_t FloorBlock(uint64_t n) { return n / kBlock * kBlock; }
-uint64_t CeilBlock(uint64_t n) { return FloorBlock(n + kBlock - 1); }
-
-// All of it, or the error.
-template <typename Call>
-Status Whole(const std::string& what, uint64_t bytes, const Call& call) {
-  for (uint64_t done = 0; done < bytes;) {
-    const ssize_t n = call(done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return shm::ErrnoStatus(what);
-    if (n == 0) return Status::Corrupt(what + ": the file is shorter than a segment");
-    done += static_cast<uint64_t>(n);
-  }
-  return {};
-}
 
 uint64_t FreeBytes(const std::string& directory) {
   struct statvfs space {};
@@ -57,25 +39,11 @@ Status Full(const std::string& directory, uint64_t needed) {
 
 }  // namespace
 
-// Page-aligned, as O_DIRECT wants it.
-class SegmentFiles::Bounce {
- public:
-  Bounce() : data_(static_cast<std::byte*>(std::aligned_alloc(kBlock, kBounceBytes))) {
-    HF_CHECK(data_ != nullptr);
-  }
-  ~Bounce() { std::free(data_); }
-  Bounce(const Bounce&) = delete;
-  std::byte* data() const { return data_; }
-
- private:
-  std::byte* data_;
-};
-
 // --- Open ----------------------------------------------------------------------------------------
 
 Result<std::unique_ptr<SegmentFiles>> SegmentFiles::Open(
     const SegmentFilesOptions& options, std::function<void(std::function<void()>)> post) {
-  HF_CHECK(options.segment_bytes % kBlock == 0 && options.threads > 0);
+  HF_CHECK(options.segment_bytes % kBlock == 0 && options.depth > 0);
   std::unique_ptr<SegmentFiles> files(new SegmentFiles());
   files->directory_ = options.directory;
   files->segment_bytes_ = options.segment_bytes;
@@ -91,20 +59,17 @@ Result<std::unique_ptr<SegmentFiles>> SegmentFiles::Open(
                       ": its file system does not know O_DIRECT; what is read and written passes "
                       "through the page cache");
   }
-  for (uint32_t i = 0; i < options.threads; ++i) {
-    files->threads_.emplace_back([f = files.get(), i] { f->Work(i % 2 == 1); });
+  if (options.io_uring) files->engine_ = MakeRingEngine(options.depth);
+  if (files->engine_ == nullptr) {
+    files->engine_ = MakeThreadEngine(options.depth);
+    if (options.io_uring && options.log != nullptr)
+      options.log->Info(options.directory + ": there is no io_uring here, or it is not allowed; " +
+                        std::to_string(options.depth) + " threads read and write instead");
   }
   return files;
 }
 
-SegmentFiles::~SegmentFiles() {
-  {
-    std::lock_guard lock(mutex_);
-    ending_ = true;
-  }
-  came_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
-}
+SegmentFiles::~SegmentFiles() = default;
 
 std::string SegmentFiles::PathOf(uint32_t segment) const {
   std::array<char, 32> name;
@@ -228,16 +193,23 @@ Status SegmentFiles::RemoveBeyond(uint32_t segments) {
 
 // --- Operations ----------------------------------------------------------------------------------
 
+Status SegmentFiles::StatusOf(const char* doing, uint32_t segment, int error) const {
+  if (error == 0) return {};
+  const std::string what = doing + (" " + PathOf(segment));
+  if (error == DiskOp::kShort)
+    return Status::Corrupt(what + ": the file is shorter than a segment");
+  return shm::ErrnoStatus(what, error);
+}
+
 void SegmentFiles::Read(uint32_t segment, uint64_t offset, ByteSpan into,
                         std::function<void(Status, uint64_t hash)> done) {
   HF_CHECK(segment < files_.size() && offset + into.size() <= segment_bytes_);
-  Enqueue(
-      [this, segment, offset, into, done = std::move(done)](Bounce& bounce) mutable {
-        uint64_t hash = 0;
-        Status status = DoRead(bounce, segment, offset, into, &hash);
-        post_([done = std::move(done), status = std::move(status), hash] { done(status, hash); });
-      },
-      true);
+  engine_->Submit(
+      DiskOp::Read(files_[segment].get(), offset, into,
+                   [this, segment, done = std::move(done)](int error, uint64_t hash) mutable {
+                     post_([done = std::move(done), status = StatusOf("reading", segment, error),
+                            hash] { done(status, hash); });
+                   }));
 }
 
 void SegmentFiles::Write(uint32_t segment, uint64_t offset, std::vector<ByteView> parts,
@@ -245,96 +217,21 @@ void SegmentFiles::Write(uint32_t segment, uint64_t offset, std::vector<ByteView
   uint64_t bytes = 0;
   for (const ByteView& part : parts) bytes += part.size();
   HF_CHECK(segment < files_.size() && offset % kBlock == 0 && offset + bytes <= segment_bytes_);
-  Enqueue(
-      [this, segment, offset, parts = std::move(parts),
-       done = std::move(done)](Bounce& bounce) mutable {
-        Status status = DoWrite(bounce, segment, offset, parts);
-        post_([done = std::move(done), status = std::move(status)] { done(status); });
-      },
-      false);
+  engine_->Submit(
+      DiskOp::Write(files_[segment].get(), offset, std::move(parts),
+                    [this, segment, done = std::move(done)](int error, uint64_t) mutable {
+                      post_([done = std::move(done), status = StatusOf("writing", segment, error)] {
+                        done(status);
+                      });
+                    }));
 }
 
 void SegmentFiles::Sync(uint32_t segment, std::function<void(Status)> done) {
   HF_CHECK(segment < files_.size());
-  Enqueue(
-      [this, segment, done = std::move(done)](Bounce&) mutable {
-        Status status = ::fdatasync(files_[segment].get()) == 0
-                            ? Status()
-                            : shm::ErrnoStatus("syncing " + PathOf(segment));
-        post_([done = std::move(done), status = std::move(status)] { done(status); });
-      },
-      false);
-}
-
-void SegmentFiles::Enqueue(Task task, bool read) {
-  std::lock_guard lock(mutex_);
-  (read ? reads_ : writes_).push_back(std::move(task));
-  came_.notify_one();
-}
-
-// Every other thread prefers writes, so that neither waits for long behind the other.
-void SegmentFiles::Work(bool writes_first) {
-  Bounce bounce;
-  std::deque<Task>& first = writes_first ? writes_ : reads_;
-  std::deque<Task>& second = writes_first ? reads_ : writes_;
-  std::unique_lock lock(mutex_);
-  while (true) {
-    came_.wait(lock, [this] { return ending_ || !reads_.empty() || !writes_.empty(); });
-    if (ending_) return;
-    std::deque<Task>& from = first.empty() ? second : first;
-    Task task = std::move(from.front());
-    from.pop_front();
-    lock.unlock();
-    task(bounce);
-    task = nullptr;
-    lock.lock();
-  }
-}
-
-Status SegmentFiles::DoRead(Bounce& bounce, uint32_t segment, uint64_t offset, ByteSpan into,
-                            uint64_t* hash) {
-  Hasher64 hasher;
-  for (uint64_t done = 0; done < into.size();) {
-    const uint64_t from = FloorBlock(offset + done);
-    const uint64_t skip = offset + done - from;
-    const uint64_t useful = std::min(into.size() - done, kBounceBytes - skip);
-    const uint64_t bytes = CeilBlock(skip + useful);
-    HF_RETURN_IF_ERROR(Whole("reading " + PathOf(segment), bytes, [&](uint64_t at) {
-      return ::pread(files_[segment].get(), bounce.data() + at, bytes - at,
-                     static_cast<off_t>(from + at));
-    }));
-    std::memcpy(into.data() + done, bounce.data() + skip, useful);
-    hasher.Update({bounce.data() + skip, useful});
-    done += useful;
-  }
-  *hash = hasher.Digest();
-  return {};
-}
-
-Status SegmentFiles::DoWrite(Bounce& bounce, uint32_t segment, uint64_t offset,
-                             const std::vector<ByteView>& parts) {
-  uint64_t filled = 0;
-  auto flush = [&]() -> Status {
-    const uint64_t bytes = CeilBlock(filled);
-    std::memset(bounce.data() + filled, 0, bytes - filled);
-    HF_RETURN_IF_ERROR(Whole("writing " + PathOf(segment), bytes, [&](uint64_t at) {
-      return ::pwrite(files_[segment].get(), bounce.data() + at, bytes - at,
-                      static_cast<off_t>(offset + at));
-    }));
-    offset += bytes;
-    filled = 0;
-    return {};
-  };
-  for (ByteView part : parts) {
-    while (!part.empty()) {
-      const uint64_t n = std::min<uint64_t>(part.size(), kBounceBytes - filled);
-      std::memcpy(bounce.data() + filled, part.data(), n);
-      filled += n;
-      part = part.subspan(n);
-      if (filled == kBounceBytes) HF_RETURN_IF_ERROR(flush());
-    }
-  }
-  return filled > 0 ? flush() : Status();
+  engine_->Submit(DiskOp::Sync(files_[segment].get(), [this, segment, done = std::move(done)](
+                                                          int error, uint64_t) mutable {
+    post_([done = std::move(done), status = StatusOf("syncing", segment, error)] { done(status); });
+  }));
 }
 
 }  // namespace holdfast::disk

@@ -3,20 +3,17 @@
 // docs/formats.md, "Segments on disk", says what lies in the directory.
 //
 // Files are opened with O_DIRECT where the file system knows it, so that what is kept on disk does not
-// fill the page cache that the node's memory limit pays for. Every operation is done by one of a few
-// threads, through an aligned buffer of its own: what has no alignment may be read and written.
+// fill the page cache that the node's memory limit pays for. Operations are done many at a time by an
+// engine (disk_engine.h), through aligned buffers: what has no alignment may be read and written.
 #pragma once
 
-#include <condition_variable>
-#include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "base/env.h"
+#include "io/disk/disk_engine.h"
 #include "io/shm/fd.h"
 
 namespace holdfast::disk {
@@ -27,7 +24,8 @@ struct SegmentFilesOptions {
   NodeId node = 0;
   uint32_t segments = 0;
   uint64_t segment_bytes = 0;  // a multiple of 4096
-  uint32_t threads = 4;        // operations at a time
+  uint32_t depth = 32;         // operations at a time
+  bool io_uring = true;        // where the kernel has it; threads otherwise
   Log* log = nullptr;          // may be null; outlives it
 };
 
@@ -53,9 +51,6 @@ class SegmentFiles : public Disk {
   bool direct() const { return direct_; }
 
  private:
-  class Bounce;  // a thread's aligned buffer
-  using Task = std::function<void(Bounce&)>;
-
   SegmentFiles() = default;
   Status Lock();
   Status CheckLayout(const SegmentFilesOptions& options);
@@ -65,11 +60,7 @@ class SegmentFiles : public Disk {
   Status RaiseDescriptors(uint32_t segments) const;
   std::string PathOf(uint32_t segment) const;
 
-  void Enqueue(Task task, bool read);
-  void Work(bool writes_first);
-  Status DoRead(Bounce& bounce, uint32_t segment, uint64_t offset, ByteSpan into, uint64_t* hash);
-  Status DoWrite(Bounce& bounce, uint32_t segment, uint64_t offset,
-                 const std::vector<ByteView>& parts);
+  Status StatusOf(const char* doing, uint32_t segment, int error) const;
 
   std::string directory_;
   uint64_t segment_bytes_ = 0;
@@ -77,13 +68,7 @@ class SegmentFiles : public Disk {
   shm::Fd lock_;
   std::vector<shm::Fd> files_;
   std::function<void(std::function<void()>)> post_;
-
-  std::mutex mutex_;
-  std::condition_variable came_;
-  std::deque<Task> reads_;
-  std::deque<Task> writes_;
-  bool ending_ = false;
-  std::vector<std::thread> threads_;
+  std::unique_ptr<DiskEngine> engine_;  // the first to go: it uses the files
 };
 
 }  // namespace holdfast::disk

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -17,7 +18,8 @@ namespace {
 
 constexpr uint64_t kSegment = 2 * kMiB;
 
-class SegmentFilesTest : public testing::Test {
+// With io_uring, where the machine has it, and with threads.
+class SegmentFilesTest : public testing::TestWithParam<bool> {
  protected:
   void SetUp() override {
     std::string name = (std::filesystem::temp_directory_path() / "segments-XXXXXX").string();
@@ -32,7 +34,8 @@ class SegmentFilesTest : public testing::Test {
             .node = 3,
             .segments = 3,
             .segment_bytes = kSegment,
-            .threads = 3,
+            .depth = 3,
+            .io_uring = GetParam(),
             .log = nullptr};
   }
   // Callbacks run on the threads that made them.
@@ -72,7 +75,7 @@ class SegmentFilesTest : public testing::Test {
   std::string root_;
 };
 
-TEST_F(SegmentFilesTest, PartsComeBackFromAnyOffset) {
+TEST_P(SegmentFilesTest, PartsComeBackFromAnyOffset) {
   auto files = Open(Options());
   ASSERT_TRUE(files.ok()) << files.status().ToString();
   Random random(1);
@@ -95,7 +98,7 @@ TEST_F(SegmentFilesTest, PartsComeBackFromAnyOffset) {
   EXPECT_EQ(rest[0], std::byte{0});
 }
 
-TEST_F(SegmentFilesTest, WhatWasWrittenIsThereForTheNextProcess) {
+TEST_P(SegmentFilesTest, WhatWasWrittenIsThereForTheNextProcess) {
   const std::vector<std::byte> bytes(5'000, std::byte{42});
   {
     auto files = Open(Options());
@@ -109,7 +112,7 @@ TEST_F(SegmentFilesTest, WhatWasWrittenIsThereForTheNextProcess) {
   EXPECT_EQ(got, bytes);
 }
 
-TEST_F(SegmentFilesTest, ManyAtATime) {
+TEST_P(SegmentFilesTest, ManyAtATime) {
   auto files = Open(Options());
   ASSERT_TRUE(files.ok());
   constexpr int kOperations = 300;
@@ -133,7 +136,21 @@ TEST_F(SegmentFilesTest, ManyAtATime) {
   EXPECT_TRUE(std::all_of(got.begin(), got.end(), [](std::byte b) { return b == std::byte{1}; }));
 }
 
-TEST_F(SegmentFilesTest, OneDaemonAtATime) {
+TEST_P(SegmentFilesTest, ItsEndDropsWhatWaits) {
+  std::atomic<int> done{0};
+  std::vector<std::vector<std::byte>> into(200, std::vector<std::byte>(kSegment));
+  {
+    auto files = Open(Options());
+    ASSERT_TRUE(files.ok());
+    for (auto& bytes : into) (*files)->Read(0, 0, bytes, [&](const Status&, uint64_t) { ++done; });
+  }
+  const int at_the_end = done;
+  EXPECT_LT(at_the_end, 200);
+  usleep(10'000);
+  EXPECT_EQ(done, at_the_end);
+}
+
+TEST_P(SegmentFilesTest, OneDaemonAtATime) {
   auto files = Open(Options());
   ASSERT_TRUE(files.ok());
   const Status second = Open(Options()).status();
@@ -141,7 +158,7 @@ TEST_F(SegmentFilesTest, OneDaemonAtATime) {
   EXPECT_NE(second.message().find("disk.directory"), std::string::npos) << second.message();
 }
 
-TEST_F(SegmentFilesTest, ADirectoryOfSomethingElseIsLeftAlone) {
+TEST_P(SegmentFilesTest, ADirectoryOfSomethingElseIsLeftAlone) {
   std::filesystem::create_directory(root_ + "/disk");
   std::ofstream(root_ + "/disk/thesis.txt") << "precious";
   const Status status = Open(Options()).status();
@@ -150,7 +167,7 @@ TEST_F(SegmentFilesTest, ADirectoryOfSomethingElseIsLeftAlone) {
   EXPECT_TRUE(std::filesystem::exists(root_ + "/disk/thesis.txt"));
 }
 
-TEST_F(SegmentFilesTest, AnotherNodeClusterSizeOrVersionIsRefused) {
+TEST_P(SegmentFilesTest, AnotherNodeClusterSizeOrVersionIsRefused) {
   { ASSERT_TRUE(Open(Options()).ok()); }
   SegmentFilesOptions node = Options(), cluster = Options(), size = Options();
   node.node = 4;
@@ -165,7 +182,7 @@ TEST_F(SegmentFilesTest, AnotherNodeClusterSizeOrVersionIsRefused) {
   EXPECT_EQ(Open(Options()).status().code(), Code::kInvalid);
 }
 
-TEST_F(SegmentFilesTest, AFileThatIsShortOrMissingIsAllocatedAgain) {
+TEST_P(SegmentFilesTest, AFileThatIsShortOrMissingIsAllocatedAgain) {
   { ASSERT_TRUE(Open(Options()).ok()); }
   std::filesystem::resize_file(root_ + "/disk/000001.segment", 5'000);
   std::filesystem::remove(root_ + "/disk/000002.segment");
@@ -176,13 +193,13 @@ TEST_F(SegmentFilesTest, AFileThatIsShortOrMissingIsAllocatedAgain) {
   EXPECT_TRUE(Read(**files, 2, 0, got).ok());
 }
 
-TEST_F(SegmentFilesTest, ALongerFileIsNotOurs) {
+TEST_P(SegmentFilesTest, ALongerFileIsNotOurs) {
   { ASSERT_TRUE(Open(Options()).ok()); }
   std::filesystem::resize_file(root_ + "/disk/000001.segment", 2 * kSegment);
   EXPECT_EQ(Open(Options()).status().code(), Code::kInvalid);
 }
 
-TEST_F(SegmentFilesTest, ADiskThatShrankHasFewerFiles) {
+TEST_P(SegmentFilesTest, ADiskThatShrankHasFewerFiles) {
   { ASSERT_TRUE(Open(Options()).ok()); }
   SegmentFilesOptions fewer = Options();
   fewer.segments = 1;
@@ -192,7 +209,7 @@ TEST_F(SegmentFilesTest, ADiskThatShrankHasFewerFiles) {
   EXPECT_FALSE(std::filesystem::exists(root_ + "/disk/000002.segment"));
 }
 
-TEST_F(SegmentFilesTest, TooLargeForTheDisk) {
+TEST_P(SegmentFilesTest, TooLargeForTheDisk) {
   SegmentFilesOptions huge = Options();
   huge.segment_bytes = uint64_t{1} << 50;
   const Status status = Open(huge).status();
@@ -200,13 +217,17 @@ TEST_F(SegmentFilesTest, TooLargeForTheDisk) {
   EXPECT_NE(status.message().find("disk.limit"), std::string::npos) << status.message();
 }
 
-TEST_F(SegmentFilesTest, AFileThatShrinksWhileItIsReadIsCorrupt) {
+TEST_P(SegmentFilesTest, AFileThatShrinksWhileItIsReadIsCorrupt) {
   auto files = Open(Options());
   ASSERT_TRUE(files.ok());
   std::filesystem::resize_file(root_ + "/disk/000000.segment", 4'096);
   std::vector<std::byte> got(100);
   EXPECT_EQ(Read(**files, 0, 8'192, got).code(), Code::kCorrupt);
 }
+
+INSTANTIATE_TEST_SUITE_P(Engines, SegmentFilesTest, testing::Bool(), [](const auto& engine) {
+  return std::string(engine.param ? "IoUring" : "Threads");
+});
 
 }  // namespace
 }  // namespace holdfast::disk

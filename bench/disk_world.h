@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// A disk tier over real files, past the page cache, on a loop of its own, for the benchmarks.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/random.h"
+#include "cached/store/disk_tier.h"
+#include "io/disk/segment_files.h"
+#include "io/net/event_loop.h"
+
+namespace holdfast::bench {
+
+// Seconds of a clock that only goes forward.
+double Now();
+// Says it and ends the program.
+[[noreturn]] void Fail(const Status& status);
+
+class DiskWorld {
+ public:
+  struct Options {
+    std::string directory;
+    uint32_t segments = 0;
+    uint64_t segment_bytes = 0;
+    uint64_t index_objects = 0;
+    uint32_t depth = 32;
+    bool io_uring = true;
+  };
+  // What lies in the directory is recovered.
+  explicit DiskWorld(const Options& options);
+
+  // Runs the loop until what `begin` begins calls its `done`.
+  void Wait(const std::function<void(std::function<void()> done)>& begin);
+  void Maintain();
+  // Writes them, and reclaims until there is room for more.
+  void Take(std::vector<store::DiskWriter::Item> items);
+
+  store::DiskTier& tier() { return *tier_; }
+  net::EventLoop& loop() { return *loop_; }
+  double recovered_s() const { return recovered_s_; }
+
+ private:
+  class StderrLog : public Log {
+   public:
+    void Write(LogLevel level, std::string_view line) override;
+  };
+
+  StderrLog log_;
+  std::unique_ptr<net::EventLoop> loop_;
+  Random random_;
+  std::unique_ptr<disk::SegmentFiles> files_;
+  std::unique_ptr<store::DiskTier> tier_;
+  double recovered_s_ = 0;
+};
+
+// A record with this payload, which stays the caller's.
+store::DiskWriter::Item DiskItem(const std::string& name, ByteView payload, int64_t loaded_us);
+
+}  // namespace holdfast::bench

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bench/store_disk.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "bench/disk_world.h"
+
+namespace holdfast::bench {
+namespace {
+
+using store::DiskTier;
+
+constexpr uint64_t kSizes[] = {4 * kKiB, 16 * kKiB, 64 * kKiB, 256 * kKiB};
+constexpr uint32_t kDepth = 32;
+constexpr uint64_t kFileBytes = 2 * kGiB;
+constexpr uint64_t kSegmentBytes = 16 * kMiB;
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values.empty() ? 0 : values[values.size() / 2];
+}
+
+// Objects of one size on a disk tier, and gets of random ones, kDepth in flight.
+class Gets {
+ public:
+  Gets(const std::string& directory, uint64_t bytes)
+      : world_({.directory = directory,
+                .segments = static_cast<uint32_t>(kFileBytes / kSegmentBytes) + 16,
+                .segment_bytes = kSegmentBytes,
+                .index_objects = kFileBytes / bytes + 1'000,
+                .depth = kDepth}),
+        payload_(bytes),
+        into_(kDepth, std::vector<std::byte>(bytes)),
+        random_(bytes) {
+    for (std::byte& b : payload_) b = static_cast<std::byte>(random_.Next());
+    for (uint64_t written = 0; written < kFileBytes * 9 / 10;) {
+      std::vector<store::DiskWriter::Item> items;
+      for (uint64_t batch = 0; batch < 4 * kMiB; batch += bytes) {
+        items.push_back(DiskItem("file:///data/" + std::to_string(oids_.size()), payload_,
+                                 world_.tier().Stamp({})));
+        oids_.push_back(items.back().head.entry.oid);
+        written += bytes;
+      }
+      world_.Take(std::move(items));
+    }
+    for (int i = 0; i < 50; ++i) world_.Maintain();  // seals
+  }
+
+  double PerSecond(Duration span) {
+    const double start = Now();
+    const uint64_t before = got_;
+    world_.Wait([&](std::function<void()> done) {
+      until_ = world_.loop().Now() + span;
+      done_ = std::move(done);
+      for (size_t slot = 0; slot < kDepth; ++slot) Get(slot);
+    });
+    return static_cast<double>(got_ - before) / (Now() - start);
+  }
+
+ private:
+  void Get(size_t slot) {
+    ++under_way_;
+    const Oid& oid = oids_[random_.Below(oids_.size())];
+    world_.tier().Look(oid, 0, [this, slot](const Result<DiskTier::Found>& found) {
+      if (!found.ok()) Fail(found.status());
+      world_.tier().Read(*found, into_[slot], [this, slot](const Status& read) {
+        if (!read.ok()) Fail(read);  // its checksum was verified
+        Got(slot);
+      });
+    });
+  }
+  void Got(size_t slot) {
+    ++got_;
+    --under_way_;
+    if (world_.loop().Now() < until_) return Get(slot);
+    if (under_way_ == 0) std::exchange(done_, nullptr)();
+  }
+
+  DiskWorld world_;
+  std::vector<std::byte> payload_;
+  std::vector<std::vector<std::byte>> into_;
+  Random random_;
+  std::vector<Oid> oids_;
+  Time until_{};
+  std::function<void()> done_;
+  size_t under_way_ = 0;
+  uint64_t got_ = 0;
+};
+
+double FioPerSecond(const std::string& file, uint64_t bytes, Duration span) {
+  const std::string command =
+      "fio --name=reads --filename=" + file + " --size=" + std::to_string(kFileBytes) +
+      " --bs=" + std::to_string(bytes) + " --iodepth=" + std::to_string(kDepth) +
+      " --runtime=" + std::to_string(std::max<int64_t>(span / 1s, 1)) +
+      " --direct=1 --ioengine=io_uring --rw=randread --randrepeat=0 --time_based"
+      " --output-format=json 2>&1";
+  std::FILE* pipe = ::popen(command.c_str(), "r");
+  if (pipe == nullptr) Fail(Status::Unavailable("fio cannot be started"));
+  std::string text;
+  char part[4096];
+  for (size_t n = 0; (n = std::fread(part, 1, sizeof part, pipe)) > 0;) text.append(part, n);
+  if (::pclose(pipe) != 0)
+    Fail(Status::Unavailable("fio fails; scripts/setup --with-bench installs it: " + text));
+  return nlohmann::json::parse(text.substr(text.find('{')))["jobs"][0]["read"]["iops"]
+      .get<double>();
+}
+
+}  // namespace
+
+std::vector<DiskGets> MeasureDiskGets(const std::string& directory, int rounds, Duration span) {
+  std::vector<DiskGets> all;
+  const std::string file = directory + "/fio";
+  for (uint64_t bytes : kSizes) {
+    Gets gets(directory + "/" + std::to_string(bytes), bytes);
+    FioPerSecond(file, bytes, 1s);  // which lays the file
+    std::vector<double> ours, fio, ratios;
+    for (int round = 0; round < rounds; ++round) {
+      ours.push_back(gets.PerSecond(span));
+      fio.push_back(FioPerSecond(file, bytes, span));
+      ratios.push_back(ours.back() / fio.back());
+    }
+    all.push_back({bytes, Median(ours), Median(fio), Median(ratios)});
+    std::filesystem::remove_all(directory + "/" + std::to_string(bytes));
+  }
+  return all;
+}
+
+}  // namespace holdfast::bench

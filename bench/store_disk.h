@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Gets from a node's disk tier, not out of any cache, beside fio's random reads of the same size with
+// as many in flight.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/units.h"
+
+namespace holdfast::bench {
+
+struct DiskGets {
+  uint64_t bytes = 0;     // of an object
+  double gets_per_s = 0;  // medians of the rounds
+  double fio_reads_per_s = 0;
+  double ratio = 0;  // the median of the rounds' ratios
+};
+
+// `directory` is on the disk that is measured. Ends the program when there is no fio.
+std::vector<DiskGets> MeasureDiskGets(const std::string& directory, int rounds, Duration span);
+
+}  // namespace holdfast::bench
