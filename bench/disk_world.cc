@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/disk_world.h"
 
+#include <sys/epoll.h>
+
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -23,16 +25,20 @@ void DiskWorld::StderrLog::Write(LogLevel, std::string_view line) {
 }
 
 DiskWorld::DiskWorld(const Options& options) : loop_(*net::EventLoop::Create()), random_(1) {
-  Result<std::unique_ptr<disk::SegmentFiles>> files =
-      disk::SegmentFiles::Open({.directory = options.directory,
-                                .cluster = "bench",
-                                .node = 0,
-                                .segments = options.segments,
-                                .segment_bytes = options.segment_bytes,
-                                .depth = options.depth,
-                                .io_uring = options.io_uring,
-                                .log = &log_},
-                               [this](std::function<void()> run) { loop_->Post(std::move(run)); });
+  Result<std::unique_ptr<disk::SegmentFiles>> files = disk::SegmentFiles::Open(
+      {.directory = options.directory,
+       .cluster = "bench",
+       .node = 0,
+       .segments = options.segments,
+       .segment_bytes = options.segment_bytes,
+       .depth = options.depth,
+       .log = &log_},
+      [this](std::function<void()> run) { loop_->Post(std::move(run)); },
+      disk::Watcher{[this](int fd, std::function<void()> ready) {
+                      return loop_->Watch(fd, EPOLLIN,
+                                          [ready = std::move(ready)](uint32_t) { ready(); });
+                    },
+                    [this](int fd) { loop_->Unwatch(fd); }});
   if (!files.ok()) Fail(files.status());
   files_ = *std::move(files);
   const Env env{loop_.get(), nullptr, nullptr, &random_, &log_};

@@ -26,7 +26,6 @@ class DiskWorld {
     uint64_t segment_bytes = 0;
     uint64_t index_objects = 0;
     uint32_t depth = 32;
-    bool io_uring = true;
   };
   // What lies in the directory is recovered.
   explicit DiskWorld(const Options& options);

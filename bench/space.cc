@@ -78,7 +78,7 @@ void ReadSome(DiskWorld& disk, const std::vector<Object>& objects, size_t count,
   for (size_t i = 0; i < count; ++i) {
     const size_t back = random->Below(std::max<size_t>(objects.size() / 10, 1));
     disk.Wait([&](std::function<void()> done) {
-      disk.tier().Look(objects[objects.size() - 1 - back].oid, 0,
+      disk.tier().Look(objects[objects.size() - 1 - back].oid, 0, 0,
                        [done](const Result<DiskTier::Found>&) { done(); });
     });
   }

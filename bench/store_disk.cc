@@ -42,6 +42,8 @@ class Gets {
         items.push_back(DiskItem("file:///data/" + std::to_string(oids_.size()), payload_,
                                  world_.tier().Stamp({})));
         oids_.push_back(items.back().head.entry.oid);
+        const disk::Entry& entry = items.back().head.entry;
+        record_bytes_ = disk::RecordBytes(bytes, entry.name_bytes, entry.etag_bytes);
         written += bytes;
       }
       world_.Take(std::move(items));
@@ -64,7 +66,7 @@ class Gets {
   void Get(size_t slot) {
     ++under_way_;
     const Oid& oid = oids_[random_.Below(oids_.size())];
-    world_.tier().Look(oid, 0, [this, slot](const Result<DiskTier::Found>& found) {
+    world_.tier().Look(oid, 0, record_bytes_, [this, slot](const Result<DiskTier::Found>& found) {
       if (!found.ok()) Fail(found.status());
       world_.tier().Read(*found, into_[slot], [this, slot](const Status& read) {
         if (!read.ok()) Fail(read);  // its checksum was verified
@@ -84,6 +86,7 @@ class Gets {
   std::vector<std::vector<std::byte>> into_;
   Random random_;
   std::vector<Oid> oids_;
+  uint64_t record_bytes_ = 0;  // a reader knows the size of what it looks for
   Time until_{};
   std::function<void()> done_;
   size_t under_way_ = 0;

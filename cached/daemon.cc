@@ -275,15 +275,20 @@ void Daemon::Parts::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done
 
 Status Daemon::Parts::OpenDisk() {
   if (config.disk_directory.empty()) return {};
-  Result<std::unique_ptr<disk::SegmentFiles>> files =
-      disk::SegmentFiles::Open({.directory = config.disk_directory,
-                                .cluster = config.node.cluster,
-                                .node = config.node.node,
-                                .segments = static_cast<uint32_t>(config.disk_segments),
-                                .segment_bytes = config.disk_segment,
-                                .depth = static_cast<uint32_t>(config.disk_depth),
-                                .log = log},
-                               [this](std::function<void()> run) { loop->Post(std::move(run)); });
+  Result<std::unique_ptr<disk::SegmentFiles>> files = disk::SegmentFiles::Open(
+      {.directory = config.disk_directory,
+       .cluster = config.node.cluster,
+       .node = config.node.node,
+       .segments = static_cast<uint32_t>(config.disk_segments),
+       .segment_bytes = config.disk_segment,
+       .depth = static_cast<uint32_t>(config.disk_depth),
+       .log = log},
+      [this](std::function<void()> run) { loop->Post(std::move(run)); },
+      disk::Watcher{[this](int fd, std::function<void()> ready) {
+                      return loop->Watch(fd, EPOLLIN,
+                                         [ready = std::move(ready)](uint32_t) { ready(); });
+                    },
+                    [this](int fd) { loop->Unwatch(fd); }});
   if (!files.ok()) return files.status().Annotate("disk");
   disk_files = *std::move(files);
   config.disk.identity = {config.node.node, config.node.cluster};

@@ -24,6 +24,11 @@ uint64_t IndexObjects(uint64_t segments, uint64_t segment_bytes, const DiskTierO
   return std::max(segments * segment_bytes / kBytesPerObject, kLeastObjects);
 }
 
+// What a look reads at least: any head fits. And records up to this size come whole, which costs a copy
+// and saves a read; of more bytes than that the copy costs as much.
+constexpr uint64_t kMostHead = sizeof(shm::RecordHeader) + disk::kMaxText;
+constexpr uint64_t kTogether = 80 * kKiB;
+
 // One fingerprint for two objects of the index.
 size_t Fingerprints(uint64_t index_objects) { return std::bit_floor(index_objects / 2); }
 
@@ -84,7 +89,8 @@ bool DiskTier::Has(const Oid& oid, VersionHash version) const {
   return ready_ && records_.index().Find(oid, version) != Index::kNone;
 }
 
-void DiskTier::Look(const Oid& oid, VersionHash version, std::function<void(Result<Found>)> done) {
+void DiskTier::Look(const Oid& oid, VersionHash version, uint64_t record_bytes,
+                    std::function<void(Result<Found>)> done) {
   std::vector<DiskRecords::Candidate> candidates;
   if (ready_) candidates = records_.Find(oid, version);
   if (candidates.empty()) {
@@ -95,6 +101,7 @@ void DiskTier::Look(const Oid& oid, VersionHash version, std::function<void(Resu
   const uint64_t id = next_look_++;
   looks_[id] = {.oid = oid,
                 .version = version,
+                .read_bytes = std::max(kMostHead, record_bytes <= kTogether ? record_bytes : 0),
                 .candidates = std::move(candidates),
                 .at = {},
                 .sequence = 0,
@@ -105,13 +112,13 @@ void DiskTier::Look(const Oid& oid, VersionHash version, std::function<void(Resu
 
 // One candidate after the other; there is hardly ever more than one.
 void DiskTier::Try(uint64_t id) {
-  constexpr uint64_t kMost = sizeof(shm::RecordHeader) + disk::kMaxText;
   Looking& looking = looks_[id];
   looking.at = looking.candidates.back();
   looking.candidates.pop_back();
   DiskSegment& s = segments_[looking.at.segment];
   looking.sequence = s.sequence;
-  looking.bytes = Buffer(std::min(kMost, segments_.segment_bytes() - looking.at.offset));
+  looking.bytes =
+      Buffer(std::min(looking.read_bytes, segments_.segment_bytes() - looking.at.offset));
   ++s.readers;
   disk_->Read(looking.at.segment, looking.at.offset, looking.bytes.span(),
               [this, id](const Status& read, uint64_t) { Tried(id, read); });

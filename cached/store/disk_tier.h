@@ -74,8 +74,10 @@ class DiskTier {
     uint64_t sequence = 0;
     Buffer bytes{};  // what was read from the record on: small payloads are in it
   };
-  // kNotFound when it is not there.
-  void Look(const Oid& oid, VersionHash version, std::function<void(Result<Found>)> done);
+  // kNotFound when it is not there. Of a record that is known to take `record_bytes` (0: not known) all
+  // is read at once unless it is large.
+  void Look(const Oid& oid, VersionHash version, uint64_t record_bytes,
+            std::function<void(Result<Found>)> done);
   // Its payload; `into` is as long. kNotFound when it was evicted meanwhile, kCorrupt when it is not
   // what its head says; then it is forgotten.
   void Read(const Found& found, ByteSpan into, std::function<void(Status)> done);
@@ -114,6 +116,7 @@ class DiskTier {
   struct Looking {
     Oid oid;
     VersionHash version = 0;
+    uint64_t read_bytes = 0;
     std::vector<DiskRecords::Candidate> candidates{};  // that were not tried
     DiskRecords::Candidate at{};
     uint64_t sequence = 0;

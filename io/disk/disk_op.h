@@ -15,7 +15,8 @@ namespace holdfast::disk {
 
 class DiskOp {
  public:
-  static constexpr uint64_t kBufferBytes = uint64_t{256} << 10;
+  // 256 KiB from any offset on are one call.
+  static constexpr uint64_t kBufferBytes = uint64_t{264} << 10;
   static constexpr int kShort = -1;  // the file ended before its time
 
   enum class Kind : uint8_t { kRead, kWrite, kSync };

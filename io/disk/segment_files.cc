@@ -23,6 +23,7 @@
 namespace holdfast::disk {
 namespace {
 
+constexpr uint32_t kLeastThreads = 4;
 constexpr uint32_t kOtherDescriptors = 512;  // of the rest of the process
 constexpr const char* kLayoutWord = "holdfast-segments";
 
@@ -42,7 +43,8 @@ Status Full(const std::string& directory, uint64_t needed) {
 // --- Open ----------------------------------------------------------------------------------------
 
 Result<std::unique_ptr<SegmentFiles>> SegmentFiles::Open(
-    const SegmentFilesOptions& options, std::function<void(std::function<void()>)> post) {
+    const SegmentFilesOptions& options, std::function<void(std::function<void()>)> post,
+    std::optional<Watcher> watcher) {
   HF_CHECK(options.segment_bytes % kBlock == 0 && options.depth > 0);
   std::unique_ptr<SegmentFiles> files(new SegmentFiles());
   files->directory_ = options.directory;
@@ -59,17 +61,28 @@ Result<std::unique_ptr<SegmentFiles>> SegmentFiles::Open(
                       ": its file system does not know O_DIRECT; what is read and written passes "
                       "through the page cache");
   }
-  if (options.io_uring) files->engine_ = MakeRingEngine(options.depth);
-  if (files->engine_ == nullptr) {
-    files->engine_ = MakeThreadEngine(options.depth);
-    if (options.io_uring && options.log != nullptr)
-      options.log->Info(options.directory + ": there is no io_uring here, or it is not allowed; " +
-                        std::to_string(options.depth) + " threads read and write instead");
-  }
+  files->OpenRing(options, std::move(watcher));
+  const uint32_t threads =
+      files->ring_ == nullptr ? options.depth : std::max(options.depth / 4, kLeastThreads);
+  files->threads_ = std::make_unique<DiskThreads>(threads);
   return files;
 }
 
-SegmentFiles::~SegmentFiles() = default;
+void SegmentFiles::OpenRing(const SegmentFilesOptions& options, std::optional<Watcher> watcher) {
+  if (!watcher) return;
+  watcher_ = *std::move(watcher);
+  ring_ = ReadRing::Open(options.depth);
+  if (ring_ != nullptr && !watcher_.watch(ring_->fd(), [this] { ring_->Reap(); }).ok())
+    ring_.reset();
+  if (ring_ == nullptr && options.log != nullptr) {
+    options.log->Info(options.directory + ": there is no io_uring here, or it is not allowed; " +
+                      std::to_string(options.depth) + " threads read and write instead");
+  }
+}
+
+SegmentFiles::~SegmentFiles() {
+  if (ring_ != nullptr) watcher_.unwatch(ring_->fd());
+}
 
 std::string SegmentFiles::PathOf(uint32_t segment) const {
   std::array<char, 32> name;
@@ -204,12 +217,20 @@ Status SegmentFiles::StatusOf(const char* doing, uint32_t segment, int error) co
 void SegmentFiles::Read(uint32_t segment, uint64_t offset, ByteSpan into,
                         std::function<void(Status, uint64_t hash)> done) {
   HF_CHECK(segment < files_.size() && offset + into.size() <= segment_bytes_);
-  engine_->Submit(
-      DiskOp::Read(files_[segment].get(), offset, into,
-                   [this, segment, done = std::move(done)](int error, uint64_t hash) mutable {
-                     post_([done = std::move(done), status = StatusOf("reading", segment, error),
-                            hash] { done(status, hash); });
-                   }));
+  const int fd = files_[segment].get();
+  if (ring_ != nullptr && !into.empty() && into.size() <= ReadRing::kMostBytes) {
+    ring_->Submit(DiskOp::Read(fd, offset, into,
+                               [this, segment, done = std::move(done)](int error, uint64_t hash) {
+                                 done(StatusOf("reading", segment, error), hash);
+                               }));
+    return;
+  }
+  threads_->Submit(DiskOp::Read(
+      fd, offset, into, [this, segment, done = std::move(done)](int error, uint64_t hash) mutable {
+        post_([done = std::move(done), status = StatusOf("reading", segment, error), hash] {
+          done(status, hash);
+        });
+      }));
 }
 
 void SegmentFiles::Write(uint32_t segment, uint64_t offset, std::vector<ByteView> parts,
@@ -217,21 +238,21 @@ void SegmentFiles::Write(uint32_t segment, uint64_t offset, std::vector<ByteView
   uint64_t bytes = 0;
   for (const ByteView& part : parts) bytes += part.size();
   HF_CHECK(segment < files_.size() && offset % kBlock == 0 && offset + bytes <= segment_bytes_);
-  engine_->Submit(
-      DiskOp::Write(files_[segment].get(), offset, std::move(parts),
-                    [this, segment, done = std::move(done)](int error, uint64_t) mutable {
-                      post_([done = std::move(done), status = StatusOf("writing", segment, error)] {
-                        done(status);
-                      });
-                    }));
+  threads_->Submit(DiskOp::Write(files_[segment].get(), offset, std::move(parts),
+                                 Posting("writing", segment, std::move(done))));
 }
 
 void SegmentFiles::Sync(uint32_t segment, std::function<void(Status)> done) {
   HF_CHECK(segment < files_.size());
-  engine_->Submit(DiskOp::Sync(files_[segment].get(), [this, segment, done = std::move(done)](
-                                                          int error, uint64_t) mutable {
-    post_([done = std::move(done), status = StatusOf("syncing", segment, error)] { done(status); });
-  }));
+  threads_->Submit(
+      DiskOp::Sync(files_[segment].get(), Posting("syncing", segment, std::move(done))));
+}
+
+DiskOp::Done SegmentFiles::Posting(const char* doing, uint32_t segment,
+                                   std::function<void(Status)> done) {
+  return [this, doing, segment, done = std::move(done)](int error, uint64_t) mutable {
+    post_([done = std::move(done), status = StatusOf(doing, segment, error)] { done(status); });
+  };
 }
 
 }  // namespace holdfast::disk

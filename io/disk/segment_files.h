@@ -3,17 +3,20 @@
 // docs/formats.md, "Segments on disk", says what lies in the directory.
 //
 // Files are opened with O_DIRECT where the file system knows it, so that what is kept on disk does not
-// fill the page cache that the node's memory limit pays for. Operations are done many at a time by an
-// engine (disk_engine.h), through aligned buffers: what has no alignment may be read and written.
+// fill the page cache that the node's memory limit pays for. All passes through aligned buffers: what
+// has no alignment may be read and written. Small reads go through io_uring (read_ring.h), all else is
+// done by threads, and small reads are, too, where the kernel has no io_uring or does not allow it.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/env.h"
-#include "io/disk/disk_engine.h"
+#include "io/disk/disk_threads.h"
+#include "io/disk/read_ring.h"
 #include "io/shm/fd.h"
 
 namespace holdfast::disk {
@@ -24,19 +27,27 @@ struct SegmentFilesOptions {
   NodeId node = 0;
   uint32_t segments = 0;
   uint64_t segment_bytes = 0;  // a multiple of 4096
-  uint32_t depth = 32;         // operations at a time
-  bool io_uring = true;        // where the kernel has it; threads otherwise
+  uint32_t depth = 32;         // small reads at a time; a quarter as many operations of other kinds
   Log* log = nullptr;          // may be null; outlives it
 };
 
+// How the deciding thread is told that a descriptor can be read.
+struct Watcher {
+  std::function<Status(int fd, std::function<void()> ready)> watch;
+  std::function<void(int fd)> unwatch;
+};
+
+// The deciding thread's.
 class SegmentFiles : public Disk {
  public:
-  // Callbacks come through `post`, which has them run on the deciding thread. Takes the lock,
+  // Callbacks come through `post`, which has them run on the deciding thread, or out of `watcher`; without
+  // one there is no io_uring. Takes the lock,
   // allocates what is missing, removes segments beyond `segments`. kUnavailable when another daemon
   // uses the directory, kNoSpace when the disk is too full (path, needed and free bytes), kInvalid for
   // a directory that is something else, or of another node, cluster, version or size of segments.
-  static Result<std::unique_ptr<SegmentFiles>> Open(
-      const SegmentFilesOptions& options, std::function<void(std::function<void()>)> post);
+  static Result<std::unique_ptr<SegmentFiles>> Open(const SegmentFilesOptions& options,
+                                                    std::function<void(std::function<void()>)> post,
+                                                    std::optional<Watcher> watcher);
   // Operations under way end, those that wait are dropped.
   ~SegmentFiles() override;
 
@@ -57,9 +68,11 @@ class SegmentFiles : public Disk {
   Status OpenFiles(const SegmentFilesOptions& options);
   Status OpenFile(uint32_t segment);
   Status RemoveBeyond(uint32_t segments);
+  void OpenRing(const SegmentFilesOptions& options, std::optional<Watcher> watcher);
   Status RaiseDescriptors(uint32_t segments) const;
   std::string PathOf(uint32_t segment) const;
 
+  DiskOp::Done Posting(const char* doing, uint32_t segment, std::function<void(Status)> done);
   Status StatusOf(const char* doing, uint32_t segment, int error) const;
 
   std::string directory_;
@@ -68,7 +81,9 @@ class SegmentFiles : public Disk {
   shm::Fd lock_;
   std::vector<shm::Fd> files_;
   std::function<void(std::function<void()>)> post_;
-  std::unique_ptr<DiskEngine> engine_;  // the first to go: it uses the files
+  Watcher watcher_;
+  std::unique_ptr<ReadRing> ring_;  // null: the threads read all
+  std::unique_ptr<DiskThreads> threads_;
 };
 
 }  // namespace holdfast::disk

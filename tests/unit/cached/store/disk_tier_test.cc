@@ -42,6 +42,20 @@ TEST(DiskTier, SmallOnesCostOneRead) {
   EXPECT_EQ(w.disk.reads, before + 1);
 }
 
+TEST(DiskTier, OnesWhoseSizeIsKnownToo) {
+  DiskWorld w;
+  w.Take(0, 2, 30'000);
+  w.Take(2, 1, 30'000);
+  const uint64_t before = w.disk.reads;
+  EXPECT_TRUE(w.Read(0, 30'000, 30'192).ok());
+  EXPECT_EQ(w.disk.reads, before + 1);
+  // What was expected may be wrong.
+  EXPECT_TRUE(w.Read(1, 30'000, 20'000).ok());
+  EXPECT_TRUE(w.Read(1, 30'000, 1).ok());
+  EXPECT_TRUE(w.Read(2, 30'000, 70'000).ok());
+  EXPECT_TRUE(w.Read(2, 30'000, uint64_t{1} << 60).ok());
+}
+
 TEST(DiskTier, AFullDiskLetsGoOfTheOldest) {
   DiskWorld w;
   for (uint32_t n = 0; n < 400; n += 20) w.Take(n, 20, 10'000);  // 4 MB into 2 MB

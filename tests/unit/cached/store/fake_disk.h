@@ -123,15 +123,15 @@ class DiskWorld {
       clock.RunFor(2ms);
     }
   }
-  Result<DiskTier::Found> Look(const Oid& oid, VersionHash version) {
+  Result<DiskTier::Found> Look(const Oid& oid, VersionHash version, uint64_t record_bytes = 0) {
     std::optional<Result<DiskTier::Found>> found;
-    tier->Look(oid, version, [&](Result<DiskTier::Found> r) { found = std::move(r); });
+    tier->Look(oid, version, record_bytes, [&](Result<DiskTier::Found> r) { found = std::move(r); });
     Run();
     HF_CHECK(found.has_value());
     return *std::move(found);
   }
-  Result<std::string> Read(uint32_t n, uint64_t size) {
-    Result<DiskTier::Found> found = Look(Key(n, size).oid, Key(n, size).version);
+  Result<std::string> Read(uint32_t n, uint64_t size, uint64_t record_bytes = 0) {
+    Result<DiskTier::Found> found = Look(Key(n, size).oid, Key(n, size).version, record_bytes);
     if (!found.ok()) return found.status();
     std::string bytes(found->head.entry.size, '\0');
     std::optional<Status> read;

@@ -2,6 +2,7 @@
 #include "io/disk/segment_files.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -35,36 +36,56 @@ class SegmentFilesTest : public testing::TestWithParam<bool> {
             .segments = 3,
             .segment_bytes = kSegment,
             .depth = 3,
-            .io_uring = GetParam(),
             .log = nullptr};
   }
-  // Callbacks run on the threads that made them.
-  static Result<std::unique_ptr<SegmentFiles>> Open(const SegmentFilesOptions& options) {
-    return SegmentFiles::Open(options, [](std::function<void()> run) { run(); });
+  // Callbacks run on the threads that made them, or in Await.
+  Result<std::unique_ptr<SegmentFiles>> Open(const SegmentFilesOptions& options) {
+    std::optional<Watcher> watcher;
+    if (GetParam()) {
+      watcher = Watcher{[this](int fd, std::function<void()> ready) {
+                          watched_ = {fd, std::move(ready)};
+                          return Status();
+                        },
+                        [this](int) {
+                          watched_ = {-1, nullptr};
+                        }};
+    }
+    return SegmentFiles::Open(
+        options, [](std::function<void()> run) { run(); }, std::move(watcher));
   }
-  static Status Write(SegmentFiles& files, uint32_t segment, uint64_t offset,
-                      std::vector<ByteView> parts) {
+  void Await(const std::function<bool()>& done) {
+    while (!done()) {
+      pollfd readable{.fd = watched_.first, .events = POLLIN, .revents = 0};
+      if (::poll(&readable, 1, 1) > 0) watched_.second();
+    }
+  }
+  Status Await(std::future<Status> done) {
+    Await([&] { return done.wait_for(std::chrono::seconds(0)) == std::future_status::ready; });
+    return done.get();
+  }
+  Status Write(SegmentFiles& files, uint32_t segment, uint64_t offset,
+               std::vector<ByteView> parts) {
     std::promise<Status> done;
     files.Write(segment, offset, std::move(parts), [&](Status status) { done.set_value(status); });
-    return done.get_future().get();
+    return Await(done.get_future());
   }
-  static Status Read(SegmentFiles& files, uint32_t segment, uint64_t offset, ByteSpan into) {
+  Status Read(SegmentFiles& files, uint32_t segment, uint64_t offset, ByteSpan into) {
     std::promise<Status> done;
     uint64_t hash = 0;
     files.Read(segment, offset, into, [&](Status status, uint64_t h) {
       hash = h;
       done.set_value(status);
     });
-    Status status = done.get_future().get();
+    Status status = Await(done.get_future());
     if (status.ok()) {
       EXPECT_EQ(hash, Hash64(into));
     }
     return status;
   }
-  static Status Sync(SegmentFiles& files, uint32_t segment) {
+  Status Sync(SegmentFiles& files, uint32_t segment) {
     std::promise<Status> done;
     files.Sync(segment, [&](Status status) { done.set_value(status); });
-    return done.get_future().get();
+    return Await(done.get_future());
   }
   static std::vector<std::byte> RandomBytes(Random* random, uint64_t n) {
     std::vector<std::byte> bytes(n);
@@ -73,6 +94,7 @@ class SegmentFilesTest : public testing::TestWithParam<bool> {
   }
 
   std::string root_;
+  std::pair<int, std::function<void()>> watched_{-1, nullptr};
 };
 
 TEST_P(SegmentFilesTest, PartsComeBackFromAnyOffset) {
@@ -130,7 +152,7 @@ TEST_P(SegmentFilesTest, ManyAtATime) {
                      ++done;
                    });
   }
-  while (done < 2 * kOperations) usleep(1'000);
+  Await([&] { return done == 2 * kOperations; });
   std::vector<std::byte> got(kOperations * 4'096);
   ASSERT_TRUE(Read(**files, 0, 0, got).ok());
   EXPECT_TRUE(std::all_of(got.begin(), got.end(), [](std::byte b) { return b == std::byte{1}; }));

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/disk/read_ring.h"
+
+#include <cerrno>
+#include <utility>
+
+#include "base/status.h"
+
+namespace holdfast::disk {
+namespace {
+
+// Whoever gets what was read may ask for more, and the device waits for it: all that has ended in one go
+// had the device idle for a quarter of the time.
+constexpr size_t kAtOnce = 2;
+
+}  // namespace
+
+std::unique_ptr<ReadRing> ReadRing::Open(uint32_t depth) {
+  std::unique_ptr<ReadRing> ring(new ReadRing(depth));
+  if (::io_uring_queue_init(depth, &ring->ring_, IORING_SETUP_CLAMP) != 0) return nullptr;
+  ring->open_ = true;
+  if (ring->ring_.sq.ring_entries < depth) return nullptr;
+  for (uint64_t i = depth; i-- > 0;) ring->free_.push_back(i);
+  return ring;
+}
+
+ReadRing::~ReadRing() {
+  if (!open_) return;
+  for (size_t under_way = slots_.size() - free_.size(); under_way > 0;) {
+    io_uring_cqe* cqe = nullptr;
+    if (::io_uring_wait_cqe(&ring_, &cqe) != 0) continue;
+    for (; ::io_uring_peek_cqe(&ring_, &cqe) == 0; --under_way) ::io_uring_cqe_seen(&ring_, cqe);
+  }
+  ::io_uring_queue_exit(&ring_);
+}
+
+void ReadRing::Submit(DiskOp read) {
+  if (free_.empty()) return waiting_.push_back(std::move(read));
+  const uint64_t slot = free_.back();
+  free_.pop_back();
+  slots_[slot].op = std::move(read);
+  Begin(slot);
+}
+
+// The next call of the slot's operation, or its end.
+void ReadRing::Begin(uint64_t slot) {
+  Slot& s = slots_[slot];
+  const std::optional<DiskOp::Call> call = s.op->Next(s.buffer.get());
+  if (call) {
+    io_uring_sqe* sqe = ::io_uring_get_sqe(&ring_);
+    HF_CHECK(sqe != nullptr);  // every slot has one at most
+    ::io_uring_prep_read(sqe, call->fd, call->data, static_cast<unsigned>(call->bytes),
+                         call->offset);
+    ::io_uring_sqe_set_data64(sqe, slot);
+    int submitted = 0;
+    do {
+      submitted = ::io_uring_submit(&ring_);
+    } while (submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY);
+    HF_CHECK(submitted == 1);
+    return;
+  }
+  DiskOp op = *std::exchange(s.op, std::nullopt);
+  free_.push_back(slot);
+  op.Finish();
+}
+
+void ReadRing::Reap() {
+  io_uring_cqe* cqe = nullptr;
+  for (size_t n = 0; n < kAtOnce && ::io_uring_peek_cqe(&ring_, &cqe) == 0; ++n) {
+    const uint64_t slot = ::io_uring_cqe_get_data64(cqe);
+    const int result = cqe->res;
+    ::io_uring_cqe_seen(&ring_, cqe);
+    Ended(slot, result);
+  }
+}
+
+void ReadRing::Ended(uint64_t slot, int result) {
+  slots_[slot].op->Took(result);
+  Begin(slot);
+  while (!waiting_.empty() && !free_.empty()) {
+    DiskOp next = std::move(waiting_.front());
+    waiting_.pop_front();
+    Submit(std::move(next));
+  }
+}
+
+}  // namespace holdfast::disk

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small reads through io_uring, without a thread between: whoever begins a read is who is told of its
+// end. On a device with some 50,000 reads a second the two wake-ups that a thread costs are half of
+// what a read takes.
+//
+// One thread's.
+#pragma once
+
+#include <liburing.h>
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "io/disk/aligned_buffer.h"
+#include "io/disk/disk_op.h"
+
+namespace holdfast::disk {
+
+class ReadRing {
+ public:
+  // More than this takes its time in copying and hashing, which is nothing for a thread that decides.
+  static constexpr uint64_t kMostBytes = uint64_t{96} << 10;
+
+  // `depth` reads at a time, each with a buffer. Null where there is no io_uring, or it is not allowed.
+  static std::unique_ptr<ReadRing> Open(uint32_t depth);
+  // Waits for what is under way; nothing is finished any more.
+  ~ReadRing();
+  ReadRing(const ReadRing&) = delete;
+
+  // Readable while something has ended that Reap would finish.
+  int fd() const { return ring_.ring_fd; }
+  void Submit(DiskOp read);
+  // Finishes some.
+  void Reap();
+
+ private:
+  struct Slot {
+    AlignedBuffer buffer = NewAlignedBuffer();
+    std::optional<DiskOp> op{};
+  };
+
+  explicit ReadRing(uint32_t depth) : slots_(depth) {}
+  void Begin(uint64_t slot);
+  void Ended(uint64_t slot, int result);
+
+  io_uring ring_{};
+  bool open_ = false;
+  std::vector<Slot> slots_;
+  std::vector<uint64_t> free_;
+  std::deque<DiskOp> waiting_;
+};
+
+}  // namespace holdfast::disk
