@@ -18,6 +18,9 @@
 //   4b. TakeFirst small objects are whole by that; of others the rest follows into the tier
 //   4c. AskVersion  where a peer has it or brings it, which does not tell the ETag
 //
+// The steps lie in loader.cc (what is to be begun, and its end), load_misses.cc (readers), load_near.cc
+// (1a to 3) and load_far.cc (4 to 4c).
+//
 // A home that does not answer, peers that fail and a grant that is lost lead to the far store,
 // never to waiting.
 #pragma once

@@ -3,17 +3,17 @@
 // parts below and hands every message to the one whose step it is.
 //
 //   Hello, HelloReply      membership.h   who the other nodes are, and whether they answer
-//   Call, NeedManifest     call_flow.h    a call becomes bids, chunk by chunk; offers expire
+//   Call, NeedManifest     calls.h, call_flow.h  a call becomes bids, chunk by chunk; offers expire
 //   (start)                restore_flow.h  what an earlier life had promised is taken up
-//   Confirm, Ack           call_flow.h    confirmed bids become commitments
+//   Confirm, Ack           ...            confirmed bids become commitments
 //                          promise_log.h  ... in the journal, before they are acknowledged
 //   Heartbeat, Progress    commitments.h  what is promised to whom, until when; losses
 //   EndJob                 commitments.h  the promises end, the objects stay
 //   (loads), ReadMiss      loader.h       loads in need-by order; asks homes; fetches once
 //   Ask, Answer, Fetched   home.h, asks.h  the home orders who goes far
 //   Drop                   drop_flow.h    takes out what nobody holds
-//   SnapshotQuery          snapshot_flow.h  what is held, for how long, and the ages at eviction
-//   LogAppend, LogQuery    log_keeper.h   the end of the snapshot log, for whoever asks
+//   SnapshotQuery          snapshots.h, snapshot_flow.h  what is held, for how long, ages at eviction
+//   LogAppend, LogQuery    ..., log_keeper.h  the end of the snapshot log, for whoever asks
 //   Stream...              streams.h      scratch data of jobs: catalogues, and room for chunks
 #pragma once
 
