@@ -196,7 +196,7 @@ class Collecting(Snapshots):
         self.assert_says(self.holdfast(*self.config, "snapshot", "collect"), USAGE, "--log DIR")
         self.assert_says(self.holdfast("snapshot", "show"), USAGE, "--log DIR")
         self.assert_says(self.holdfast("snapshot", "collect", "--log", self.log), NOT_THERE, "cluster up")
-        for flag, value in (("--deadline", "soon"), ("--every", "0s"), ("--every", "often"), ("--keep-for", "ever"),
+        for flag, value in (("--deadline", "soon"), ("--every", "0s"), ("--every", ""), ("--every", "often"), ("--keep-for", "ever"),
                             ("--max-bytes", "much"), ("--deadline", "0s")):
             with self.subTest((flag, value)):
                 self.assert_says(self.holdfast(*self.config, "snapshot", "collect", "--log", self.log, flag, value), USAGE, flag)
