@@ -33,7 +33,7 @@ CallFlow::CallFlow(const Context* context, const Planning* planning, PeerId peer
 }
 
 uint64_t CallFlow::OwnBytes() const {
-  return kFixedBytes + uint64_t{call_.count} / 8 * 8 + call_.asked.size() + call_.offer.size() +
+  return kFixedBytes + BitmapBytes(call_.count) + call_.asked.size() + call_.offer.size() +
          call_.home.size();
 }
 
@@ -103,17 +103,22 @@ bool CallFlow::BidSlice() {
         .home = &home_,
         .here = {},
         .held = {},
+        .disk = {},
         .max_object_bytes = context_->tier->max_object_bytes(),
         .room_bytes = RoomForThisCall(),
         .record_bytes = [](uint64_t size,
                            uint32_t name) { return shm::RecordBytes(size, name, 0); },
         .name_bytes = call_.name_bytes,
         .least_record_bytes = context_->least_record_bytes};
-    input.here = Here(first, input.count, &input.held);
+    Found found = Look(first, input.count);
+    input.here = std::move(found.here);
+    input.held = std::move(found.held);
+    input.disk = std::move(found.disk);
     planner::BidOutcome bids = planner::BidForChunk(input);
     chunk.keep = std::move(bids.keep);
     chunk.load = std::move(bids.load);
     chunk.spare = std::move(bids.spare);
+    chunk.near = std::move(bids.near);
     chunk.bid = true;
     if (call_.dry_run) {
       dry_bytes_ += bids.reserved_bytes;
@@ -127,10 +132,10 @@ bool CallFlow::BidSlice() {
   return next_ < chunks_.size();
 }
 
-Bitmap CallFlow::Here(uint32_t first, uint32_t count, Bitmap* held) const {
+CallFlow::Found CallFlow::Look(uint32_t first, uint32_t count) const {
   constexpr uint32_t kGroup = 8'192;  // a multiple of 64
-  Bitmap here(count);
-  *held = Bitmap(count);
+  const store::DiskTier* disk = context_->disk;
+  Found found{Bitmap(count), Bitmap(count), disk == nullptr ? Bitmap() : Bitmap(count)};
   std::vector<Oid> oids;
   std::vector<VersionHash> versions;
   for (uint32_t begin = 0; begin < count; begin += kGroup) {
@@ -143,11 +148,15 @@ Bitmap CallFlow::Here(uint32_t first, uint32_t count, Bitmap* held) const {
     }
     Bitmap part_here(n), part_held(n);
     context_->tier->FindMany(oids, versions, &part_here, &part_held);
-    here.OrAt(begin, part_here);
-    held->OrAt(begin, part_held);
+    found.here.OrAt(begin, part_here);
+    found.held.OrAt(begin, part_held);
+    if (disk == nullptr) continue;
+    Bitmap part_disk(n);
+    disk->FindMany(oids, versions, &part_disk);
+    found.disk.OrAt(begin, part_disk);
   }
-  planning_->commitments->AddPending(*manifest_, first, &here);
-  return here;
+  planning_->commitments->AddPending(*manifest_, first, &found.here);
+  return found;
 }
 
 uint64_t CallFlow::RoomForThisCall() const {
@@ -170,7 +179,9 @@ void CallFlow::SendBids(uint32_t first, const Chunk& chunk) {
                                    .status = {},
                                    .keep = Copy(chunk.keep),
                                    .load = Copy(chunk.load),
-                                   .spare = Copy(chunk.spare)});
+                                   .spare = Copy(chunk.spare),
+                                   .near = chunk.near.None() ? Buffer() : Copy(chunk.near),
+                                   .near_rate = planning_->loader->DiskRate()});
 }
 
 // --- 3. Confirm ----------------------------------------------------------------------------------

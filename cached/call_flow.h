@@ -43,6 +43,7 @@ class CallFlow {
   // Far more than anybody has, and so little that no sum of what records take can overflow.
   static constexpr uint64_t kMaxListBytes = uint64_t{1} << 60;
   static constexpr uint64_t kFixedBytes = 1 * kKiB;  // of a flow, whatever its list
+  static constexpr uint64_t BitmapBytes(uint64_t objects) { return objects / 8 * 9; }
 
   CallFlow(const Context* context, const Planning* planning, PeerId peer, wire::Call call);
   ~CallFlow();
@@ -71,7 +72,7 @@ class CallFlow {
 
  private:
   struct Chunk {
-    Bitmap keep{}, load{}, spare{};
+    Bitmap keep{}, load{}, spare{}, near{};
     uint64_t reserved = 0;
     bool bid = false;
     bool settled = false;
@@ -87,7 +88,12 @@ class CallFlow {
   void SendBids(uint32_t first, const Chunk& chunk);
   void RefuseConfirm(PeerId peer, const wire::Confirm& confirm, wire::Refusal why) const;
   void SendAck(PeerId peer, uint32_t first, uint32_t count, const Chunk& chunk) const;
-  Bitmap Here(uint32_t first, uint32_t count, Bitmap* held) const;
+  struct Found {
+    Bitmap here;  // in memory, or on its way there for a promise
+    Bitmap held;  // of those, promised already
+    Bitmap disk;  // on this node's disk; empty without one
+  };
+  Found Look(uint32_t first, uint32_t count) const;
   uint64_t RoomForThisCall() const;
   void Release(Chunk& chunk);
   // Clears the bits of `load` whose names are not those of their objects.

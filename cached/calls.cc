@@ -40,7 +40,7 @@ void Calls::On(PeerId from, wire::Call& call) {
       return Refuse(from, call,
                     Status::NoSpace("a job may call " + std::to_string(kMaxPerJob) + " times"));
     }
-    uint64_t need = CallFlow::kFixedBytes + call.count;
+    uint64_t need = CallFlow::kFixedBytes + CallFlow::BitmapBytes(call.count);
     if (planning_.planning_bytes() + need > context_->options.max_planning_bytes) {
       return Refuse(
           from, call,

@@ -47,7 +47,7 @@ void Loader::OnFar(const ObjectKey& key, uint64_t id, Status status, const FarIn
   }
   if (!status.ok()) return Finish(key, status);
   far_latency_ = (far_latency_ * 7 + (context_->Now() - load->far_began)) / 8;
-  Deliver(*load, hash);
+  Deliver(*load, hash, &far_pace_);
 }
 
 // Those that it took, once that is known: one may have brought many objects.
@@ -129,7 +129,7 @@ void Loader::TakeFirst(Load& load) {
   if (!HasRoom(load, &Loader::TakeFirst)) return;
   if (load.want.size > 0) std::memcpy(load.into.data(), load.first->data(), load.want.size);
   DropFirst(load);
-  Deliver(load, load.first_hash);
+  Deliver(load, load.first_hash, &far_pace_);
 }
 
 void Loader::DropFirst(Load& load) {

@@ -64,7 +64,7 @@ void Loader::TakeFromDisk(Load& load) {
                          }
                          ++counters_.disk_objects;
                          counters_.disk_bytes += reading->want.size;
-                         Deliver(*reading, hash);
+                         Deliver(*reading, hash, &disk_pace_);
                        });
 }
 
@@ -170,7 +170,7 @@ void Loader::OnPeer(const PeerWant& from, BulkOutcome outcome) {
   if (!right) return PeerFailed(*load);
   ++counters_.peer_objects;
   counters_.peer_bytes += outcome.size;
-  Deliver(*load, outcome.hash);
+  Deliver(*load, outcome.hash, &far_pace_);
 }
 
 }  // namespace holdfast::cached

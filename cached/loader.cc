@@ -16,7 +16,8 @@ Loader::Loader(const Context* context, Commitments* commitments, Membership* mem
       asks_(context, membership,
             [this](const Asks::Question& question, const std::optional<Home::Decision>& decision) {
               Answered(question, decision);
-            }) {}
+            }),
+      far_pace_(context->options.far_objects_per_s, context->options.far_bytes_per_s) {}
 
 // --- What is to be loaded, and in which order ----------------------------------------------------
 
@@ -178,11 +179,10 @@ bool Loader::HasRoom(Load& load, void (Loader::*again)(Load&)) {
   return false;
 }
 
-void Loader::Deliver(Load& load, uint64_t hash) {
+void Loader::Deliver(Load& load, uint64_t hash, Pace* pace) {
   ObjectKey key = load.want.key;
   context_->tier->Commit(std::exchange(load.slot, 0), hash, 0);
-  ++done_objects_;
-  done_bytes_ += load.want.size;
+  pace->Done(load.want.size);
   if (load.want.need_by < context_->Now()) ++counters_.late;
   // The index may have had no place for it; then nobody can find it.
   bool visible = context_->tier->Find(key.oid, key.version).has_value();
@@ -218,28 +218,24 @@ void Loader::Finish(ObjectKey key, const Status& status) {
 // --- How fast ------------------------------------------------------------------------------------
 
 void Loader::Tick() {
-  const NodeOptions& options = context_->options;
-  bool backlog = queue_.objects() > 0 || loads_.size() >= options.max_loads / 2;
-  if (backlog && done_objects_ > 0) {  // busy all the time: what was done says how slow we are
-    uint64_t modelled_us =
-        done_objects_ * 1'000'000 / std::max<uint64_t>(options.far_objects_per_s, 1) +
-        done_bytes_ * 1'000'000 / std::max<uint64_t>(options.far_bytes_per_s, 1);
-    int64_t permille = static_cast<int64_t>(1'000'000'000 / std::max<uint64_t>(modelled_us, 1));
-    slowness_permille_ =
-        std::clamp<int64_t>((slowness_permille_ * 3 + permille) / 4, 10, 1'000'000);
-  }
-  done_objects_ = done_bytes_ = 0;
+  const bool backlog = queue_.objects() > 0 || loads_.size() >= context_->options.max_loads / 2;
+  const uint64_t half = (far_pace_.done_bytes() + disk_pace_.done_bytes()) / 2;
+  const bool far = far_pace_.done_bytes() >= half, disk = disk_pace_.done_bytes() >= half;
+  far_pace_.Tick(backlog && far);
+  disk_pace_.Tick(backlog && disk);
 }
 
 RateModel Loader::Rate() const {
-  const NodeOptions& options = context_->options;
-  auto slowness = static_cast<uint64_t>(slowness_permille_);
-  RateModel rate;
-  rate.ns_per_object = 1'000'000 * slowness / std::max<uint64_t>(options.far_objects_per_s, 1);
-  rate.ns_per_mib =
-      (kMiB * 1'000 / std::max<uint64_t>(options.far_bytes_per_s / 1'000, 1)) * slowness / 1'000;
+  RateModel rate = far_pace_.Model();
   rate.start = far_latency_;
   rate.start = rate.Finish(queue_.objects() + loads_.size(), queue_.bytes() + load_bytes_);
+  return rate;
+}
+
+// What comes from the disk waits in the same queue.
+RateModel Loader::DiskRate() const {
+  RateModel rate = disk_pace_.Model();
+  rate.start = Rate().start - far_latency_;
   return rate;
 }
 

@@ -40,6 +40,7 @@
 #include "cached/home.h"
 #include "cached/load_queue.h"
 #include "cached/membership.h"
+#include "cached/pace.h"
 
 namespace holdfast::cached {
 
@@ -86,8 +87,9 @@ class Loader {
   void NamesOf(const Commitment& commitment, uint32_t first, uint32_t last,
                std::vector<entry::Name>* names) const;
 
-  // t1 of what is enqueued from now on.
+  // t1 of what is enqueued from now on: from far away, and from this node's disk.
   RateModel Rate() const;
+  RateModel DiskRate() const;
   const Counters& counters() const { return counters_; }
   size_t active() const { return loads_.size(); }
   const LoadQueue& queue() const { return queue_; }
@@ -157,7 +159,7 @@ class Loader {
   Load& Learned(Load& load, const FarInfo& info);
   // True when the load has room; otherwise it was put off or has failed (and is gone).
   bool HasRoom(Load& load, void (Loader::*again)(Load&));
-  void Deliver(Load& load, uint64_t hash);
+  void Deliver(Load& load, uint64_t hash, Pace* pace);
   // By value: callers give the key of the very load that ends here.
   void Finish(ObjectKey key, const Status& status);
   Load* Find(const ObjectKey& key, uint64_t id);
@@ -187,10 +189,9 @@ class Loader {
   std::map<std::pair<NodeId, BulkMode>, std::vector<PeerWant>> peer_reads_;
 
   Counters counters_;
-  uint64_t done_objects_ = 0;  // since the last Tick
-  uint64_t done_bytes_ = 0;
-  int64_t slowness_permille_ = 1'000;  // measured against the configured rates
-  Duration far_latency_ = 50ms;        // smoothed
+  Pace far_pace_;  // and from peers
+  Pace disk_pace_{20'000, 500'000'000};
+  Duration far_latency_ = 50ms;  // smoothed
 };
 
 }  // namespace holdfast::cached

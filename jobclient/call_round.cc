@@ -39,6 +39,21 @@ Bitmap Within(const Buffer& bytes, uint32_t first, uint32_t count, const Bitmap&
   return bits;
 }
 
+// The same of a chunk, where more is allowed beside.
+template <typename Chunk>
+Bitmap Within(const Buffer& bytes, const Chunk& chunk, const Bitmap* allowed,
+              const Bitmap& beside) {
+  Bitmap bits = Within(bytes, chunk.first, chunk.count, chunk.asked, nullptr);
+  for (size_t w = 0; w < bits.words(); ++w)
+    bits.set_word(w, bits.word(w) & (allowed->word(chunk.first / 64 + w) | beside.word(w)));
+  return bits;
+}
+
+void KeepOnly(Bitmap& bits, const Bitmap& a, const Bitmap& b) {
+  for (size_t w = 0; w < bits.words(); ++w)
+    bits.set_word(w, bits.word(w) & (a.word(w) | b.word(w)));
+}
+
 void Remove(Bitmap& from, const Bitmap& what) {
   for (size_t w = 0; w < from.words(); ++w) from.set_word(w, from.word(w) & ~what.word(w));
 }
@@ -103,7 +118,8 @@ bool CallRound::OfferEverything() {
   std::vector<planner::NodeLoad> loads;
   for (const Node& node : context_->nodes->all()) {
     if (!node.here) continue;
-    loads.push_back({node.member.node, node.load_objects, node.load_bytes, node.room_bytes});
+    loads.push_back({node.member.node, node.load_objects, node.load_bytes, node.room_bytes,
+                     node.near_objects, node.near_bytes});
   }
   std::vector<planner::Offer> offers =
       planner::OffersFor(context_->list->manifest(), *context_->placement, loads, task_.asked,
@@ -197,13 +213,17 @@ void CallRound::OnBids(NodeId node, wire::Bids bids) {
   part.has_bid = true;
   called->heard = context_->env.clock->Now();
   part.rate = bids.rate;
+  part.near_rate = bids.near_rate;
   part.hold = std::min(bids.keep_t2, bids.load_t2);
   part.keep = Within(bids.keep, chunk.first, chunk.count, chunk.asked, nullptr);
-  part.load = Within(bids.load, chunk.first, chunk.count, chunk.asked, &called->offer.home);
-  part.spare = Within(bids.spare, chunk.first, chunk.count, chunk.asked, &called->offer.offer);
+  // What is on its disk a node may offer unasked.
+  part.near = Within(bids.near, chunk.first, chunk.count, chunk.asked, nullptr);
+  part.load = Within(bids.load, chunk, &called->offer.home, part.near);
+  part.spare = Within(bids.spare, chunk, &called->offer.offer, part.near);
   Remove(part.load, part.keep);
   Remove(part.spare, part.keep);
   Remove(part.spare, part.load);
+  KeepOnly(part.near, part.load, part.spare);
   called->no_room = called->no_room || Overlap(part.spare, called->offer.home, chunk.first);
   outcome_.bids += part.keep.Count() + part.load.Count() + part.spare.Count();
   --called->bids_left;
@@ -270,7 +290,7 @@ void CallRound::SettleChunk(uint32_t number) {
     // Nobody refuses in a dry run: a node that says that it is full has nothing to spare.
     if (context_->options->dry_run && called.no_room) part.spare = Bitmap(part.spare.size());
     bids.push_back({called.node, std::move(part.keep), std::move(part.load), std::move(part.spare),
-                    part.rate});
+                    part.rate, std::move(part.near), part.near_rate});
   }
   --unsettled_;
   TakeChoices(number, settler_->Settle(chunk.first, chunk.count, chunk.asked, bids));
@@ -283,11 +303,13 @@ void CallRound::TakeChoices(uint32_t number, planner::Settler::Outcome settled) 
     Part& part = called->parts[number];
     part.keep = std::move(choice.keep);
     part.load = std::move(choice.load);
+    part.near = std::move(choice.near);
     part.spare = {};
     if (context_->options->dry_run) {
-      context_->promises->Give(called->node, chunks_[number].first, part.keep, part.load);
+      context_->promises->Give(called->node, chunks_[number].first,
+                               {&part.keep, &part.load, &part.near});
       context_->nodes->Find(called->node)->rate = part.rate;
-      CountLoads(*called, number, part.load);
+      CountLoads(*called, number);
       continue;
     }
     part.given = Given::kQueued;
@@ -338,6 +360,7 @@ void CallRound::OnAck(NodeId node, const wire::Ack& ack) {
   --unacknowledged_;
   if (!ack.refused.empty()) {
     Bitmap refused = Bitmap::FromBytes(ack.refused.view(), ack.count);
+    Remove(part.near, refused);
     for (Bitmap* chosen : {&part.keep, &part.load}) {
       Bitmap lost = *chosen;
       Remove(*chosen, refused);
@@ -350,23 +373,26 @@ void CallRound::OnAck(NodeId node, const wire::Ack& ack) {
   const uint64_t promised = part.keep.Count() + part.load.Count();
   outcome_.promised += promised;
   if (promised > 0) outcome_.least_hold = std::min(outcome_.least_hold, part.hold);
-  context_->promises->Give(node, ack.first, part.keep, part.load);
+  context_->promises->Give(node, ack.first, {&part.keep, &part.load, &part.near});
   context_->nodes->Find(node)->rate = ack.rate;
-  CountLoads(*called, number, part.load);
+  CountLoads(*called, number);
   FinishIfDone();
 }
 
-void CallRound::CountLoads(Called& called, uint32_t number, const Bitmap& load) {
+void CallRound::CountLoads(Called& called, uint32_t number) {
+  const Part& part = called.parts[number];
   const planner::Manifest& manifest = context_->list->manifest();
   Node* node = context_->nodes->Find(called.node);
   const planner::RecordCost cost = Cost();
   uint64_t taken = 0;
-  load.ForEach([&](size_t i) {
-    uint64_t bytes = manifest.object_bytes(chunks_[number].first + static_cast<uint32_t>(i));
-    ++node->load_objects;
-    node->load_bytes += bytes;
+  part.load.ForEach([&](size_t i) {
+    const uint64_t bytes = manifest.object_bytes(chunks_[number].first + static_cast<uint32_t>(i));
+    const bool near = part.near.Get(i);
+    ++(near ? node->near_objects : node->load_objects);
+    (near ? node->near_bytes : node->load_bytes) += bytes;
     taken += cost.Of(bytes);
   });
+  node->near_rate = part.near_rate;
   node->room_bytes = called.no_room ? 0 : node->room_bytes - std::min(node->room_bytes, taken);
 }
 

@@ -85,7 +85,8 @@ class CallRound {
   struct Part {
     bool has_bid = false;
     Bitmap keep, load, spare;  // the bids; once settled, keep and load are what was chosen
-    RateModel rate;
+    Bitmap near;               // of load and spare, then of load
+    RateModel rate, near_rate;
     Duration hold{};  // the least that was bid
     Given given = Given::kNothing;
     Time sent;  // the confirm, last
@@ -128,7 +129,7 @@ class CallRound {
   void Watch();
   void WatchBids(Called& called, Time now);
   void WatchAcks(Called& called, Time now);
-  void CountLoads(Called& called, uint32_t chunk, const Bitmap& load);
+  void CountLoads(Called& called, uint32_t chunk);
   void Remain(uint32_t chunk, const Bitmap& what);
   void FinishIfDone();
 

@@ -379,9 +379,12 @@ PlanReport Job::Parts::Report() const {
   promises->CountInto(options.reader, *env.far, &report);
   search->CountInto(&report);
   for (const Node& node : nodes.all()) {
-    if (!node.here || node.load_objects == 0) continue;
-    Duration due = node.rate.Finish(node.load_objects, node.load_bytes) + report.planned_in;
-    report.ready = std::max(report.ready, due);
+    if (!node.here) continue;
+    Duration due{};
+    if (node.load_objects > 0) due = node.rate.Finish(node.load_objects, node.load_bytes);
+    if (node.near_objects > 0)
+      due = std::max(due, node.near_rate.Finish(node.near_objects, node.near_bytes));
+    if (due > Duration(0)) report.ready = std::max(report.ready, due + report.planned_in);
   }
   return report;
 }

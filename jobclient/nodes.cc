@@ -62,7 +62,7 @@ Nodes::Arrival Nodes::TakeHello(Node& node, wire::HelloReply reply) {
   if (restarted) {
     AddCounters(node.progress, &node.past);
     node.progress = {};
-    node.load_objects = node.load_bytes = 0;
+    node.load_objects = node.load_bytes = node.near_objects = node.near_bytes = 0;
     node.failures = 0;
     node.away_until = {};
   }

@@ -31,6 +31,9 @@ struct Node {
   uint64_t load_objects = 0;
   uint64_t load_bytes = 0;
   RateModel rate;
+  uint64_t near_objects = 0;  // and from its disk
+  uint64_t near_bytes = 0;
+  RateModel near_rate;
 
   // Of the promises that we have from it; 0: none. It promised them under this number, and while it
   // says the same number, restarted or not, it keeps them but for the losses that it tells.

@@ -9,18 +9,20 @@ namespace holdfast::jobclient {
 Promises::Promises(const planner::Manifest* manifest)
     : manifest_(manifest),
       owners_(std::make_unique<std::atomic<NodeId>[]>(manifest->size())),
-      kept_(manifest->size()) {
+      kept_(manifest->size()),
+      near_(manifest->size()) {
   for (uint32_t i = 0; i < manifest->size(); ++i) {
     owners_[i].store(kNoNode, std::memory_order_relaxed);
   }
 }
 
-void Promises::Give(NodeId node, uint32_t first, const Bitmap& keep, const Bitmap& load) {
-  for (size_t w = 0; w < keep.words(); ++w) {
-    const uint64_t given = keep.word(w) | load.word(w);
+void Promises::Give(NodeId node, uint32_t first, const Given& given) {
+  for (size_t w = 0; w < given.keep->words(); ++w) {
+    const uint64_t all = given.keep->word(w) | given.load->word(w);
     const size_t at = first / 64 + w;
-    kept_.set_word(at, (kept_.word(at) & ~given) | keep.word(w));
-    for (uint64_t left = given; left != 0; left &= left - 1) {
+    kept_.set_word(at, (kept_.word(at) & ~all) | given.keep->word(w));
+    near_.set_word(at, (near_.word(at) & ~all) | given.near->word(w));
+    for (uint64_t left = all; left != 0; left &= left - 1) {
       size_t index = at * 64 + static_cast<size_t>(std::countr_zero(left));
       owners_[index].store(node, std::memory_order_relaxed);
     }
@@ -103,7 +105,12 @@ void Promises::CountInto(NodeId reader, const FarStore& far, PlanReport* report)
       ++at->loads;
       ++report->load_objects;
       report->load_bytes += bytes;
-      count_request(node, i);
+      if (near_.Get(i)) {
+        ++report->disk_objects;
+        report->disk_bytes += bytes;
+      } else {
+        count_request(node, i);
+      }
     }
   }
 }

@@ -23,7 +23,12 @@ class Promises {
 
   // What a node acknowledged of the chunk that begins at `first`; the later promise for an object
   // replaces the earlier.
-  void Give(NodeId node, uint32_t first, const Bitmap& keep, const Bitmap& load);
+  struct Given {
+    const Bitmap* keep;
+    const Bitmap* load;
+    const Bitmap* near;  // of load: from the node's disk
+  };
+  void Give(NodeId node, uint32_t first, const Given& given);
   // False when it was not this node's.
   bool TakeAway(NodeId node, uint32_t index);
   // A node is away: what it had promised is nobody's, but remembered.
@@ -45,6 +50,7 @@ class Promises {
   const planner::Manifest* manifest_;
   std::unique_ptr<std::atomic<NodeId>[]> owners_;
   Bitmap kept_;  // the promise was a keep, not a load; meaningful where there is one
+  Bitmap near_;  // a load from a disk
   std::map<NodeId, Bitmap> suspended_;
 };
 

@@ -60,8 +60,10 @@ uint64_t NotTooLarge(const BidInput& input, size_t w, uint64_t wanted) {
 
 BidOutcome BidForChunk(const BidInput& input) {
   HF_CHECK(input.first % 64 == 0 && uint64_t{input.first} + input.count <= input.manifest->size());
-  BidOutcome out{
-      .keep = Bitmap(input.count), .load = Bitmap(input.count), .spare = Bitmap(input.count)};
+  BidOutcome out{.keep = Bitmap(input.count),
+                 .load = Bitmap(input.count),
+                 .spare = Bitmap(input.count),
+                 .near = Bitmap(input.count)};
   Room room(input);
   const size_t base = input.first / 64;
   const size_t words = out.keep.words();
@@ -76,11 +78,13 @@ BidOutcome BidForChunk(const BidInput& input) {
     out.keep.set_word(w, free | TakeWord(input, w, here & ~free, room));
   }
   for (size_t w = 0; w < words; ++w) {
-    uint64_t offer = asked(w) & ~WordAt(input.here, w) & WordAt(*input.offer, base + w);
+    const uint64_t disk = WordAt(input.disk, w);
+    uint64_t offer = asked(w) & ~WordAt(input.here, w) & (WordAt(*input.offer, base + w) | disk);
     offer = NotTooLarge(input, w, offer);
-    uint64_t load = TakeWord(input, w, offer & WordAt(*input.home, base + w), room);
+    uint64_t load = TakeWord(input, w, offer & (WordAt(*input.home, base + w) | disk), room);
     out.load.set_word(w, load);
     out.spare.set_word(w, offer & ~load);
+    out.near.set_word(w, offer & disk);
   }
   out.reserved_bytes = room.taken();
   return out;

@@ -19,6 +19,7 @@ struct BidInput {
   Bitmap here;          // over the chunk: in the store or being loaded
   Bitmap
       held;  // over the chunk, subset of here: promised to somebody already, so a keep takes no room
+  Bitmap disk{};  // over the chunk: on this node's disk, which it may offer unasked. Empty: nothing
   uint64_t max_object_bytes = 0;
   uint64_t room_bytes =
       0;  // that may be reserved for this chunk: the calendar's room, the job's cap
@@ -32,12 +33,13 @@ struct BidOutcome {
   Bitmap keep;  // disjoint, over the chunk
   Bitmap load;
   Bitmap spare;
+  Bitmap near;                  // of load and spare: on the disk
   uint64_t reserved_bytes = 0;  // for `keep` without `held`, and for `load`
 };
 
-// keep: asked and here, while there is room to promise it. load: asked, not here, home, not too
-// large, while there is room. spare: asked, not here, offered without home or without room at home,
-// not too large. Keeps are served before loads.
+// keep: asked and here, while there is room to promise it. load: asked, not here, home or on the disk,
+// not too large, while there is room. spare: asked, not here, offered without home or without room for
+// it, not too large. Keeps are served before loads.
 BidOutcome BidForChunk(const BidInput& input);
 
 }  // namespace holdfast::planner

@@ -15,21 +15,35 @@ constexpr Duration kLongestStart = std::chrono::hours(24 * 30);
 // A peer's word past the end of its bitmap is empty: nothing that it sends is relied upon.
 uint64_t WordAt(const Bitmap& bitmap, size_t w) { return w < bitmap.words() ? bitmap.word(w) : 0; }
 
+// So that no sum overflows.
+RateModel Bounded(RateModel rate) {
+  rate.start = std::clamp(rate.start, Duration{}, kLongestStart);
+  return rate;
+}
+
 // Whether `a` is earlier than `b` by more than the margin.
 bool EarlierByMargin(Duration a, Duration b) {
   return a * (100 + Settler::kMarginPercent) < b * 100 && a + kMargin < b;
 }
+
+struct Count {
+  uint64_t objects = 0;
+  uint64_t bytes = 0;
+};
 
 struct Bidder {
   const NodeBids* bids;
   NodeChoice* choice;
   NodeLoad* load;
   RateModel rate;
-  uint64_t word_objects = 0;  // of the word in hand
-  uint64_t word_bytes = 0;
+  RateModel near_rate;
+  Count word{};  // of the word in hand, to load from far away
 
   Duration Finish(uint64_t objects, uint64_t bytes) const {
     return rate.Finish(load->objects + objects, load->bytes + bytes);
+  }
+  Duration FinishNear(uint64_t bytes) const {
+    return near_rate.Finish(load->near_objects + 1, load->near_bytes + bytes);
   }
 };
 
@@ -99,47 +113,59 @@ class ChunkSettling {
     return left & ~once;
   }
 
-  // The common word: one reserved offer for every object, and nobody so late that another's spare
+  // The common word: one reserved offer for every object, no other one near, and nobody so late that another's spare
   // offer could win. False, and nothing is assigned, for any other word.
   bool TakeUncontestedLoads(size_t w, uint64_t left) {
     uint64_t once = 0;
     for (const Bidder& b : bidders_) {
       uint64_t load = WordAt(b.bids->load, w) & left;
-      if ((once & load) != 0) return false;
+      if ((once & load) != 0 || (WordAt(b.bids->near, w) & left & ~load) != 0) return false;
       once |= load;
     }
     if (once != left) return false;
     Duration earliest = Duration::max();
     Duration latest{};
     for (Bidder& b : bidders_) {
-      b.word_objects = 0;
-      b.word_bytes = 0;
-      for (uint64_t bits = WordAt(b.bids->load, w) & left; bits != 0; bits &= bits - 1) {
-        ++b.word_objects;
-        b.word_bytes +=
-            manifest_.object_bytes(Index(w, static_cast<uint32_t>(std::countr_zero(bits))));
-      }
+      b.word = CountOf(w, WordAt(b.bids->load, w) & left & ~WordAt(b.bids->near, w));
       earliest = std::min(earliest, b.Finish(0, 0));
-      latest = std::max(latest, b.Finish(b.word_objects, b.word_bytes));
+      latest = std::max(latest, b.Finish(b.word.objects, b.word.bytes));
     }
     if (EarlierByMargin(earliest, latest)) return false;
     for (Bidder& b : bidders_) {
-      Give(b.choice->load, w, WordAt(b.bids->load, w) & left);
-      b.load->objects += b.word_objects;
-      b.load->bytes += b.word_bytes;
+      const uint64_t load = WordAt(b.bids->load, w) & left;
+      const uint64_t near = WordAt(b.bids->near, w) & left;
+      const Count from_disk = CountOf(w, near);
+      Give(b.choice->load, w, load);
+      Give(b.choice->near, w, near);
+      b.load->objects += b.word.objects;
+      b.load->bytes += b.word.bytes;
+      b.load->near_objects += from_disk.objects;
+      b.load->near_bytes += from_disk.bytes;
     }
     return true;
+  }
+
+  Count CountOf(size_t w, uint64_t bits) const {
+    Count count;
+    for (; bits != 0; bits &= bits - 1) {
+      ++count.objects;
+      count.bytes +=
+          manifest_.object_bytes(Index(w, static_cast<uint32_t>(std::countr_zero(bits))));
+    }
+    return count;
   }
 
   // An offer to load one object.
   struct Offer {
     Bidder* bidder = nullptr;
+    bool near = false;
     bool reserved = false;
     bool home = false;
     Duration finish{};
 
     // What is preferred when nobody is earlier by the margin.
     bool Before(const Offer& o) const {
+      if (near != o.near) return near;
       if (reserved != o.reserved) return reserved;
       if (home != o.home) return home;
       return finish < o.finish;
@@ -157,9 +183,14 @@ class ChunkSettling {
       bool reserved = (WordAt(b.bids->load, w) >> bit) & 1;
       bool spare = ((WordAt(b.bids->spare, w) >> bit) & 1) && room <= b.load->spare_room_bytes;
       if (!reserved && !spare) continue;
-      Offer offer{&b, reserved, b.bids->node == home, b.Finish(1, bytes)};
+      const bool near = (WordAt(b.bids->near, w) >> bit) & 1;
+      Offer offer{&b, near, reserved, b.bids->node == home,
+                  near ? b.FinishNear(bytes) : b.Finish(1, bytes)};
       if (preferred.bidder == nullptr || offer.Before(preferred)) preferred = offer;
-      if (earliest.bidder == nullptr || offer.finish < earliest.finish) earliest = offer;
+      if (earliest.bidder == nullptr || offer.near > earliest.near ||
+          (offer.near == earliest.near && offer.finish < earliest.finish)) {
+        earliest = offer;
+      }
     }
     if (preferred.bidder == nullptr) return false;
     // What one request brings together is not torn apart to be a little earlier: fair shares keep the
@@ -168,10 +199,11 @@ class ChunkSettling {
     const bool other = !keeps && EarlierByMargin(earliest.finish, preferred.finish);
     const Offer& best = other ? earliest : preferred;
     NodeLoad* load = best.bidder->load;
-    ++load->objects;
-    load->bytes += bytes;
+    ++(best.near ? load->near_objects : load->objects);
+    (best.near ? load->near_bytes : load->bytes) += bytes;
     if (!best.reserved) load->spare_room_bytes -= room;
     Give(best.bidder->choice->load, w, uint64_t{1} << bit);
+    if (best.near) Give(best.bidder->choice->near, w, uint64_t{1} << bit);
     return true;
   }
 
@@ -201,13 +233,11 @@ Settler::Outcome Settler::Settle(uint32_t first, uint32_t count, const Bitmap& a
   out.choices.reserve(bids.size());
   std::vector<Bidder> bidders;
   for (const NodeBids& b : bids) {
-    out.choices.push_back({b.node, Bitmap(count), Bitmap(count)});
+    out.choices.push_back({b.node, Bitmap(count), Bitmap(count), Bitmap(count)});
     auto load = std::find_if(loads_.begin(), loads_.end(),
                              [&](const NodeLoad& l) { return l.node == b.node; });
     if (load == loads_.end()) continue;
-    RateModel rate = b.rate;
-    rate.start = std::clamp(rate.start, Duration{}, kLongestStart);  // so that no sum overflows
-    bidders.push_back({&b, &out.choices.back(), &*load, rate});
+    bidders.push_back({&b, &out.choices.back(), &*load, Bounded(b.rate), Bounded(b.near_rate)});
   }
   std::stable_sort(bidders.begin(), bidders.end(),
                    [](const Bidder& a, const Bidder& b) { return a.bids->node < b.bids->node; });

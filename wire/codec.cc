@@ -37,7 +37,7 @@ auto FieldsOf(Call& m) {
 }
 auto FieldsOf(Bids& m) {
   return std::tie(m.job, m.call, m.incarnation, m.first, m.count, m.keep_t2, m.load_t2, m.rate,
-                  m.status, m.keep, m.load, m.spare);
+                  m.status, m.keep, m.load, m.spare, m.near, m.near_rate);
 }
 auto FieldsOf(Confirm& m) {
   return std::tie(m.job, m.call, m.incarnation, m.first, m.count, m.keep, m.load, m.name_ends,

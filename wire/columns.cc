@@ -115,6 +115,10 @@ Status CheckShape(const Bids& m) {
   HF_RETURN_IF_ERROR(CheckBitmap(m.keep, "keep", m.count));
   HF_RETURN_IF_ERROR(CheckBitmap(m.load, "load", m.count));
   HF_RETURN_IF_ERROR(CheckBitmap(m.spare, "spare", m.count));
+  if (!m.near.empty()) {
+    HF_RETURN_IF_ERROR(CheckBitmap(m.near, "near", m.count));
+    HF_RETURN_IF_ERROR(CheckBits(m.keep, m.near, false, "what is kept is near as well"));
+  }
   HF_RETURN_IF_ERROR(CheckBits(m.keep, m.load, false, "an object has two bids"));
   HF_RETURN_IF_ERROR(CheckBits(m.keep, m.spare, false, "an object has two bids"));
   return CheckBits(m.load, m.spare, false, "an object has two bids");

@@ -116,6 +116,10 @@ struct Bids {  // node → job, one per chunk
   Buffer keep{};    // bitmaps over the chunk
   Buffer load{};    // reserved until the offer expires
   Buffer spare{};   // "if there is room when you confirm"
+  // Of loads and spares: what lies on the node's disk, also what it was not asked to offer. It takes no
+  // far request, and its t1 follows from near_rate, apart from the others. Empty: nothing.
+  Buffer near{};
+  RateModel near_rate{};
 };
 
 // --- Settle: confirm and acknowledge -------------------------------------------------------------

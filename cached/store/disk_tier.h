@@ -66,6 +66,11 @@ class DiskTier {
 
   // Is it there? By the index alone: nearly always right. Version 0 is any.
   bool Has(const Oid& oid, VersionHash version) const;
+  // The same of many, with prefetch: sets here[i] for (oids[i], versions[i]).
+  void FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions,
+                Bitmap* here) const {
+    if (ready_) records_.index().FindMany(oids, versions, here, nullptr);
+  }
 
   // A record that was found: all but its payload.
   struct Found {

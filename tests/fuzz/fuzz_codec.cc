@@ -74,7 +74,9 @@ void RequireShape(const wire::Call& m) {
 void RequireShape(const wire::Bids& m) {
   Require(m.first % 64 == 0 && m.first + m.count <= wire::kMaxManifestObjects);
   for (const Buffer* bitmap : {&m.keep, &m.load, &m.spare}) RequireBitmap(*bitmap, m.count);
-  Require(m.rate.Finish(~uint64_t{0}, ~uint64_t{0}) >= 0us);
+  if (!m.near.empty()) RequireBitmap(m.near, m.count);
+  for (const RateModel& rate : {m.rate, m.near_rate})
+    Require(rate.Finish(~uint64_t{0}, ~uint64_t{0}) >= 0us);
 }
 
 void RequireShape(const wire::Confirm& m) {

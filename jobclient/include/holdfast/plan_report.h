@@ -19,9 +19,11 @@ struct PlanReport {
   uint64_t kept_bytes = 0;
   uint64_t load_objects = 0;  // to be loaded by nodes
   uint64_t load_bytes = 0;
+  uint64_t disk_objects = 0;  // of those, from a node's own disk: no far request
+  uint64_t disk_bytes = 0;
   uint64_t far_objects = 0;  // that nobody can have: read far away by the job
   uint64_t far_bytes = 0;
-  // What those two are expected to cost: one for each object, or for each pack and node that reads it.
+  // What the loads that do not come from disks and those are expected to cost: one for each object, or for each pack and node that reads it.
   uint64_t far_requests = 0;
   uint64_t too_large_objects = 0;  // of those, larger than any node promises (memory.max_object)
   Duration ready{};                // when the last load is due

@@ -144,6 +144,7 @@ TEST_F(DiskNodeTest, APromiseIsLoadedFromTheDisk) {
   const wire::Bids* bids = Call(manifest);
   ASSERT_NE(bids, nullptr);
   EXPECT_EQ(BitsOf(bids->load, 30), 30u);
+  EXPECT_EQ(BitsOf(bids->near, 30), 30u);
   Confirm(manifest, Bitmap(30), Bitmap(30, true));
   world_->clock.RunFor(2s);
   EXPECT_EQ(world_->tier->Stats().held_objects, 30u);

@@ -33,6 +33,7 @@ struct Case {
              .home = &home,
              .here = here,
              .held = held,
+             .disk = RandomBitmap(count, random, 0.2),
              .max_object_bytes = 900,
              .room_bytes = 0,
              .record_bytes = RecordBytes,
@@ -42,7 +43,7 @@ struct Case {
 
 // The rules of the header, an object at a time.
 BidOutcome Model(const BidInput& in) {
-  BidOutcome out{Bitmap(in.count), Bitmap(in.count), Bitmap(in.count), 0};
+  BidOutcome out{Bitmap(in.count), Bitmap(in.count), Bitmap(in.count), Bitmap(in.count), 0};
   auto reserve = [&](uint32_t i) {
     uint64_t bytes = RecordBytes(in.manifest->object_bytes(in.first + i), kNameBytes);
     if (out.reserved_bytes + bytes > in.room_bytes) return false;
@@ -54,9 +55,12 @@ BidOutcome Model(const BidInput& in) {
     if (in.held.Get(i) || reserve(i)) out.keep.Set(i);
   }
   for (uint32_t i = 0; i < in.count; ++i) {
-    if (!in.asked->Get(in.first + i) || in.here.Get(i) || !in.offer->Get(in.first + i)) continue;
+    const bool disk = in.disk.Get(i);
+    if (!in.asked->Get(in.first + i) || in.here.Get(i)) continue;
+    if (!in.offer->Get(in.first + i) && !disk) continue;
     if (in.manifest->object_bytes(in.first + i) > in.max_object_bytes) continue;
-    if (in.home->Get(in.first + i) && reserve(i)) {
+    if (disk) out.near.Set(i);
+    if ((in.home->Get(in.first + i) || disk) && reserve(i)) {
       out.load.Set(i);
     } else {
       out.spare.Set(i);
@@ -78,6 +82,7 @@ TEST(Bidding, FollowsItsRulesWithAnyRoom) {
     ASSERT_EQ(out.keep, model.keep);
     ASSERT_EQ(out.load, model.load);
     ASSERT_EQ(out.spare, model.spare);
+    ASSERT_EQ(out.near, model.near);
     ASSERT_EQ(out.reserved_bytes, model.reserved_bytes);
     ASSERT_LE(out.reserved_bytes, c.input.room_bytes);
     ASSERT_TRUE(And(out.keep, out.load).None());

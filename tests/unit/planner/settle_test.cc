@@ -33,11 +33,16 @@ class Model {
     auto finish = [&](int b) {
       const NodeBids& bid = bids[static_cast<size_t>(b)];
       NodeLoad* load = LoadOf(bid.node);
-      return bid.rate.Finish(load->objects + 1, load->bytes + bytes);
+      return Near(bid, i) ? bid.near_rate.Finish(load->near_objects + 1, load->near_bytes + bytes)
+                          : bid.rate.Finish(load->objects + 1, load->bytes + bytes);
     };
     auto rank = [&](int b) {
       const NodeBids& bid = bids[static_cast<size_t>(b)];
-      return std::tuple(!bid.load.Get(i), bid.node != home, finish(b), bid.node);
+      return std::tuple(!Near(bid, i), !bid.load.Get(i), bid.node != home, finish(b), bid.node);
+    };
+    auto early_rank = [&](int b) {
+      const NodeBids& bid = bids[static_cast<size_t>(b)];
+      return std::tuple(!Near(bid, i), finish(b), bid.node);
     };
     for (int b = 0; b < static_cast<int>(bids.size()); ++b) {
       const NodeBids& bid = bids[static_cast<size_t>(b)];
@@ -45,9 +50,7 @@ class Model {
       if (load == nullptr) continue;
       if (!bid.load.Get(i) && !(bid.spare.Get(i) && bytes <= load->spare_room_bytes)) continue;
       if (preferred < 0 || rank(b) < rank(preferred)) preferred = b;
-      if (earliest < 0 || std::pair(finish(b), bid.node) <
-                              std::pair(finish(earliest), bids[static_cast<size_t>(earliest)].node))
-        earliest = b;
+      if (earliest < 0 || early_rank(b) < early_rank(earliest)) earliest = b;
     }
     if (preferred < 0) return {-1, false};
     Duration late = finish(preferred);
@@ -55,13 +58,17 @@ class Model {
     int chosen = early * 120 < late * 100 && early + 100ms < late ? earliest : preferred;
     const NodeBids& bid = bids[static_cast<size_t>(chosen)];
     NodeLoad* load = LoadOf(bid.node);
-    ++load->objects;
-    load->bytes += bytes;
+    ++(Near(bid, i) ? load->near_objects : load->objects);
+    (Near(bid, i) ? load->near_bytes : load->bytes) += bytes;
     if (!bid.load.Get(i)) load->spare_room_bytes -= bytes;
     return {chosen, false};
   }
 
   const std::vector<NodeLoad>& loads() const { return loads_; }
+
+  static bool Near(const NodeBids& bid, uint32_t i) {
+    return i < bid.near.size() && bid.near.Get(i);
+  }
 
  private:
   NodeLoad* LoadOf(NodeId node) {
@@ -85,6 +92,10 @@ std::vector<NodeBids> RandomBids(NodeId nodes, const Manifest& m, const Placemen
   std::vector<NodeBids> bids;
   for (NodeId n = 0; n < nodes; ++n) {
     NodeBids b{n, RandomBitmap(count, random, 0.1), Bitmap(count), Bitmap(count), {}};
+    const bool disk = random.Chance(0.5);
+    if (disk) b.near = Bitmap(count);
+    b.near_rate = {Duration(random.Below(200'000)), 1000 + random.Below(200'000),
+                   1000 + random.Below(200'000)};
     for (uint32_t i = 0; i < count; ++i) {
       if (b.keep.Get(i)) continue;
       Picks picks = placement.PicksOf(m.oid(first + i));
@@ -99,6 +110,8 @@ std::vector<NodeBids> RandomBids(NodeId nodes, const Manifest& m, const Placemen
       } else if (picks.second == n) {
         b.spare.Set(i);
       }
+      const bool offered = b.load.Get(i) || b.spare.Get(i);
+      if (disk && offered && random.Chance(contested ? 0.1 : 0.01)) b.near.Set(i);
     }
     b.rate = {Duration(random.Below(200'000)), 1000 + random.Below(2'000'000),
               1000 + random.Below(2'000'000)};
@@ -142,12 +155,16 @@ TEST(Settling, ChoosesWhatTheRulesSay) {
         const NodeChoice& choice = out.choices[static_cast<size_t>(b)];
         ASSERT_EQ(choice.keep.Get(i), want == std::pair(b, true)) << round << " " << i;
         ASSERT_EQ(choice.load.Get(i), want == std::pair(b, false)) << round << " " << i;
+        ASSERT_EQ(choice.near.Get(i),
+                  choice.load.Get(i) && Model::Near(bids[static_cast<size_t>(b)], i));
       }
       ASSERT_EQ(out.unassigned.Get(i), asked.Get(i) && want.first < 0);
     }
     for (size_t n = 0; n < loads.size(); ++n) {
       EXPECT_EQ(settler.loads()[n].objects, model.loads()[n].objects);
       EXPECT_EQ(settler.loads()[n].bytes, model.loads()[n].bytes);
+      EXPECT_EQ(settler.loads()[n].near_objects, model.loads()[n].near_objects);
+      EXPECT_EQ(settler.loads()[n].near_bytes, model.loads()[n].near_bytes);
       EXPECT_EQ(settler.loads()[n].spare_room_bytes, model.loads()[n].spare_room_bytes);
     }
   }

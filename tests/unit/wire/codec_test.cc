@@ -126,6 +126,10 @@ TEST(Codec, FieldsOfBids) {
   EXPECT_TRUE(SameBytes(got.keep, want.keep));
   EXPECT_TRUE(SameBytes(got.load, want.load));
   EXPECT_TRUE(SameBytes(got.spare, want.spare));
+  EXPECT_TRUE(SameBytes(got.near, want.near));
+  EXPECT_EQ(got.near_rate.start, 9ms);
+  EXPECT_EQ(got.near_rate.ns_per_object, 10u);
+  EXPECT_EQ(got.near_rate.ns_per_mib, 11u);
 }
 
 TEST(Codec, FieldsOfConfirmAndAck) {
@@ -460,6 +464,9 @@ TEST(Codec, TwoBidsForOneObjectAreRefused) {
   ExpectCorrupt(Refused(std::move(b)), "two bids");
   c.spare = BitmapOf(100, {2});
   ExpectCorrupt(Refused(std::move(c)), "two bids");
+  Bids near = FullBids();
+  near.near = BitmapOf(100, {99});
+  ExpectCorrupt(Refused(std::move(near)), "kept is near");
   Confirm both = FullConfirm();
   both.keep = BitmapOf(65, {64});
   ExpectCorrupt(Refused(std::move(both)), "both kept and loaded");
@@ -515,8 +522,9 @@ TEST(Codec, TheBytesAreTheDocumentedOnes) {
                                                              18))));
   EXPECT_TRUE(frames.columns.empty());
   Frames bids = Encode(FullBids());
-  EXPECT_EQ(AsText(bids.head.view()).substr(0, 6), std::string_view("\x9e\x01\x05\x01\x02\x03", 6));
-  EXPECT_EQ(bids.columns.size(), 3u);
+  EXPECT_EQ(AsText(bids.head.view()).substr(0, 8),
+            std::string_view("\xdc\x00\x11\x01\x05\x01\x02\x03", 8));
+  EXPECT_EQ(bids.columns.size(), 4u);
 }
 
 }  // namespace

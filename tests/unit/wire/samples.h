@@ -72,6 +72,8 @@ inline Bids FullBids() {
   m.keep = BitmapOf(100, {0, 99});
   m.load = BitmapOf(100, {1, 2});
   m.spare = BitmapOf(100, {98});
+  m.near = BitmapOf(100, {2, 98});
+  m.near_rate = {9ms, 10, 11};
   return m;
 }
 
