@@ -75,7 +75,8 @@ class DiskWorld {
   // As a daemon that starts. What Recover said.
   Status Start(NodeId node = 1, const std::string& cluster = "c") {
     tier = std::make_unique<DiskTier>(
-        env, &disk, DiskTierOptions{.identity = {node, cluster}, .index_objects = 20'000});
+        env, &disk,
+        DiskTierOptions{.identity = {node, cluster}, .index_objects = 20'000, .tiny = tiny});
     std::optional<Status> recovered;
     tier->Recover([&](Status status) { recovered = std::move(status); });
     clock.RunFor(1s);
@@ -108,7 +109,8 @@ class DiskWorld {
                                           .etag_bytes = static_cast<uint16_t>(etag.size())},
                                 .payload_hash = Hash64(payload),
                                 .name = name,
-                                .etag = etag},
+                                .etag = etag,
+                                .expires_s = expires_s},
                        .payload = payload,
                        .whole = {}});
     }
@@ -154,6 +156,9 @@ class DiskWorld {
     }
     return right;
   }
+
+  TinyOptions tiny{};      // of the next start
+  uint32_t expires_s = 0;  // of what is taken
 
   cached::HandClock clock;
   cached::RecordingNetwork network;

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cached/store/tiny_tier.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/hash.h"
+
+namespace holdfast::store {
+namespace {
+
+// What may gather while a segment's worth is being written, of a segment: what comes, and with what
+// reclaim keeps.
+constexpr uint64_t kMeanwhilePart = 4;
+constexpr uint64_t kMeanwhileKeptPart = 2;
+// So long somebody waits for room.
+constexpr Duration kPatience = 1s;
+constexpr uint32_t kCopiesAtOnce = 1024;
+// Pieces of a run or of its inputs on their way, in a builder and in a merge.
+constexpr uint64_t kOnTheWay = 12 * TinyBuilder::kSliceBytes;
+
+// With the seal, and what the last pack and the table leave empty.
+uint64_t YoungBytes(uint64_t segment_bytes) { return segment_bytes - 3 * disk::kBlock; }
+
+disk::Tiny TinyOf(const DiskWriter::Item& item) {
+  const disk::Entry& entry = item.head.entry;
+  return {.oid = entry.oid,
+          .version = entry.version,
+          .payload_hash = item.head.payload_hash,
+          .loaded_s = static_cast<uint32_t>(std::max<int64_t>(entry.loaded_us, 0) / 1'000'000),
+          .expires_s = item.head.expires_s,
+          .name = item.head.name,
+          .etag = item.head.etag,
+          .payload = item.payload};
+}
+
+}  // namespace
+
+TinyTier::TinyTier(const Env& env, Disk* disk, DiskSegments* segments, DiskWriter* writer,
+                   EvictionCounts* evictions, TinyOptions options)
+    : env_(env),
+      disk_(disk),
+      segments_(segments),
+      writer_(writer),
+      options_(options),
+      flush_(env, disk, segments, writer, &runs_, &writes_),
+      merging_(env, disk, segments, writer, &runs_, &writes_),
+      merge_(env, disk, segments, writer, &runs_, &merging_, options.objects_per_pack),
+      reclaim_(env, disk, segments, &runs_, evictions,
+               [this](const disk::Tiny& tiny) { return Add(tiny, true); }),
+      list_(env, disk, segments, writer, &runs_),
+      young_(std::make_unique<TinyYoung>(YoungBytes(segments->segment_bytes()))) {}
+
+uint64_t TinyTier::MemoryBytes(uint64_t segment_bytes, const TinyOptions& options) {
+  if (options.most_bytes == 0) return 0;
+  return segment_bytes + segment_bytes / kMeanwhileKeptPart + kOnTheWay;
+}
+
+uint64_t TinyTier::objects() const {
+  return runs_.objects() + young_->objects() + (flushing_ ? flushing_->objects() : 0);
+}
+
+// --- Write ---------------------------------------------------------------------------------------
+
+void TinyTier::Take(std::vector<DiskWriter::Item> items, std::function<void()> done) {
+  coming_.push_back({.items = std::move(items),
+                     .next = 0,
+                     .until = env_.clock->Now() + kPatience,
+                     .done = std::move(done)});
+  if (!std::exchange(pumping_, true)) env_.clock->At(env_.clock->Now(), [this] { Pump(); });
+}
+
+void TinyTier::Pump() {
+  pumping_ = false;
+  if (coming_.empty()) return;
+  Coming& first = coming_.front();
+  const bool late = writer_->off() || env_.clock->Now() > first.until;
+  for (uint32_t n = 0; n < kCopiesAtOnce && first.next < first.items.size(); ++n) {
+    const disk::Tiny tiny = TinyOf(first.items[first.next]);
+    const bool refused = Refuses(tiny);
+    if (!refused && !Add(tiny, false)) {
+      if (!late) return;  // Maintain comes again
+      refused_ += first.items.size() - first.next;
+      first.next = first.items.size();
+      break;
+    }
+    refused_ += refused ? 1 : 0;
+    ++first.next;
+  }
+  pumping_ = true;
+  env_.clock->At(env_.clock->Now(), [this] { Pump(); });
+  if (first.next < first.items.size()) return;
+  const std::function<void()> done = std::move(first.done);
+  coming_.pop_front();
+  done();
+}
+
+// OID and version are not stored: they are what name and ETag say.
+bool TinyTier::Refuses(const disk::Tiny& tiny) const {
+  return tiny.Expired(env_.clock->Wall().seconds) || Hash128(AsBytes(tiny.name)) != tiny.oid ||
+         HashVersion(tiny.etag, tiny.payload.size()) != tiny.version;
+}
+
+bool TinyTier::Add(const disk::Tiny& tiny, bool kept) {
+  if (!young_->Fits(tiny.bytes()) && !flush_.busy()) Flush();
+  const uint64_t most = segments_->segment_bytes() / (kept ? kMeanwhileKeptPart : kMeanwhilePart);
+  return (!flush_.busy() || young_->bytes() + tiny.bytes() <= most) && young_->Add(tiny);
+}
+
+void TinyTier::Flush() {
+  flushing_ =
+      std::exchange(young_, std::make_unique<TinyYoung>(YoungBytes(segments_->segment_bytes())));
+  const uint32_t packs =
+      TinyBuilder::PacksFor(flushing_->objects(), flushing_->bytes(), options_.objects_per_pack);
+  flush_.Start(
+      {.packs = packs, .bytes = flushing_->bytes()},
+      [this, packs](uint32_t first, uint32_t end, const TinyBuilder::Take& take) {
+        take(flushing_->Slice(first, end, packs));
+      },
+      nullptr,
+      [this](bool whole) {
+        if (!whole) lost_ += flushing_->objects();
+        flushing_.reset();
+      });
+}
+
+void TinyTier::Maintain() {
+  flush_.Maintain();
+  merge_.Maintain();
+  if (!pumping_) Pump();
+}
+
+// --- Look ----------------------------------------------------------------------------------------
+
+bool TinyTier::FindYoung(const Oid& oid, VersionHash version, disk::Tiny* found) const {
+  return young_->Find(oid, version, found) || (flushing_ && flushing_->Find(oid, version, found));
+}
+
+bool TinyTier::MayHave(const Oid& oid, VersionHash version) const {
+  disk::Tiny young;
+  if (FindYoung(oid, version, &young)) return !young.Expired(env_.clock->Wall().seconds);
+  return runs_.MayHave(oid);
+}
+
+bool TinyTier::Keeps(const Oid& oid, VersionHash version) const {
+  if (FindYoung(oid, version, nullptr)) return true;
+  return runs_.FindMatch(oid, [](const TinySegment& s, uint32_t, uint32_t object, uint32_t) {
+    return s.index.was_read(object);
+  });
+}
+
+void TinyTier::Look(const Oid& oid, VersionHash version,
+                    std::function<void(Result<DiskFound>)> done) {
+  const uint64_t id = next_look_++;
+  Looking& looking = looks_[id];
+  looking.oid = oid;
+  looking.version = version;
+  looking.done = std::move(done);
+  disk::Tiny young;
+  if (FindYoung(oid, version, &young)) {
+    const bool expired = young.Expired(env_.clock->Wall().seconds);
+    for (TinyYoung* in : {young_.get(), flushing_.get()}) {
+      if (in != nullptr) in->SetRead(oid);
+    }
+    auto answer = [this, id](Result<DiskFound> found) {
+      env_.clock->At(env_.clock->Now(),
+                     [this, id, found = std::make_shared<Result<DiskFound>>(std::move(found))] {
+                       looks_.extract(id).mapped().done(std::move(*found));
+                     });
+    };
+    if (expired) return answer(Status::NotFound("it has expired"));
+    ++reads_;
+    return answer(FoundOf(young));
+  }
+  runs_.FindMatch(oid, [&](const TinySegment& s, uint32_t pack, uint32_t object, uint32_t index) {
+    const uint64_t offset = s.index.OffsetOf(pack);
+    looking.candidates.push_back({.segment = s.segment,
+                                  .object = object,
+                                  .index = index,
+                                  .offset = offset,
+                                  .bytes = s.index.EndOf(pack) - offset});
+    return false;
+  });
+  Try(id);
+}
+
+// One after the other: a second one is a stranger, or an older copy.
+void TinyTier::Try(uint64_t id) {
+  Looking& looking = looks_[id];
+  if (looking.next == looking.candidates.size()) {
+    return env_.clock->At(env_.clock->Now(), [this, id] {
+      looks_.extract(id).mapped().done(Status::NotFound("not on the disk"));
+    });
+  }
+  const Candidate& at = looking.candidates[looking.next];
+  looking.pack = Buffer(at.bytes);
+  ++(*segments_)[at.segment].readers;
+  disk_->Read(at.segment, at.offset, looking.pack.span(),
+              [this, id](const Status& read, uint64_t) { Tried(id, read); });
+}
+
+void TinyTier::Tried(uint64_t id, const Status& read) {
+  Looking& looking = looks_[id];
+  const uint32_t segment = looking.candidates[looking.next].segment;
+  const TinySegment* const s = runs_.Find(segment);  // null: it waits for its readers
+  disk::Tiny found;
+  const bool right = Judge(looking, read, &found);
+  if (--(*segments_)[segment].readers == 0 && s == nullptr) writer_->Clean(segment);
+  if (!right) {
+    ++looking.next;
+    return Try(id);
+  }
+  ++reads_;
+  DiskFound answer = FoundOf(found);
+  auto finished = looks_.extract(id);
+  finished.mapped().done(std::move(answer));
+}
+
+bool TinyTier::Judge(const Looking& looking, const Status& read, disk::Tiny* found) {
+  const Candidate& at = looking.candidates[looking.next];
+  // It cannot be another's by now: that would have to wait for this reader.
+  TinySegment* s = runs_.Find(at.segment);
+  Result<disk::Tiny> tiny = read;
+  if (read.ok()) tiny = disk::DecodeTiny(looking.pack.view(), at.index);
+  if (!tiny.ok() || (tiny->oid == looking.oid && Hash64(tiny->payload) != tiny->payload_hash)) {
+    ++corrupt_;
+    if (s != nullptr) s->index.Forget(at.object);
+    return false;
+  }
+  if (tiny->oid != looking.oid) {
+    ++stray_reads_;
+    return false;
+  }
+  const bool expired = tiny->Expired(env_.clock->Wall().seconds);
+  const bool right = !expired && (looking.version == 0 || looking.version == tiny->version);
+  if (s != nullptr && expired) s->index.Forget(at.object);
+  // Another version is wanted: then this one need not stay, and that one may come.
+  if (s != nullptr && !expired && s->index.alive(at.object)) s->index.SetRead(at.object, right);
+  *found = *tiny;
+  return right;
+}
+
+DiskFound TinyTier::FoundOf(const disk::Tiny& tiny) {
+  return {.head = {.entry = {.oid = tiny.oid,
+                             .version = tiny.version,
+                             .size = tiny.payload.size(),
+                             .loaded_us = int64_t{tiny.loaded_s} * 1'000'000,
+                             .offset = 0,
+                             .name_bytes = static_cast<uint16_t>(tiny.name.size()),
+                             .etag_bytes = static_cast<uint16_t>(tiny.etag.size())},
+                   .payload_hash = tiny.payload_hash,
+                   .name = std::string(tiny.name),
+                   .etag = std::string(tiny.etag),
+                   .expires_s = tiny.expires_s},
+          .bytes = Buffer::CopyOf(tiny.payload),
+          .tiny = true};
+}
+
+// --- Drop, recover, reclaim ----------------------------------------------------------------------
+
+bool TinyTier::Drop(const Oid& oid, VersionHash version) {
+  bool dropped = young_->Drop(oid, version) > 0;
+  if (flushing_) dropped = flushing_->Drop(oid, version) > 0 || dropped;
+  runs_.FindMatch(oid, [&](TinySegment& s, uint32_t, uint32_t object, uint32_t) {
+    s.index.Forget(object);
+    dropped = true;
+    return false;
+  });
+  flush_.Forget(oid);
+  merging_.Forget(oid);
+  return dropped;
+}
+
+Result<uint64_t> TinyTier::Recovered(const disk::Seal& seal, uint32_t segment, ByteView bytes) {
+  Result<disk::TinyTable> table = disk::DecodeTinyTable(bytes, seal.table_offset);
+  if (!table.ok()) return table.status();
+  const TinyRun run{.number = table->run,
+                    .order = std::min(table->order, seal.sequence),
+                    .level = table->level,
+                    .packs = table->run_packs};
+  const TinyRun* const there = runs_.FindRun(run.number);
+  if (there != nullptr && (there->packs != run.packs || there->level != run.level)) {
+    return Status::Corrupt("the table is of a run that is another one in other segments");
+  }
+  runs_.Add(run, segment, TinyIndex(*table));
+  return run.order;
+}
+
+void TinyTier::Reclaim(uint32_t segment, std::function<void()> done) {
+  if (runs_.Find(segment) == nullptr) return env_.clock->At(env_.clock->Now(), std::move(done));
+  reclaim_.Start(segment, std::move(done));
+}
+
+TinyStats TinyTier::Stats() const {
+  return {.objects = objects(),
+          .young_objects = young_->objects() + (flushing_ ? flushing_->objects() : 0),
+          .runs = static_cast<uint32_t>(runs_.runs().size()),
+          .segments = runs_.segments(),
+          .memory_bytes = runs_.memory_bytes(),
+          .reads = reads_,
+          .stray_reads = stray_reads_,
+          .corrupt = corrupt_,
+          .refused_objects = refused_,
+          .lost_objects = lost_,
+          .writes = writes_,
+          .merge = merge_.counters(),
+          .reclaim = reclaim_.counters()};
+}
+
+}  // namespace holdfast::store
