@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // bench space: how much of a disk tier is live under steady churn of objects from 1 KB to 10 MB, how
 // much more is written than comes, and how long a start takes that finds 10^6 objects. On real files,
-// past the page cache.
+// past the page cache. And what is written of packed tiny objects.
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <string>
@@ -16,87 +14,15 @@
 
 #include "base/hash.h"
 #include "base/random.h"
-#include "cached/store/disk_tier.h"
-#include "io/disk/segment_files.h"
-#include "io/net/event_loop.h"
+#include "bench/disk_bench.h"
+#include "bench/space_tiny.h"
 
 namespace holdfast::bench {
 namespace {
 
-using store::DiskTier;
-using store::DiskWriter;
-
 constexpr double kReadShare = 0.2;  // of what came, one of so many is read again, the hot ones
 constexpr uint64_t kBatchBytes = 16 * kMiB;
-
-double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-class NoLog : public Log {
- public:
-  void Write(LogLevel, std::string_view line) override {
-    std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
-  }
-};
-
-[[noreturn]] void Fail(const Status& status) {
-  std::fprintf(stderr, "bench_space: %s\n", status.ToString().c_str());
-  std::exit(1);
-}
-
-// A disk tier over files below `directory`, on a loop of its own.
-class Tier {
- public:
-  Tier(const std::string& directory, uint32_t segments, uint64_t segment_bytes, uint64_t objects)
-      : loop_(*net::EventLoop::Create()), random_(1) {
-    Result<std::unique_ptr<disk::SegmentFiles>> files = disk::SegmentFiles::Open(
-        {.directory = directory,
-         .cluster = "bench",
-         .node = 0,
-         .segments = segments,
-         .segment_bytes = segment_bytes,
-         .threads = 4,
-         .log = &log_},
-        [this](std::function<void()> run) { loop_->Post(std::move(run)); });
-    if (!files.ok()) Fail(files.status());
-    files_ = *std::move(files);
-    const Env env{loop_.get(), nullptr, nullptr, &random_, &log_};
-    tier_ = std::make_unique<DiskTier>(
-        env, files_.get(),
-        store::DiskTierOptions{.identity = {0, "bench"}, .index_objects = objects});
-    const double start = Now();
-    Wait([this](std::function<void()> done) {
-      tier_->Recover([done](const Status& status) {
-        if (!status.ok()) Fail(status);
-        done();
-      });
-    });
-    recovered_s_ = Now() - start;
-  }
-
-  // Runs the loop until what `begin` begins calls its `done`.
-  void Wait(const std::function<void(std::function<void()> done)>& begin) {
-    loop_->At(loop_->Now(), [&] { begin([this] { loop_->Stop(); }); });
-    loop_->Run();
-  }
-  void Maintain() {
-    Wait([this](std::function<void()> done) {
-      tier_->Maintain();
-      loop_->At(loop_->Now() + 2ms, std::move(done));
-    });
-  }
-  DiskTier& tier() { return *tier_; }
-  double recovered_s() const { return recovered_s_; }
-
- private:
-  NoLog log_;
-  std::unique_ptr<net::EventLoop> loop_;
-  Random random_;
-  std::unique_ptr<disk::SegmentFiles> files_;
-  std::unique_ptr<DiskTier> tier_;
-  double recovered_s_ = 0;
-};
+constexpr store::TinyOptions kRecordsOnly{.most_bytes = 0};
 
 struct Object {
   Oid oid;
@@ -172,7 +98,7 @@ void ReadSome(Tier& tier, const std::vector<Object>& objects, size_t count, Rand
 Space MeasureSpace(const std::string& directory, bool quick) {
   const uint64_t segment = quick ? 16 * kMiB : 64 * kMiB;
   const uint32_t segments = 128;
-  Tier tier(directory, segments, segment, 1'000'000);
+  Tier tier(directory, segments, segment, 1'000'000, kRecordsOnly);
   Stream stream(1'000, MostBytes(quick));
   Random random(3);
   const uint64_t capacity = segments * segment;
@@ -210,7 +136,7 @@ double MeasureStart(const std::string& directory, uint64_t objects, uint64_t* fo
   const uint32_t segments = 128;
   const uint64_t segment = 16 * kMiB;
   {
-    Tier tier(directory, segments, segment, objects * 3 / 2);
+    Tier tier(directory, segments, segment, objects * 3 / 2, kRecordsOnly);
     Stream stream(1'000, 1'200);
     for (uint64_t n = 0; n < objects;) {
       std::vector<DiskWriter::Item> items = stream.Next(8 * kMiB, tier.tier().Stamp({}));
@@ -219,7 +145,7 @@ double MeasureStart(const std::string& directory, uint64_t objects, uint64_t* fo
     }
     for (int i = 0; i < 50; ++i) tier.Maintain();  // seals
   }
-  Tier again(directory, segments, segment, objects * 3 / 2);
+  Tier again(directory, segments, segment, objects * 3 / 2, kRecordsOnly);
   *found = again.tier().Stats().recovered_objects;
   return again.recovered_s();
 }
@@ -240,6 +166,7 @@ int Run(bool quick, const std::string& at) {
   }
   std::sort(starts.begin(), starts.end());
   const double start = starts[starts.size() / 2];
+  const TinySpace tiny = MeasureTinySpace(directory + "/tiny", quick);
   std::filesystem::remove_all(directory);
   std::printf(
       "Steady churn of objects from 1 KB to %.0f MB, some read again: %.3f of the disk is live, "
@@ -250,9 +177,12 @@ int Run(bool quick, const std::string& at) {
       space.written_mb_per_s, static_cast<unsigned long long>(found), start);
   std::printf(
       "{\"bench\":\"space\",\"figures\":{\"utilization\":%.4f,\"write_amplification\":%.4f,"
-      "\"written_mb_per_s\":%.0f,\"recovered_objects\":%llu,\"recovered_s\":%.3f}}\n",
+      "\"written_mb_per_s\":%.0f,\"recovered_objects\":%llu,\"recovered_s\":%.3f,"
+      "\"packed_write_amplification\":%.3f,\"packed_bytes_per_payload_byte\":%.3f,"
+      "\"packed_utilization\":%.4f}}\n",
       space.utilization, space.write_amplification, space.written_mb_per_s,
-      static_cast<unsigned long long>(found), start);
+      static_cast<unsigned long long>(found), start, tiny.write_amplification,
+      tiny.written_per_payload_byte, tiny.utilization);
   return 0;
 }
 

@@ -2,7 +2,7 @@
 // Puts of 1 KB values beside RocksDB and LMDB: synced from 64 threads that each wait for their put,
 // synced with 32 in flight in each thread, and unsynced with as many in flight. Rounds are
 // interleaved, figures are medians, and every put that was acknowledged is read back, at the end
-// also after a new start.
+// also after a new start. And gets of tiny objects that are packed on a disk.
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +18,7 @@
 #include "CLI/CLI.hpp"
 #include "base/status.h"
 #include "base/units.h"
+#include "bench/store_packed.h"
 #include "bench/store_system.h"
 
 namespace holdfast::bench {
@@ -98,13 +99,14 @@ void Entry::Verify(const Values& values) {
 
 class StoreBench {
  public:
-  StoreBench(std::string directory, int rounds, Duration span)
+  StoreBench(std::string directory, bool quick, int rounds, Duration span)
       : directory_(std::move(directory)),
+        quick_(quick),
         rounds_(rounds),
         span_(span),
         most_puts_(static_cast<uint64_t>(kMostPutsPerS * static_cast<double>(span.count()) / 1e6)) {
   }
-  // One of "synced", "pipelined" and "unsynced", or all of them for an empty text.
+  // One of "synced", "pipelined", "unsynced" and "packed", or all of them for an empty text.
   void Run(const std::string& part);
 
  private:
@@ -119,9 +121,11 @@ class StoreBench {
   void Synced();
   void Pipelined();
   void Unsynced();
+  void Packed();
   double Rate(const std::string& key) const { return figures_.at(key).get<double>(); }
 
   std::string directory_;
+  bool quick_;
   int rounds_;
   Duration span_;
   uint64_t most_puts_;  // of a round
@@ -203,10 +207,25 @@ void StoreBench::Unsynced() {
   ratios_["unsynced_puts_vs_rocksdb"] = Rate("unsynced_puts_per_s") / best;
 }
 
+void StoreBench::Packed() {
+  const std::string directory = NewDirectory();
+  const PackedFigures figures = MeasurePacked(directory, quick_, 25);
+  std::filesystem::remove_all(directory);
+  figures_["packed_objects"] = figures.objects;
+  figures_["packed_gets_per_s"] = figures.gets_per_s;
+  figures_["packed_writes_per_s"] = figures.writes_per_s;
+  figures_["packed_p50_ms"] = figures.p50_ms;
+  figures_["packed_p99_ms"] = figures.p99_ms;
+  figures_["packed_p999_ms"] = figures.p999_ms;
+  figures_["packed_wrong"] = figures.wrong;
+  figures_["packed_missing"] = figures.missing;
+}
+
 void StoreBench::Run(const std::string& part) {
   if (part.empty() || part == "synced") Synced();
   if (part.empty() || part == "pipelined") Pipelined();
   if (part.empty() || part == "unsynced") Unsynced();
+  if (part.empty() || part == "packed") Packed();
   nlohmann::ordered_json line{{"bench", "store"}, {"figures", figures_}, {"ratios", ratios_}};
   std::printf("%s\n", line.dump().c_str());
 }
@@ -219,10 +238,10 @@ int Main(int argc, char** argv) {
   app.add_flag("--quick", quick, "fewer and shorter rounds");
   app.add_option("--directory", parent, "on the disk that is measured");
   app.add_option("--part", part, "only this part")
-      ->check(CLI::IsMember({"synced", "pipelined", "unsynced"}));
+      ->check(CLI::IsMember({"synced", "pipelined", "unsynced", "packed"}));
   CLI11_PARSE(app, argc, argv);
   const std::string directory = parent + "/holdfast-bench-store-" + std::to_string(::getpid());
-  StoreBench(directory, quick ? 3 : 7, quick ? 250ms : 1000ms).Run(part);
+  StoreBench(directory, quick, quick ? 3 : 7, quick ? 250ms : 1000ms).Run(part);
   std::filesystem::remove_all(directory);
   return 0;
 }

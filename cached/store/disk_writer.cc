@@ -168,6 +168,8 @@ void DiskWriter::WriteTable(uint32_t segment, Buffer bytes) {
   if (!table.empty()) parts.push_back(table.view());
   disk_->Write(segment, s.end, std::move(parts), [this, segment](const Status& written) {
     if (Failed(written, "writing a table")) return Finish(segment, false);
+    // Packs and their table have hashes that a seal without them does not have: one sync is enough.
+    if (packs_.contains(segment)) return WriteSeal(segment);
     disk_->Sync(segment, [this, segment](const Status& synced) {
       if (Failed(synced, "syncing")) return Finish(segment, false);
       WriteSeal(segment);
@@ -215,12 +217,17 @@ void DiskWriter::Clean(uint32_t segment) {
   std::memset(block.data(), 0, block.size());
   disk_->Write(segment, 0, {block.view()}, [this, segment](const Status& written) {
     if (Failed(written, "cleaning")) return CleanLater(segment);
+    if ((*segments_)[segment].kind == disk::SegmentKind::kPacks) return Cleaned(segment);
     disk_->Sync(segment, [this, segment](const Status& synced) {
       if (Failed(synced, "cleaning")) return CleanLater(segment);
-      blocks_.erase(segment);
-      segments_->AddFree(segment);
+      Cleaned(segment);
     });
   });
+}
+
+void DiskWriter::Cleaned(uint32_t segment) {
+  blocks_.erase(segment);
+  segments_->AddFree(segment);
 }
 
 // An old seal over new records would have them taken for the old ones.

@@ -6,6 +6,9 @@
 //   3. Seal    a closed segment whose batches have come: table, sync, seal
 //   4. Clean   a reclaimed segment that nobody reads any more: its seal is taken away, synced; free
 //
+// Of packs the seal is synced with what it seals, and its removal is not: an old one leads to bytes
+// without their hashes, or to objects that are as right as ever.
+//
 // A batch that cannot be written is lost, and so is what the open segment holds at a crash: what lies
 // here is in the far store, too. Three failures in a row turn the disk off for a while.
 #pragma once
@@ -90,6 +93,7 @@ class DiskWriter {
   void WriteTable(uint32_t segment, Buffer table);
   void WriteSeal(uint32_t segment);
   void Finish(uint32_t segment, bool sealed);
+  void Cleaned(uint32_t segment);
   void CleanLater(uint32_t segment);
 
   Env env_;

@@ -15,13 +15,14 @@ constexpr uint64_t kLargestPart = 4;
 }  // namespace
 
 TinyBuilder::TinyBuilder(const Env& env, Disk* disk, DiskSegments* segments, DiskWriter* writer,
-                         TinyRuns* runs, Counters* counters)
+                         TinyRuns* runs, Counters* counters, std::function<bool()> hurry)
     : env_(env),
       disk_(disk),
       segments_(segments),
       writer_(writer),
       runs_(runs),
-      counters_(counters) {}
+      counters_(counters),
+      hurry_(std::move(hurry)) {}
 
 uint32_t TinyBuilder::PacksFor(uint64_t objects, uint64_t bytes, uint32_t objects_per_pack) {
   const uint64_t packs = std::max(objects / objects_per_pack, bytes / kBytesPerPack) + 1;
@@ -104,7 +105,10 @@ void TinyBuilder::Pack(uint32_t first, uint32_t end, std::span<const TinyObject>
     ++next_pack_;
   }
   const bool all = full_ || next_pack_ == plan_.packs;
-  Write(all, [this, all] { all ? CloseSegment() : Next(); });
+  Write(all, [this, all] {
+    if (all) return CloseSegment();
+    env_.clock->At(env_.clock->Now() + (hurry_() ? Duration(0) : kPace), [this] { Next(); });
+  });
 }
 
 // More are in one pack only if somebody made their OIDs so.

@@ -7,7 +7,7 @@
 //   4. Seal     a segment without room, or the last one: table, sync, seal (disk_writer.h). Then its
 //               objects can be found
 //
-// When no segment is free it waits. When the disk fails it ends, and what was not sealed is nowhere.
+// Between slices it lets others read. When no segment is free it waits. When the disk fails it ends, and what was not sealed is nowhere.
 #pragma once
 
 #include <functional>
@@ -24,7 +24,8 @@ namespace holdfast::store {
 
 class TinyBuilder {
  public:
-  static constexpr uint64_t kSliceBytes = 512 * kKiB;
+  static constexpr uint64_t kSliceBytes = 256 * kKiB;
+  static constexpr Duration kPace = 5ms;  // from slice to slice, unless there is hurry
 
   struct Plan {
     uint64_t order = 0;  // 0: that of its first segment
@@ -46,7 +47,7 @@ class TinyBuilder {
   };
 
   TinyBuilder(const Env& env, Disk* disk, DiskSegments* segments, DiskWriter* writer,
-              TinyRuns* runs, Counters* counters);
+              TinyRuns* runs, Counters* counters, std::function<bool()> hurry);
 
   // One at a time. `done` says whether all of it is on the disk.
   void Start(const Plan& plan, Source source, Sealed sealed, std::function<void(bool)> done);
@@ -75,6 +76,7 @@ class TinyBuilder {
   DiskWriter* writer_;
   TinyRuns* runs_;
   Counters* counters_;
+  std::function<bool()> hurry_;
 
   bool busy_ = false;
   bool waiting_ = false;  // for a segment

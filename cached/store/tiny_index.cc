@@ -49,11 +49,17 @@ uint32_t TinyIndex::FirstOf(uint32_t pack) const {
   return first;
 }
 
-void TinyIndex::Prefetch(const Oid& oid) const {
+void TinyIndex::PrefetchPack(const Oid& oid) const {
   const uint32_t pack = disk::PackOf(oid, run_packs_) - first_pack_;
   if (pack >= packs_.size()) return;
   __builtin_prefetch(&groups_[pack / kGroup]);
-  __builtin_prefetch(&packs_[pack]);
+  __builtin_prefetch(&packs_[pack / kGroup * kGroup]);
+}
+
+void TinyIndex::PrefetchObjects(const Oid& oid) const {
+  const uint32_t pack = disk::PackOf(oid, run_packs_) - first_pack_;
+  if (pack < packs_.size())
+    __builtin_prefetch(cells_.data() + uint64_t{FirstOf(pack)} * kCellBits / 8);
 }
 
 void TinyIndex::SetRead(uint32_t object, bool read) {

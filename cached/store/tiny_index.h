@@ -43,7 +43,9 @@ class TinyIndex {
     }
     return false;
   }
-  void Prefetch(const Oid& oid) const;
+  // Before FindMatch, one after the other: what it goes through lies in three places.
+  void PrefetchPack(const Oid& oid) const;
+  void PrefetchObjects(const Oid& oid) const;
 
   uint64_t OffsetOf(uint32_t pack) const {
     return uint64_t{packs_[pack] & kOffsetMask} * disk::kAlign;

@@ -35,6 +35,12 @@ TinyMerge::TinyMerge(const Env& env, Disk* disk, DiskSegments* segments, DiskWri
 
 uint32_t TinyMerge::RunsOf(uint32_t segments) { return std::clamp(segments / 16, 2u, 8u); }
 
+bool TinyMerge::Behind() const {
+  const std::vector<TinyRun>& runs = runs_->runs();
+  const uint32_t most = 2 * RunsOf(segments_->size());
+  return runs.size() >= most && runs[most - 1].level == 0;
+}
+
 // --- 1. Choose -----------------------------------------------------------------------------------
 
 void TinyMerge::Maintain() {

@@ -31,6 +31,8 @@ class TinyMerge {
   // Begins with one if there is need.
   void Maintain();
   const Counters& counters() const { return counters_; }
+  // There are more runs than merging should leave.
+  bool Behind() const;
   // Runs of a level that become one, on a disk of so many segments.
   static uint32_t RunsOf(uint32_t segments);
 

@@ -4,6 +4,8 @@
 // Pure, and for one thread.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -47,13 +49,27 @@ class TinyRuns {
   // youngest first; ends when it returns true.
   template <typename Visit>
   bool FindMatch(const Oid& oid, const Visit& visit) const {
-    for (const TinyRun& run : runs_) {
-      TinySegment* s = run.SegmentOf(disk::PackOf(oid, run.packs));
-      if (s == nullptr) continue;
-      const bool ended = s->index.FindMatch(oid, [&](uint32_t pack, uint32_t object, uint32_t i) {
-        return visit(*s, pack, object, i);
-      });
-      if (ended) return true;
+    constexpr size_t kAtOnce = 16;  // runs whose packs are fetched before the first is looked at
+    std::array<TinySegment*, kAtOnce> found;
+    for (size_t first = 0; first < runs_.size(); first += kAtOnce) {
+      const size_t n = std::min(kAtOnce, runs_.size() - first);
+      for (size_t i = 0; i < n; ++i) {
+        const TinyRun& run = runs_[first + i];
+        found[i] = run.SegmentOf(disk::PackOf(oid, run.packs));
+        if (found[i] != nullptr) found[i]->index.PrefetchPack(oid);
+      }
+      for (size_t i = 0; i < n; ++i) {
+        if (found[i] != nullptr) found[i]->index.PrefetchObjects(oid);
+      }
+      for (size_t i = 0; i < n; ++i) {
+        TinySegment* s = found[i];
+        if (s != nullptr &&
+            s->index.FindMatch(oid, [&](uint32_t pack, uint32_t object, uint32_t at) {
+              return visit(*s, pack, object, at);
+            })) {
+          return true;
+        }
+      }
     }
     return false;
   }

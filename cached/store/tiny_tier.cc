@@ -44,13 +44,15 @@ TinyTier::TinyTier(const Env& env, Disk* disk, DiskSegments* segments, DiskWrite
       segments_(segments),
       writer_(writer),
       options_(options),
-      flush_(env, disk, segments, writer, &runs_, &writes_),
-      merging_(env, disk, segments, writer, &runs_, &writes_),
+      flush_(env, disk, segments, writer, &runs_, &writes_,
+             [this] { return !coming_.empty() || young_->bytes() > flushing_->bytes() / 8; }),
+      merging_(env, disk, segments, writer, &runs_, &writes_, [this] { return merge_.Behind(); }),
       merge_(env, disk, segments, writer, &runs_, &merging_, options.objects_per_pack),
       reclaim_(env, disk, segments, &runs_, evictions,
                [this](const disk::Tiny& tiny) { return Add(tiny, true); }),
       list_(env, disk, segments, writer, &runs_),
-      young_(std::make_unique<TinyYoung>(YoungBytes(segments->segment_bytes()))) {}
+      young_(std::make_unique<TinyYoung>(YoungBytes(segments->segment_bytes()))),
+      flushing_(std::make_unique<TinyYoung>(YoungBytes(segments->segment_bytes()))) {}
 
 uint64_t TinyTier::MemoryBytes(uint64_t segment_bytes, const TinyOptions& options) {
   if (options.most_bytes == 0) return 0;
@@ -58,7 +60,7 @@ uint64_t TinyTier::MemoryBytes(uint64_t segment_bytes, const TinyOptions& option
 }
 
 uint64_t TinyTier::objects() const {
-  return runs_.objects() + young_->objects() + (flushing_ ? flushing_->objects() : 0);
+  return runs_.objects() + young_->objects() + flushing_->objects();
 }
 
 // --- Write ---------------------------------------------------------------------------------------
@@ -68,7 +70,12 @@ void TinyTier::Take(std::vector<DiskWriter::Item> items, std::function<void()> d
                      .next = 0,
                      .until = env_.clock->Now() + kPatience,
                      .done = std::move(done)});
-  if (!std::exchange(pumping_, true)) env_.clock->At(env_.clock->Now(), [this] { Pump(); });
+  PumpSoon();
+}
+
+void TinyTier::PumpSoon() {
+  if (coming_.empty() || std::exchange(pumping_, true)) return;
+  env_.clock->At(env_.clock->Now(), [this] { Pump(); });
 }
 
 void TinyTier::Pump() {
@@ -80,7 +87,7 @@ void TinyTier::Pump() {
     const disk::Tiny tiny = TinyOf(first.items[first.next]);
     const bool refused = Refuses(tiny);
     if (!refused && !Add(tiny, false)) {
-      if (!late) return;  // Maintain comes again
+      if (!late) return;  // until there is room, or Maintain finds it late
       refused_ += first.items.size() - first.next;
       first.next = first.items.size();
       break;
@@ -88,11 +95,10 @@ void TinyTier::Pump() {
     refused_ += refused ? 1 : 0;
     ++first.next;
   }
-  pumping_ = true;
-  env_.clock->At(env_.clock->Now(), [this] { Pump(); });
-  if (first.next < first.items.size()) return;
+  if (first.next < first.items.size()) return PumpSoon();
   const std::function<void()> done = std::move(first.done);
   coming_.pop_front();
+  PumpSoon();
   done();
 }
 
@@ -109,8 +115,7 @@ bool TinyTier::Add(const disk::Tiny& tiny, bool kept) {
 }
 
 void TinyTier::Flush() {
-  flushing_ =
-      std::exchange(young_, std::make_unique<TinyYoung>(YoungBytes(segments_->segment_bytes())));
+  std::swap(young_, flushing_);
   const uint32_t packs =
       TinyBuilder::PacksFor(flushing_->objects(), flushing_->bytes(), options_.objects_per_pack);
   flush_.Start(
@@ -121,20 +126,21 @@ void TinyTier::Flush() {
       nullptr,
       [this](bool whole) {
         if (!whole) lost_ += flushing_->objects();
-        flushing_.reset();
+        flushing_->Clear();
+        PumpSoon();
       });
 }
 
 void TinyTier::Maintain() {
   flush_.Maintain();
   merge_.Maintain();
-  if (!pumping_) Pump();
+  PumpSoon();
 }
 
 // --- Look ----------------------------------------------------------------------------------------
 
 bool TinyTier::FindYoung(const Oid& oid, VersionHash version, disk::Tiny* found) const {
-  return young_->Find(oid, version, found) || (flushing_ && flushing_->Find(oid, version, found));
+  return young_->Find(oid, version, found) || flushing_->Find(oid, version, found);
 }
 
 bool TinyTier::MayHave(const Oid& oid, VersionHash version) const {
@@ -160,9 +166,8 @@ void TinyTier::Look(const Oid& oid, VersionHash version,
   disk::Tiny young;
   if (FindYoung(oid, version, &young)) {
     const bool expired = young.Expired(env_.clock->Wall().seconds);
-    for (TinyYoung* in : {young_.get(), flushing_.get()}) {
-      if (in != nullptr) in->SetRead(oid);
-    }
+    young_->SetRead(oid);
+    flushing_->SetRead(oid);
     auto answer = [this, id](Result<DiskFound> found) {
       env_.clock->At(env_.clock->Now(),
                      [this, id, found = std::make_shared<Result<DiskFound>>(std::move(found))] {
@@ -261,7 +266,7 @@ DiskFound TinyTier::FoundOf(const disk::Tiny& tiny) {
 
 bool TinyTier::Drop(const Oid& oid, VersionHash version) {
   bool dropped = young_->Drop(oid, version) > 0;
-  if (flushing_) dropped = flushing_->Drop(oid, version) > 0 || dropped;
+  dropped = flushing_->Drop(oid, version) > 0 || dropped;
   runs_.FindMatch(oid, [&](TinySegment& s, uint32_t, uint32_t object, uint32_t) {
     s.index.Forget(object);
     dropped = true;
@@ -294,7 +299,7 @@ void TinyTier::Reclaim(uint32_t segment, std::function<void()> done) {
 
 TinyStats TinyTier::Stats() const {
   return {.objects = objects(),
-          .young_objects = young_->objects() + (flushing_ ? flushing_->objects() : 0),
+          .young_objects = young_->objects() + flushing_->objects(),
           .runs = static_cast<uint32_t>(runs_.runs().size()),
           .segments = runs_.segments(),
           .memory_bytes = runs_.memory_bytes(),

@@ -106,6 +106,7 @@ class TinyTier {
     std::function<void()> done{};
   };
 
+  void PumpSoon();
   void Pump();
   bool Refuses(const disk::Tiny& tiny) const;
   // `kept` ones were on the disk already.
@@ -130,7 +131,7 @@ class TinyTier {
   TinyReclaim reclaim_;
   TinyList list_;
   std::unique_ptr<TinyYoung> young_;
-  std::unique_ptr<TinyYoung> flushing_;  // is being written
+  std::unique_ptr<TinyYoung> flushing_;  // is being written, or empty
   std::deque<Coming> coming_;
   bool pumping_ = false;  // goes on by itself
   std::map<uint64_t, Looking> looks_;

@@ -45,14 +45,18 @@ TinyYoung::Head* TinyYoung::At(uint32_t place) const {
 
 std::byte* TinyYoung::Room(uint64_t bytes, uint32_t* place) {
   static_assert(sizeof(Head) + disk::kMaxText + disk::kTinyBytes < kBlockBytes);
-  if (blocks_.empty() || block_used_ + bytes > kBlockBytes) {
-    blocks_.emplace_back(kBlockBytes);
-    block_used_ = blocks_.size() == 1 ? kUnit : 0;  // place 0 is none
-  }
-  *place = static_cast<uint32_t>(((blocks_.size() - 1) * kBlockBytes + block_used_) / kUnit);
-  std::byte* const at = blocks_.back().data() + block_used_;
-  block_used_ += shm::AlignUp(bytes, kUnit);
+  if (used_ == 0) used_ = kUnit;  // place 0 is none
+  if (used_ % kBlockBytes + bytes > kBlockBytes) used_ = shm::AlignUp(used_, kBlockBytes);
+  if (used_ / kBlockBytes == blocks_.size()) blocks_.emplace_back(kBlockBytes);
+  *place = static_cast<uint32_t>(used_ / kUnit);
+  std::byte* const at = blocks_[used_ / kBlockBytes].data() + used_ % kBlockBytes;
+  used_ += shm::AlignUp(bytes, kUnit);
   return at;
+}
+
+void TinyYoung::Clear() {
+  std::fill(buckets_.begin(), buckets_.end(), 0);
+  used_ = bytes_ = objects_ = 0;
 }
 
 disk::Tiny TinyYoung::TinyOf(const Head& head) {

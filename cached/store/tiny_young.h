@@ -36,6 +36,9 @@ class TinyYoung {
   // Those of packs [first, end) of a run of so many, in order; views are good until the next Add.
   std::vector<TinyObject> Slice(uint32_t first, uint32_t end, uint32_t run_packs) const;
 
+  // Keeps its memory.
+  void Clear();
+
   uint64_t bytes() const { return bytes_; }  // of the disk
   uint64_t objects() const { return objects_; }
 
@@ -52,7 +55,7 @@ class TinyYoung {
   uint32_t shift_;                 // of OIDs, to their bucket
   std::vector<uint32_t> buckets_;  // the first place of each, 0: none
   std::vector<Buffer> blocks_;     // places are in units of 8 bytes, through all blocks
-  uint64_t block_used_ = 0;        // of the last one
+  uint64_t used_ = 0;              // of all blocks
   uint64_t bytes_ = 0;
   uint64_t objects_ = 0;
 };
