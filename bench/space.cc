@@ -150,12 +150,23 @@ double MeasureStart(const std::string& directory, uint64_t objects, uint64_t* fo
   return again.recovered_s();
 }
 
-int Run(bool quick, const std::string& at) {
+int RunPacked(bool quick, const std::string& directory) {
+  const TinySpace tiny = MeasureTinySpace(directory + "/tiny", quick);
+  std::filesystem::remove_all(directory);
+  std::printf(
+      "{\"bench\":\"space\",\"figures\":{\"packed_write_amplification\":%.3f,"
+      "\"packed_bytes_per_payload_byte\":%.3f,\"packed_utilization\":%.4f}}\n",
+      tiny.write_amplification, tiny.written_per_payload_byte, tiny.utilization);
+  return 0;
+}
+
+int Run(bool quick, bool packed, const std::string& at) {
   std::string directory = at + "/holdfast-space-XXXXXX";
   if (::mkdtemp(directory.data()) == nullptr) {
     std::fprintf(stderr, "bench_space: cannot make a directory in %s\n", at.c_str());
     return 1;
   }
+  if (packed) return RunPacked(quick, directory);
   const Space space = MeasureSpace(directory + "/space", quick);
   std::filesystem::remove_all(directory + "/space");
   uint64_t found = 0;
@@ -190,20 +201,24 @@ int Run(bool quick, const std::string& at) {
 }  // namespace holdfast::bench
 
 int main(int argc, char** argv) {
-  bool quick = false;
+  bool quick = false, packed = false;
   std::string at = "/var/tmp";
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--quick") == 0) {
       quick = true;
+    } else if (std::strcmp(argv[i], "--packed") == 0) {
+      packed = true;
     } else if (std::strcmp(argv[i], "--directory") == 0 && i + 1 < argc) {
       at = argv[++i];
     } else {
       const bool help = std::strcmp(argv[i], "--help") == 0;
-      std::fprintf(help ? stdout : stderr,
-                   "usage: bench_space [--quick] [--directory DIR]\n\nFills a disk tier in DIR "
-                   "(/var/tmp), which needs 10 GB, 3 with --quick.\n");
+      std::fprintf(
+          help ? stdout : stderr,
+          "usage: bench_space [--quick] [--packed] [--directory DIR]\n\nFills a disk tier in DIR "
+          "(/var/tmp), which needs 10 GB, 3 with --quick. --packed: only "
+          "tiny objects.\n");
       return help ? 0 : 2;
     }
   }
-  return holdfast::bench::Run(quick, at);
+  return holdfast::bench::Run(quick, packed, at);
 }

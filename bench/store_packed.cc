@@ -12,7 +12,7 @@
 namespace holdfast::bench {
 namespace {
 
-const double kGetsPerS = getenv("HG") ? atof(getenv("HG")) : 20000, kWritesPerS = 2000;
+constexpr double kGetsPerS = 20'000, kWritesPerS = 2'000;
 constexpr uint64_t kBatch = 1024;
 constexpr uint32_t kSegments = 256;
 constexpr uint32_t kThreads = 8;

@@ -35,9 +35,9 @@ TinyMerge::TinyMerge(const Env& env, Disk* disk, DiskSegments* segments, DiskWri
 
 uint32_t TinyMerge::RunsOf(uint32_t segments) { return std::clamp(segments / 16, 2u, 8u); }
 
-bool TinyMerge::Behind() const {
+bool TinyMerge::Behind(uint32_t times) const {
   const std::vector<TinyRun>& runs = runs_->runs();
-  const uint32_t most = 2 * RunsOf(segments_->size());
+  const uint32_t most = times * RunsOf(segments_->size());
   return runs.size() >= most && runs[most - 1].level == 0;
 }
 
@@ -48,27 +48,34 @@ void TinyMerge::Maintain() {
   if (!writer_->off() && Choose()) Start();
 }
 
-// Runs of one level are neighbours in time: what is merged later is younger.
+// Runs of one level are neighbours in time: what is merged later is younger. Those that reclaim is at
+// are left to it.
 bool TinyMerge::Choose() {
   const std::vector<TinyRun>& runs = runs_->runs();
   const uint32_t enough = RunsOf(segments_->size());
   for (size_t begin = 0, end = 0; begin < runs.size(); begin = end) {
     while (end < runs.size() && runs[end].level == runs[begin].level) ++end;
-    if (end - begin < enough) continue;
+    size_t last = end;
+    while (last > begin && !Sealed(runs[last - 1])) --last;
+    if (last - begin < enough) continue;
     size_t segments = 0;
     bool sealed = true;
-    for (size_t i = end - enough; i < end; ++i) {
+    for (size_t i = last - enough; i < last; ++i) {
       segments += runs[i].segments.size();
-      for (const auto& s : runs[i].segments) {  // reclaim may be at one
-        sealed = sealed && (*segments_)[s->segment].use == DiskUse::kSealed;
-      }
+      sealed = sealed && Sealed(runs[i]);
     }
     if (!sealed || segments > segments_->size() / kLargestPart) continue;
     inputs_.clear();
-    for (size_t i = end - enough; i < end; ++i) inputs_.push_back(runs[i].number);
+    for (size_t i = last - enough; i < last; ++i) inputs_.push_back(runs[i].number);
     return true;
   }
   return false;
+}
+
+bool TinyMerge::Sealed(const TinyRun& run) const {
+  return std::all_of(run.segments.begin(), run.segments.end(), [this](const auto& s) {
+    return (*segments_)[s->segment].use == DiskUse::kSealed;
+  });
 }
 
 void TinyMerge::Start() {

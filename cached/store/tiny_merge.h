@@ -31,8 +31,8 @@ class TinyMerge {
   // Begins with one if there is need.
   void Maintain();
   const Counters& counters() const { return counters_; }
-  // There are more runs than merging should leave.
-  bool Behind() const;
+  // There are so many times the runs that are enough for a merge.
+  bool Behind(uint32_t times) const;
   // Runs of a level that become one, on a disk of so many segments.
   static uint32_t RunsOf(uint32_t segments);
 
@@ -51,6 +51,7 @@ class TinyMerge {
   };
 
   bool Choose();
+  bool Sealed(const TinyRun& run) const;
   void Start();
   void Slice(uint32_t first, uint32_t end, TinyBuilder::Take take);
   void AddParts(const TinyRun& run, uint32_t rank, uint32_t first, uint32_t end);

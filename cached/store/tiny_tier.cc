@@ -46,7 +46,7 @@ TinyTier::TinyTier(const Env& env, Disk* disk, DiskSegments* segments, DiskWrite
       options_(options),
       flush_(env, disk, segments, writer, &runs_, &writes_,
              [this] { return !coming_.empty() || young_->bytes() > flushing_->bytes() / 8; }),
-      merging_(env, disk, segments, writer, &runs_, &writes_, [this] { return merge_.Behind(); }),
+      merging_(env, disk, segments, writer, &runs_, &writes_, [this] { return merge_.Behind(2); }),
       merge_(env, disk, segments, writer, &runs_, &merging_, options.objects_per_pack),
       reclaim_(env, disk, segments, &runs_, evictions,
                [this](const disk::Tiny& tiny) { return Add(tiny, true); }),
@@ -109,7 +109,9 @@ bool TinyTier::Refuses(const disk::Tiny& tiny) const {
 }
 
 bool TinyTier::Add(const disk::Tiny& tiny, bool kept) {
-  if (!young_->Fits(tiny.bytes()) && !flush_.busy()) Flush();
+  // Look-ups go through few runs: what comes waits for merging.
+  const bool waits = !kept && merge_.Behind(3);
+  if (!young_->Fits(tiny.bytes()) && !flush_.busy() && !waits) Flush();
   const uint64_t most = segments_->segment_bytes() / (kept ? kMeanwhileKeptPart : kMeanwhilePart);
   return (!flush_.busy() || young_->bytes() + tiny.bytes() <= most) && young_->Add(tiny);
 }
