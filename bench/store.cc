@@ -99,9 +99,10 @@ void Entry::Verify(const Values& values) {
 
 class StoreBench {
  public:
-  StoreBench(std::string directory, bool quick, int rounds, Duration span)
+  StoreBench(std::string directory, bool quick, uint32_t per_pack, int rounds, Duration span)
       : directory_(std::move(directory)),
         quick_(quick),
+        per_pack_(per_pack),
         rounds_(rounds),
         span_(span),
         most_puts_(static_cast<uint64_t>(kMostPutsPerS * static_cast<double>(span.count()) / 1e6)) {
@@ -126,6 +127,7 @@ class StoreBench {
 
   std::string directory_;
   bool quick_;
+  uint32_t per_pack_;
   int rounds_;
   Duration span_;
   uint64_t most_puts_;  // of a round
@@ -209,8 +211,9 @@ void StoreBench::Unsynced() {
 
 void StoreBench::Packed() {
   const std::string directory = NewDirectory();
-  const PackedFigures figures = MeasurePacked(directory, quick_, 25);
+  const PackedFigures figures = MeasurePacked(directory, quick_, per_pack_);
   std::filesystem::remove_all(directory);
+  figures_["packed_objects_per_pack"] = per_pack_;
   figures_["packed_objects"] = figures.objects;
   figures_["packed_gets_per_s"] = figures.gets_per_s;
   figures_["packed_writes_per_s"] = figures.writes_per_s;
@@ -232,6 +235,7 @@ void StoreBench::Run(const std::string& part) {
 
 int Main(int argc, char** argv) {
   bool quick = false;
+  uint32_t per_pack = 25;
   std::string part;
   std::string parent = std::filesystem::temp_directory_path().string();
   CLI::App app("puts, beside RocksDB and LMDB");
@@ -239,9 +243,11 @@ int Main(int argc, char** argv) {
   app.add_option("--directory", parent, "on the disk that is measured");
   app.add_option("--part", part, "only this part")
       ->check(CLI::IsMember({"synced", "pipelined", "unsynced", "packed"}));
+  app.add_option("--per-pack", per_pack, "tiny objects, about; 50: double density")
+      ->check(CLI::Range(1u, 100u));
   CLI11_PARSE(app, argc, argv);
   const std::string directory = parent + "/holdfast-bench-store-" + std::to_string(::getpid());
-  StoreBench(directory, quick, quick ? 3 : 7, quick ? 250ms : 1000ms).Run(part);
+  StoreBench(directory, quick, per_pack, quick ? 3 : 7, quick ? 250ms : 1000ms).Run(part);
   std::filesystem::remove_all(directory);
   return 0;
 }

@@ -13,7 +13,8 @@ namespace holdfast::store {
 void DiskReclaim::Maintain() {
   if (victim_ != DiskSegments::kNone || writer_->off()) return;
   const bool full = segments_->free() < kLeastFree;
-  if (!full && !tiny_->TooMany()) return;
+  // While they are merged the oldest are not in the ring.
+  if (!full && (!tiny_->TooMany() || tiny_->merging())) return;
   victim_ = segments_->TakeOldest(!full);
   if (victim_ == DiskSegments::kNone) return;
   const DiskSegment& s = (*segments_)[victim_];

@@ -8,7 +8,7 @@
 // start reads seals and tables, not records: those are believed one by one, by their own hashes.
 //
 // Objects of up to 4 KiB take two bytes of it, in packs (tiny_tier.h), and have a time at which they end,
-// if somebody gives it: expired ones are never read. Where they are, Has is wrong for one of 30 to 60.
+// if somebody gives it: expired ones are never read. Where they are, Has is wrong for one of some 24.
 //
 // Admission. A disk wears out by what is written to it. While it has never been full everything is
 // written; after that only what comes back: of which reclaim of memory has let go before, not long

@@ -77,6 +77,8 @@ class TinyTier {
   // There are more than memory should know of.
   bool TooMany() const { return runs_.cells() > options_.most_objects; }
 
+  bool merging() const { return merging_.busy(); }
+
   void Maintain();
   uint64_t objects() const;
   TinyStats Stats() const;

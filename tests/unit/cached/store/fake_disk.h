@@ -14,6 +14,24 @@
 
 namespace holdfast::store {
 
+// The clock of a process: what it was to run is forgotten when it ends.
+class ProcessClock : public Clock {
+ public:
+  explicit ProcessClock(cached::HandClock* clock) : clock_(clock) {}
+  Time Now() const override { return clock_->Now(); }
+  WallTime Wall() const override { return clock_->Wall(); }
+  void At(Time when, std::function<void()> run) override {
+    clock_->At(when, [this, process = process_, run = std::move(run)] {
+      if (process == process_) run();
+    });
+  }
+  void End() { ++process_; }
+
+ private:
+  cached::HandClock* clock_;
+  uint64_t process_ = 0;
+};
+
 class FakeDisk : public Disk {
  public:
   FakeDisk(Clock* clock, sim::DiskImage* image) : clock_(clock), image_(image) {}
@@ -68,12 +86,14 @@ class DiskWorld {
         far(&clock),
         random(1),
         image(segments, kSegmentBytes),
-        disk(&clock, &image) {
-    env = {&clock, &network, &far, &random, &log};
+        process(&clock),
+        disk(&process, &image) {
+    env = {&process, &network, &far, &random, &log};
     HF_CHECK(Start().ok());
   }
   // As a daemon that starts. What Recover said.
   Status Start(NodeId node = 1, const std::string& cluster = "c") {
+    process.End();
     tier = std::make_unique<DiskTier>(
         env, &disk,
         DiskTierOptions{.identity = {node, cluster}, .index_objects = 20'000, .tiny = tiny});
@@ -117,6 +137,7 @@ class DiskWorld {
     bool taken = false;
     tier->Take(std::move(items), [&] { taken = true; });
     Run();
+    for (int i = 0; i < 20 && !taken; ++i) Run();
     HF_CHECK(taken);
   }
   void Run() {
@@ -124,6 +145,10 @@ class DiskWorld {
       tier->Maintain();
       clock.RunFor(2ms);
     }
+  }
+  // Until nothing is merged any more.
+  void Settle() {
+    for (int i = 0; i < 50; ++i) Run();
   }
   Result<DiskTier::Found> Look(const Oid& oid, VersionHash version) {
     std::optional<Result<DiskTier::Found>> found;
@@ -167,6 +192,7 @@ class DiskWorld {
   cached::QuietLog log;
   Env env{};
   sim::DiskImage image;
+  ProcessClock process;
   FakeDisk disk;
   std::unique_ptr<DiskTier> tier;
 };

@@ -79,6 +79,7 @@ TEST(TinyLife, AStartFindsTheRuns) {
   for (uint32_t n = 0; n < 7 * kRun; n += kRun) w.Take(n, kRun, kSize);
   w.expires_s = static_cast<uint32_t>(w.clock.Wall().seconds) + 10'000;
   w.Take(20'000, kRun, kSize);
+  w.Settle();
   const uint64_t young = Tiny(w).young_objects, runs = Tiny(w).runs;
   ASSERT_GT(young, 0u);
   const uint64_t before = w.disk.reads;
@@ -100,8 +101,8 @@ TEST(TinyLife, ADamagedTableCostsItsSegment) {
   DiskWorld w(32);
   w.Take(0, kRun, kSize);
   w.Take(1'000, kRun, kSize + 1);
-  const uint64_t runs = Tiny(w).runs;
-  ASSERT_EQ(runs, 1u);  // merged
+  w.Settle();
+  ASSERT_EQ(Tiny(w).runs, 1u);  // merged
   const uint32_t before = *w.CountRight(0, kRun, kSize);
   // Tables end segments: the objects' lines are in the last blocks that are not zero.
   for (uint32_t segment = 0; segment < 32; ++segment) {
