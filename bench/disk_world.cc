@@ -44,7 +44,8 @@ DiskWorld::DiskWorld(const Options& options) : loop_(*net::EventLoop::Create()),
   const Env env{loop_.get(), nullptr, nullptr, &random_, &log_};
   tier_ = std::make_unique<store::DiskTier>(
       env, files_.get(),
-      store::DiskTierOptions{.identity = {0, "bench"}, .index_objects = options.index_objects});
+      store::DiskTierOptions{
+          .identity = {0, "bench"}, .index_objects = options.index_objects, .tiny = options.tiny});
   const double start = Now();
   Wait([this](std::function<void()> done) {
     tier_->Recover([done](const Status& status) {
@@ -58,6 +59,19 @@ DiskWorld::DiskWorld(const Options& options) : loop_(*net::EventLoop::Create()),
 void DiskWorld::Wait(const std::function<void(std::function<void()> done)>& begin) {
   loop_->At(loop_->Now(), [&] { begin([this] { loop_->Stop(); }); });
   loop_->Run();
+}
+
+void DiskWorld::WaitAndMaintain(const std::function<void(std::function<void()> done)>& begin) {
+  maintains_ = true;
+  loop_->At(loop_->Now(), [this] { Tick(); });
+  Wait(begin);
+  maintains_ = false;
+}
+
+void DiskWorld::Tick() {
+  if (!maintains_) return;
+  tier_->Maintain();
+  loop_->At(loop_->Now() + 2ms, [this] { Tick(); });
 }
 
 void DiskWorld::Maintain() {

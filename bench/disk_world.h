@@ -13,6 +13,9 @@
 
 namespace holdfast::bench {
 
+using store::DiskTier;
+using store::DiskWriter;
+
 // Seconds of a clock that only goes forward.
 double Now();
 // Says it and ends the program.
@@ -26,12 +29,15 @@ class DiskWorld {
     uint64_t segment_bytes = 0;
     uint64_t index_objects = 0;
     uint32_t depth = 32;
+    store::TinyOptions tiny{};
   };
   // What lies in the directory is recovered.
   explicit DiskWorld(const Options& options);
 
   // Runs the loop until what `begin` begins calls its `done`.
   void Wait(const std::function<void(std::function<void()> done)>& begin);
+  // And maintains the tier meanwhile.
+  void WaitAndMaintain(const std::function<void(std::function<void()> done)>& begin);
   void Maintain();
   // Writes them, and reclaims until there is room for more.
   void Take(std::vector<store::DiskWriter::Item> items);
@@ -41,6 +47,8 @@ class DiskWorld {
   double recovered_s() const { return recovered_s_; }
 
  private:
+  void Tick();
+
   class StderrLog : public Log {
    public:
     void Write(LogLevel level, std::string_view line) override;
@@ -52,6 +60,7 @@ class DiskWorld {
   std::unique_ptr<disk::SegmentFiles> files_;
   std::unique_ptr<store::DiskTier> tier_;
   double recovered_s_ = 0;
+  bool maintains_ = false;
 };
 
 // A record with this payload, which stays the caller's.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // bench index: what the index of a node takes and gives at 10^7 objects, beside std::unordered_map
 // and open addressing: memory per object, look-ups per second on one core, and whether every object
-// is found after as many were replaced.
+// is found after as many were replaced. And what packed tiny objects take.
 #include <sys/mman.h>
 #include <time.h>
 
@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "bench/index_table.h"
+#include "bench/index_tiny.h"
 #include "cached/store/index.h"
 #include "cached/store/memory_tier.h"
 
@@ -184,6 +185,7 @@ int Main(int argc, char** argv) {
   const Figures ours = Measure(index, oids, rounds);
   const Figures open = MeasurePeer(MakeOpenAddressing(records, objects), records, oids, rounds);
   const Figures map = MeasurePeer(MakeUnorderedMap(records), records, oids, rounds);
+  const TinyFigures tiny = MeasureTiny(objects, Now);
   nlohmann::ordered_json line{
       {"bench", "index"},
       {"figures",
@@ -194,7 +196,11 @@ int Main(int argc, char** argv) {
         {"open_addressing_bytes_per_object", open.bytes_per_object},
         {"open_addressing_lookups_per_s", open.lookups_per_s},
         {"unordered_map_bytes_per_object", map.bytes_per_object},
-        {"unordered_map_lookups_per_s", map.lookups_per_s}}},
+        {"unordered_map_lookups_per_s", map.lookups_per_s},
+        {"packed_bytes_per_object", tiny.bytes_per_object},
+        {"packed_lookups_per_s", tiny.lookups_per_s},
+        {"packed_stray_share", tiny.stray},
+        {"packed_lost", tiny.lost}}},
       {"ratios",
        {{"lookups_vs_open_addressing", ours.lookups_per_s / open.lookups_per_s},
         {"lookups_vs_unordered_map", ours.lookups_per_s / map.lookups_per_s},

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // bench space: how much of a disk tier is live under steady churn of objects from 1 KB to 10 MB, how
 // much more is written than comes, and how long a start takes that finds 10^6 objects. On real files,
-// past the page cache.
+// past the page cache. And what is written of packed tiny objects.
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <string>
@@ -16,15 +15,14 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "bench/disk_world.h"
+#include "bench/space_tiny.h"
 
 namespace holdfast::bench {
 namespace {
 
-using store::DiskTier;
-using store::DiskWriter;
-
 constexpr double kReadShare = 0.2;  // of what came, one of so many is read again, the hot ones
 constexpr uint64_t kBatchBytes = 16 * kMiB;
+constexpr store::TinyOptions kRecordsOnly{.most_bytes = 0};
 
 struct Object {
   Oid oid;
@@ -90,7 +88,8 @@ Space MeasureSpace(const std::string& directory, bool quick) {
   DiskWorld disk({.directory = directory,
                   .segments = segments,
                   .segment_bytes = segment,
-                  .index_objects = 1'000'000});
+                  .index_objects = 1'000'000,
+                  .tiny = kRecordsOnly});
   Stream stream(1'000, MostBytes(quick));
   Random random(3);
   const uint64_t capacity = segments * segment;
@@ -127,7 +126,8 @@ double MeasureStart(const std::string& directory, uint64_t objects, uint64_t* fo
   const DiskWorld::Options options{.directory = directory,
                                    .segments = 128,
                                    .segment_bytes = 16 * kMiB,
-                                   .index_objects = objects * 3 / 2};
+                                   .index_objects = objects * 3 / 2,
+                                   .tiny = kRecordsOnly};
   {
     DiskWorld disk(options);
     Stream stream(1'000, 1'200);
@@ -143,12 +143,23 @@ double MeasureStart(const std::string& directory, uint64_t objects, uint64_t* fo
   return again.recovered_s();
 }
 
-int Run(bool quick, const std::string& at) {
+int RunPacked(bool quick, const std::string& directory) {
+  const TinySpace tiny = MeasureTinySpace(directory + "/tiny", quick);
+  std::filesystem::remove_all(directory);
+  std::printf(
+      "{\"bench\":\"space\",\"figures\":{\"packed_write_amplification\":%.3f,"
+      "\"packed_bytes_per_payload_byte\":%.3f,\"packed_utilization\":%.4f}}\n",
+      tiny.write_amplification, tiny.written_per_payload_byte, tiny.utilization);
+  return 0;
+}
+
+int Run(bool quick, bool packed, const std::string& at) {
   std::string directory = at + "/holdfast-space-XXXXXX";
   if (::mkdtemp(directory.data()) == nullptr) {
     std::fprintf(stderr, "bench_space: cannot make a directory in %s\n", at.c_str());
     return 1;
   }
+  if (packed) return RunPacked(quick, directory);
   const Space space = MeasureSpace(directory + "/space", quick);
   std::filesystem::remove_all(directory + "/space");
   uint64_t found = 0;
@@ -159,6 +170,7 @@ int Run(bool quick, const std::string& at) {
   }
   std::sort(starts.begin(), starts.end());
   const double start = starts[starts.size() / 2];
+  const TinySpace tiny = MeasureTinySpace(directory + "/tiny", quick);
   std::filesystem::remove_all(directory);
   std::printf(
       "Steady churn of objects from 1 KB to %.0f MB, some read again: %.3f of the disk is live, "
@@ -169,9 +181,12 @@ int Run(bool quick, const std::string& at) {
       space.written_mb_per_s, static_cast<unsigned long long>(found), start);
   std::printf(
       "{\"bench\":\"space\",\"figures\":{\"utilization\":%.4f,\"write_amplification\":%.4f,"
-      "\"written_mb_per_s\":%.0f,\"recovered_objects\":%llu,\"recovered_s\":%.3f}}\n",
+      "\"written_mb_per_s\":%.0f,\"recovered_objects\":%llu,\"recovered_s\":%.3f,"
+      "\"packed_write_amplification\":%.3f,\"packed_bytes_per_payload_byte\":%.3f,"
+      "\"packed_utilization\":%.4f}}\n",
       space.utilization, space.write_amplification, space.written_mb_per_s,
-      static_cast<unsigned long long>(found), start);
+      static_cast<unsigned long long>(found), start, tiny.write_amplification,
+      tiny.written_per_payload_byte, tiny.utilization);
   return 0;
 }
 
@@ -179,20 +194,24 @@ int Run(bool quick, const std::string& at) {
 }  // namespace holdfast::bench
 
 int main(int argc, char** argv) {
-  bool quick = false;
+  bool quick = false, packed = false;
   std::string at = "/var/tmp";
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--quick") == 0) {
       quick = true;
+    } else if (std::strcmp(argv[i], "--packed") == 0) {
+      packed = true;
     } else if (std::strcmp(argv[i], "--directory") == 0 && i + 1 < argc) {
       at = argv[++i];
     } else {
       const bool help = std::strcmp(argv[i], "--help") == 0;
-      std::fprintf(help ? stdout : stderr,
-                   "usage: bench_space [--quick] [--directory DIR]\n\nFills a disk tier in DIR "
-                   "(/var/tmp), which needs 10 GB, 3 with --quick.\n");
+      std::fprintf(
+          help ? stdout : stderr,
+          "usage: bench_space [--quick] [--packed] [--directory DIR]\n\nFills a disk tier in DIR "
+          "(/var/tmp), which needs 10 GB, 3 with --quick. --packed: only "
+          "tiny objects.\n");
       return help ? 0 : 2;
     }
   }
-  return holdfast::bench::Run(quick, at);
+  return holdfast::bench::Run(quick, packed, at);
 }

@@ -2,7 +2,8 @@
 // Puts of 1 KB values beside RocksDB and LMDB: synced from 64 threads that each wait for their put,
 // synced with 32 in flight in each thread, and unsynced with as many in flight. Rounds are
 // interleaved, figures are medians, and every put that was acknowledged is read back, at the end
-// also after a new start. Then gets of what lies on the disk, beside the device itself.
+// also after a new start. Then gets of what lies on the disk, beside the device itself, and of tiny
+// objects that are packed there.
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@
 #include "base/units.h"
 #include "bench/disk_world.h"
 #include "bench/store_disk.h"
+#include "bench/store_packed.h"
 #include "bench/store_system.h"
 
 namespace holdfast::bench {
@@ -95,13 +97,15 @@ void Entry::Verify(const Values& values) {
 
 class StoreBench {
  public:
-  StoreBench(std::string directory, int rounds, Duration span)
+  StoreBench(std::string directory, bool quick, uint32_t per_pack, int rounds, Duration span)
       : directory_(std::move(directory)),
+        quick_(quick),
+        per_pack_(per_pack),
         rounds_(rounds),
         span_(span),
         most_puts_(static_cast<uint64_t>(kMostPutsPerS * static_cast<double>(span.count()) / 1e6)) {
   }
-  // One of "synced", "pipelined", "unsynced" and "disk", or all of them for an empty text.
+  // One of "synced", "pipelined", "unsynced", "disk" and "packed", or all of them for an empty text.
   void Run(const std::string& part);
 
  private:
@@ -117,9 +121,12 @@ class StoreBench {
   void Pipelined();
   void Unsynced();
   void Disk();
+  void Packed();
   double Rate(const std::string& key) const { return figures_.at(key).get<double>(); }
 
   std::string directory_;
+  bool quick_;
+  uint32_t per_pack_;
   int rounds_;
   Duration span_;
   uint64_t most_puts_;  // of a round
@@ -219,27 +226,46 @@ void StoreBench::Disk() {
   ratios_["disk_gets_vs_device"] = least;
 }
 
+void StoreBench::Packed() {
+  const std::string directory = NewDirectory();
+  const PackedFigures figures = MeasurePacked(directory, quick_, per_pack_);
+  std::filesystem::remove_all(directory);
+  figures_["packed_objects_per_pack"] = per_pack_;
+  figures_["packed_objects"] = figures.objects;
+  figures_["packed_gets_per_s"] = figures.gets_per_s;
+  figures_["packed_writes_per_s"] = figures.writes_per_s;
+  figures_["packed_p50_ms"] = figures.p50_ms;
+  figures_["packed_p99_ms"] = figures.p99_ms;
+  figures_["packed_p999_ms"] = figures.p999_ms;
+  figures_["packed_wrong"] = figures.wrong;
+  figures_["packed_missing"] = figures.missing;
+}
+
 void StoreBench::Run(const std::string& part) {
   if (part.empty() || part == "synced") Synced();
   if (part.empty() || part == "pipelined") Pipelined();
   if (part.empty() || part == "unsynced") Unsynced();
   if (part.empty() || part == "disk") Disk();
+  if (part.empty() || part == "packed") Packed();
   nlohmann::ordered_json line{{"bench", "store"}, {"figures", figures_}, {"ratios", ratios_}};
   std::printf("%s\n", line.dump().c_str());
 }
 
 int Main(int argc, char** argv) {
   bool quick = false;
+  uint32_t per_pack = 25;
   std::string part;
   std::string parent = std::filesystem::temp_directory_path().string();
   CLI::App app("puts beside RocksDB and LMDB, gets beside fio");
   app.add_flag("--quick", quick, "fewer and shorter rounds");
   app.add_option("--directory", parent, "on the disk that is measured");
   app.add_option("--part", part, "only this part")
-      ->check(CLI::IsMember({"synced", "pipelined", "unsynced", "disk"}));
+      ->check(CLI::IsMember({"synced", "pipelined", "unsynced", "disk", "packed"}));
+  app.add_option("--per-pack", per_pack, "tiny objects, about; 50: double density")
+      ->check(CLI::Range(1u, 100u));
   CLI11_PARSE(app, argc, argv);
   const std::string directory = parent + "/holdfast-bench-store-" + std::to_string(::getpid());
-  StoreBench(directory, quick ? 3 : 7, quick ? 250ms : 1000ms).Run(part);
+  StoreBench(directory, quick, per_pack, quick ? 3 : 7, quick ? 250ms : 1000ms).Run(part);
   std::filesystem::remove_all(directory);
   return 0;
 }

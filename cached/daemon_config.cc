@@ -76,7 +76,8 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
       file->Fail("disk.index_objects",
                  "takes " + FormatBytes(disk) +
                      " of memory.limit = " + FormatBytes(config->memory_limit) +
-                     ", too much; raise that, or lower disk.index_objects or disk.limit");
+                     ", too much; raise that, or lower disk.index_objects, disk.tiny_objects "
+                     "or disk.limit");
       return;
     }
     config->memory.memory_bytes -= disk;
@@ -138,6 +139,7 @@ void ReadDisk(config::ConfigFile* file, DaemonConfig* config) {
   file->GetBytes("disk.limit", &limit);
   file->GetBytes("disk.segment", &config->disk_segment);
   file->Get("disk.index_objects", &config->disk.index_objects, 0, uint64_t{1} << 31);
+  file->Get("disk.tiny_objects", &config->disk.tiny.most_objects, 0, uint64_t{1} << 36);
   file->Get("disk.depth", &config->disk_depth, 1, 256);
   if (config->disk_directory.empty()) {
     if (limit != 0) file->Fail("disk.directory", "is missing; disk.limit needs a place");

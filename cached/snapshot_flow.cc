@@ -76,7 +76,7 @@ SnapshotFlow::Next SnapshotFlow::Step(std::function<void()> wake) {
                  [&](const Oid& oid, Time since, bool held) { Add(oid, now - since, held); });
   next_ = last;
   if (next_ < end) return Next::kAgain;
-  if (context_->disk != nullptr && next_segment_ < context_->disk->segments()) {
+  if (context_->disk != nullptr && next_segment_ < context_->disk->listings()) {
     ListDisk(std::move(wake));
     return Next::kWait;
   }

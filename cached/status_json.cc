@@ -24,6 +24,12 @@ nlohmann::ordered_json DiskJson(const store::DiskStats& disk) {
           {"evicted_objects", disk.reclaim.evicted_objects},
           {"kept_bytes", disk.reclaim.kept_bytes},
           {"bad_tables", disk.reclaim.bad_tables},
+          {"tiny_objects", disk.tiny.objects},
+          {"tiny_young_objects", disk.tiny.young_objects},
+          {"tiny_runs", disk.tiny.runs},
+          {"tiny_written_bytes", disk.tiny.writes.written_bytes},
+          {"tiny_refused_objects", disk.tiny.refused_objects},
+          {"tiny_evicted_objects", disk.tiny.reclaim.evicted_objects},
           {"resting", disk.off}};
 }
 

@@ -71,7 +71,7 @@ uint64_t ClusterHash(std::string_view cluster) { return Hash64(AsBytes(cluster))
 
 void EncodeSeal(const Seal& seal, std::byte* into) {
   std::memset(into, 0, kBlock);
-  StoreAs(into, kSealMagic);
+  StoreAs(into, seal.kind == SegmentKind::kPacks ? kPackSealMagic : kSealMagic);
   StoreAs(into + 8, kFormatVersion);
   StoreAs(into + 12, seal.node);
   StoreAs(into + 16, seal.cluster);
@@ -85,7 +85,8 @@ void EncodeSeal(const Seal& seal, std::byte* into) {
 
 Result<Seal> DecodeSeal(ByteView block, uint64_t segment_bytes) {
   const std::byte* p = block.data();
-  if (block.size() < kSealBytes || LoadAs<uint64_t>(p) != kSealMagic) {
+  const uint64_t magic = block.size() < kSealBytes ? 0 : LoadAs<uint64_t>(p);
+  if (magic != kSealMagic && magic != kPackSealMagic) {
     return Status::NotFound("not sealed");
   }
   if (LoadAs<uint64_t>(p + 64) != Hash64(block.first(kSealBytes - 8))) {
@@ -95,7 +96,8 @@ Result<Seal> DecodeSeal(ByteView block, uint64_t segment_bytes) {
     return Status::Invalid("its format is version " + std::to_string(version) +
                            ", this program knows " + std::to_string(kFormatVersion));
   }
-  Seal seal{.node = LoadAs<uint32_t>(p + 12),
+  Seal seal{.kind = magic == kPackSealMagic ? SegmentKind::kPacks : SegmentKind::kRecords,
+            .node = LoadAs<uint32_t>(p + 12),
             .cluster = LoadAs<uint64_t>(p + 16),
             .sequence = LoadAs<uint64_t>(p + 24),
             .segment_bytes = LoadAs<uint64_t>(p + 32),
@@ -104,7 +106,7 @@ Result<Seal> DecodeSeal(ByteView block, uint64_t segment_bytes) {
             .table_hash = LoadAs<uint64_t>(p + 56)};
   if (seal.segment_bytes != segment_bytes || seal.sequence == 0 ||
       seal.table_offset > segment_bytes || seal.table_offset < kFirstRecord ||
-      seal.entries > (segment_bytes - seal.table_offset) / kEntryBytes) {
+      seal.entries > segment_bytes || seal.table_bytes() > segment_bytes - seal.table_offset) {
     return Status::Corrupt("the seal names a table that does not fit");
   }
   return seal;

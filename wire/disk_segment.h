@@ -16,7 +16,8 @@
 
 namespace holdfast::disk {
 
-constexpr uint64_t kSealMagic = 0x3147455344464c48;  // "HLFDSEG1"
+constexpr uint64_t kSealMagic = 0x3147455344464c48;      // "HLFDSEG1"
+constexpr uint64_t kPackSealMagic = 0x31534b5044464c48;  // "HLFDPKS1"
 constexpr uint32_t kFormatVersion = 1;
 constexpr uint32_t kRecordMagic = 0x52444648;  // "HFDR"
 constexpr uint64_t kBlock = 4096;              // of batches and table; the seal is the first one
@@ -50,6 +51,7 @@ struct Head {
   uint64_t payload_hash = 0;
   std::string name;
   std::string etag;
+  uint32_t expires_s = 0;  // since 1970; 0: never. Only objects of packs can say it
 };
 
 constexpr uint64_t kFirstRecord = kBlock;
@@ -67,14 +69,22 @@ void EncodeHead(const Head& head, std::byte* into);
 // record's place.
 Result<Head> DecodeHead(ByteView bytes, uint64_t offset, uint64_t limit);
 
+// What a segment has: records, or packs of tiny objects (wire/tiny_segment.h).
+enum class SegmentKind : uint8_t { kRecords, kPacks };
+
 struct Seal {
+  SegmentKind kind = SegmentKind::kRecords;
   uint32_t node = 0;
   uint64_t cluster = 0;  // ClusterHash
   uint64_t sequence = 0;
   uint64_t segment_bytes = 0;
   uint64_t table_offset = 0;
-  uint64_t entries = 0;
+  uint64_t entries = 0;  // of packs: bytes of the table
   uint64_t table_hash = 0;
+
+  uint64_t table_bytes() const {
+    return kind == SegmentKind::kPacks ? entries : entries * kEntryBytes;
+  }
 };
 
 uint64_t ClusterHash(std::string_view cluster);

@@ -11,10 +11,14 @@ namespace holdfast::store {
 // --- 1. Table ------------------------------------------------------------------------------------
 
 void DiskReclaim::Maintain() {
-  if (victim_ != DiskSegments::kNone || segments_->free() >= kLeastFree || writer_->off()) return;
-  victim_ = segments_->TakeOldest();
+  if (victim_ != DiskSegments::kNone || writer_->off()) return;
+  const bool full = segments_->free() < kLeastFree;
+  // While they are merged the oldest are not in the ring.
+  if (!full && (!tiny_->TooMany() || tiny_->merging())) return;
+  victim_ = segments_->TakeOldest(!full);
   if (victim_ == DiskSegments::kNone) return;
   const DiskSegment& s = (*segments_)[victim_];
+  if (s.kind == disk::SegmentKind::kPacks) return tiny_->Reclaim(victim_, [this] { End(); });
   bytes_ = Buffer(s.entries * disk::kEntryBytes);
   disk_->Read(victim_, s.end, bytes_.span(), [this](const Status& status, uint64_t hash) {
     const bool right = status.ok() && hash == (*segments_)[victim_].table_hash;
@@ -44,7 +48,7 @@ void DiskReclaim::Settle(ByteView table) {
       Evict(entry);
     }
   }
-  evictions_.SegmentDone();
+  evictions_->SegmentDone();
   Keep();
 }
 
@@ -53,7 +57,7 @@ void DiskReclaim::Evict(const disk::Entry& entry) {
   if (slot == Index::kNone) return;
   records_->Unlink(slot);
   ++counters_.evicted_objects;
-  evictions_.Evicted(entry.Age(env_.clock->Wall().seconds * 1'000'000));
+  evictions_->Evicted(entry.Age(env_.clock->Wall().seconds * 1'000'000));
 }
 
 // --- 3. Keep -------------------------------------------------------------------------------------
@@ -97,7 +101,7 @@ void DiskReclaim::KeepRead(const Status&) {
   }
   writer_->Write(std::move(items), [this] {
     for (const disk::Entry& entry : reading_) Evict(entry);  // those that were not written
-    evictions_.SegmentDone();
+    evictions_->SegmentDone();
     Keep();
   });
 }

@@ -6,6 +6,8 @@
 //              1.25 times as much is written as comes; the rest is evicted
 //   3. Keep    those are read, a few MiB at a time, and written again
 //   4. Clean   (disk_writer.h)
+//
+// Of one with packs the tiny tier does 1 to 3 (tiny_reclaim.h).
 #pragma once
 
 #include <vector>
@@ -13,6 +15,7 @@
 #include "base/env.h"
 #include "cached/store/disk_writer.h"
 #include "cached/store/evictions.h"
+#include "cached/store/tiny_tier.h"
 
 namespace holdfast::store {
 
@@ -29,12 +32,17 @@ class DiskReclaim {
   };
 
   DiskReclaim(const Env& env, Disk* disk, DiskSegments* segments, DiskRecords* records,
-              DiskWriter* writer)
-      : env_(env), disk_(disk), segments_(segments), records_(records), writer_(writer) {}
+              DiskWriter* writer, TinyTier* tiny, EvictionCounts* evictions)
+      : env_(env),
+        disk_(disk),
+        segments_(segments),
+        records_(records),
+        writer_(writer),
+        tiny_(tiny),
+        evictions_(evictions) {}
 
   // Begins with one if there is need. Call it every few milliseconds under load.
   void Maintain();
-  const EvictionCounts& evictions() const { return evictions_; }
   const Counters& counters() const { return counters_; }
 
  private:
@@ -49,7 +57,8 @@ class DiskReclaim {
   DiskSegments* segments_;
   DiskRecords* records_;
   DiskWriter* writer_;
-  EvictionCounts evictions_;
+  TinyTier* tiny_;
+  EvictionCounts* evictions_;
   Counters counters_;
   uint32_t victim_ = DiskSegments::kNone;
   Buffer bytes_;                      // the table, then records that are kept

@@ -43,7 +43,7 @@ void DiskRecovery::OnSeal(uint32_t segment, const Status& read) {
   } else if (!seal.ok() || !sequences_.insert(seal->sequence).second) {
     segments_->AddFree(segment);
   } else {
-    Buffer& table = bytes_[segment] = Buffer(seal->entries * disk::kEntryBytes);
+    Buffer& table = bytes_[segment] = Buffer(seal->table_bytes());
     disk_->Read(segment, seal->table_offset, table.span(),
                 [this, segment, seal = *seal](const Status& status, uint64_t hash) {
                   OnTable(segment, seal, status, hash);
@@ -57,19 +57,30 @@ void DiskRecovery::OnSeal(uint32_t segment, const Status& read) {
 
 void DiskRecovery::OnTable(uint32_t segment, const disk::Seal& seal, const Status& read,
                            uint64_t hash) {
-  Result<std::vector<disk::Entry>> entries = read;
-  if (read.ok() && hash == seal.table_hash) {
-    entries = disk::DecodeTable(bytes_[segment].view(), seal.table_offset);
-  }
-  if (!read.ok() || hash != seal.table_hash || !entries.ok()) {
+  Status linked = read;
+  if (read.ok() && hash != seal.table_hash) linked = Status::Corrupt("not its hash");
+  if (linked.ok()) linked = Link(segment, seal, bytes_[segment].view());
+  if (!linked.ok()) {
     env_.log->Warn("segment " + std::to_string(segment) +
                    " of the disk has a damaged table; what it held is forgotten");
     segments_->AddFree(segment);
-    return Next(segment);
   }
-  segments_->AddSealed(segment, seal);
-  for (const disk::Entry& entry : *entries) objects_ += records_->Link(segment, entry) ? 1 : 0;
   Next(segment);
+}
+
+Status DiskRecovery::Link(uint32_t segment, const disk::Seal& seal, ByteView table) {
+  if (seal.kind == disk::SegmentKind::kPacks) {
+    const Result<uint64_t> order = tiny_->Recovered(seal, segment, table);
+    if (!order.ok()) return order.status();
+    segments_->AddSealed(segment, seal, *order);
+    objects_ += tiny_->ObjectsIn(segment);
+    return {};
+  }
+  const Result<std::vector<disk::Entry>> entries = disk::DecodeTable(table, seal.table_offset);
+  if (!entries.ok()) return entries.status();
+  segments_->AddSealed(segment, seal, seal.sequence);
+  for (const disk::Entry& entry : *entries) objects_ += records_->Link(segment, entry) ? 1 : 0;
+  return {};
 }
 
 }  // namespace holdfast::store

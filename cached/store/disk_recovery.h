@@ -14,6 +14,7 @@
 #include "base/env.h"
 #include "cached/store/disk_records.h"
 #include "cached/store/disk_writer.h"
+#include "cached/store/tiny_tier.h"
 
 namespace holdfast::store {
 
@@ -22,23 +23,25 @@ class DiskRecovery {
   static constexpr uint32_t kAtOnce = 16;
 
   DiskRecovery(const Env& env, Disk* disk, DiskIdentity identity, DiskSegments* segments,
-               DiskRecords* records)
+               DiskRecords* records, TinyTier* tiny)
       : env_(env),
         disk_(disk),
         identity_(std::move(identity)),
         segments_(segments),
-        records_(records) {}
+        records_(records),
+        tiny_(tiny) {}
 
   // kInvalid when a segment belongs to another node or cluster, or is of another version: then the
   // disk is to be left alone.
   void Start(std::function<void(Status)> done);
-  // Records that were found.
+  // Records and tiny objects that were found.
   uint64_t objects() const { return objects_; }
 
  private:
   void Step();
   void OnSeal(uint32_t segment, const Status& read);
   void OnTable(uint32_t segment, const disk::Seal& seal, const Status& read, uint64_t hash);
+  Status Link(uint32_t segment, const disk::Seal& seal, ByteView table);
   void Next(uint32_t segment);
 
   Env env_;
@@ -46,6 +49,7 @@ class DiskRecovery {
   DiskIdentity identity_;
   DiskSegments* segments_;
   DiskRecords* records_;
+  TinyTier* tiny_;
   std::function<void(Status)> done_;
   std::map<uint32_t, Buffer> bytes_;  // under way, by segment
   std::set<uint64_t> sequences_;

@@ -12,15 +12,17 @@ void DiskSegments::AddFree(uint32_t segment) {
   free_.push_back(segment);
 }
 
-void DiskSegments::AddSealed(uint32_t segment, const disk::Seal& seal) {
+void DiskSegments::AddSealed(uint32_t segment, const disk::Seal& seal, uint64_t order) {
   DiskSegment& s = segments_[segment];
   s.use = DiskUse::kSealed;
+  s.kind = seal.kind;
   s.entries = static_cast<uint32_t>(seal.entries);
   s.sequence = seal.sequence;
+  s.order = order;
   s.end = seal.table_offset;
   s.table_hash = seal.table_hash;
   last_sequence_ = std::max(last_sequence_, seal.sequence);
-  ring_.emplace(seal.sequence, segment);
+  ring_.emplace(std::pair(s.order, s.sequence), segment);
 }
 
 bool DiskSegments::Fits(uint64_t bytes) const {
@@ -38,10 +40,22 @@ bool DiskSegments::Open() {
   free_.pop_back();
   DiskSegment& s = segments_[open_];
   s.use = DiskUse::kOpen;
-  s.sequence = ++last_sequence_;
+  s.sequence = s.order = ++last_sequence_;
   s.end = disk::kFirstRecord;
   planned_ = 0;
   return true;
+}
+
+uint32_t DiskSegments::OpenForPacks() {
+  if (free_.size() < 2) return kNone;  // one is the writer's
+  const uint32_t segment = free_.back();
+  free_.pop_back();
+  DiskSegment& s = segments_[segment];
+  s.use = DiskUse::kClosed;
+  s.kind = disk::SegmentKind::kPacks;
+  s.sequence = s.order = ++last_sequence_;
+  s.end = disk::kFirstRecord;
+  return segment;
 }
 
 uint32_t DiskSegments::Close() {
@@ -72,13 +86,30 @@ void DiskSegments::Sealed(uint32_t segment) {
   s.use = DiskUse::kSealed;
   s.table.clear();
   s.table.shrink_to_fit();
-  ring_.emplace(s.sequence, segment);
+  ring_.emplace(std::pair(s.order, s.sequence), segment);
 }
 
-uint32_t DiskSegments::TakeOldest() {
-  if (ring_.empty()) return kNone;
-  const uint32_t segment = ring_.begin()->second;
-  ring_.erase(ring_.begin());
+void DiskSegments::SetAside(uint32_t segment) {
+  DiskSegment& s = segments_[segment];
+  HF_CHECK(s.use == DiskUse::kSealed);
+  ring_.erase({s.order, s.sequence});
+  s.use = DiskUse::kMerging;
+}
+
+void DiskSegments::PutBack(uint32_t segment) {
+  DiskSegment& s = segments_[segment];
+  HF_CHECK(s.use == DiskUse::kMerging);
+  s.use = DiskUse::kSealed;
+  ring_.emplace(std::pair(s.order, s.sequence), segment);
+}
+
+uint32_t DiskSegments::TakeOldest(bool of_packs) {
+  const auto it = std::find_if(ring_.begin(), ring_.end(), [&](const auto& place) {
+    return !of_packs || segments_[place.second].kind == disk::SegmentKind::kPacks;
+  });
+  if (it == ring_.end()) return kNone;
+  const uint32_t segment = it->second;
+  ring_.erase(it);
   segments_[segment].use = DiskUse::kReclaimed;
   return segment;
 }

@@ -4,6 +4,7 @@
 //   free → open → closed (for its writers, its table and its seal) → sealed, in the ring → reclaimed
 //        → cleaned (for its readers; its seal is taken away) → free
 //   free → lent → free
+//   sealed → merging (out of the ring: packs that are written anew) → reclaimed, or sealed again
 //
 // Pure, and for one thread.
 #pragma once
@@ -11,21 +12,33 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "wire/disk_segment.h"
 
 namespace holdfast::store {
 
-enum class DiskUse : uint8_t { kFree, kOpen, kClosed, kSealed, kReclaimed, kCleaned, kLent };
+enum class DiskUse : uint8_t {
+  kFree,
+  kOpen,
+  kClosed,
+  kSealed,
+  kReclaimed,
+  kCleaned,
+  kLent,
+  kMerging
+};
 
 struct DiskSegment {
   DiskUse use = DiskUse::kFree;
+  disk::SegmentKind kind = disk::SegmentKind::kRecords;
   uint32_t writers = 0;   // batches under way
   uint32_t readers = 0;   // reads under way
   uint32_t live = 0;      // records that the index leads to
-  uint32_t entries = 0;   // records that were written
+  uint32_t entries = 0;   // records that were written; of packs: bytes of the table
   uint64_t sequence = 0;  // younger segments have higher ones; 0 while free
+  uint64_t order = 0;     // in the ring; its sequence, unless what it holds is older
   uint64_t end = 0;       // where the next record goes; once closed, where the table begins
   uint64_t table_hash = 0;
   std::vector<disk::Entry> table{};  // until it is sealed
@@ -47,7 +60,7 @@ class DiskSegments {
 
   // At the start: it is free, or was found with its seal.
   void AddFree(uint32_t segment);
-  void AddSealed(uint32_t segment, const disk::Seal& seal);
+  void AddSealed(uint32_t segment, const disk::Seal& seal, uint64_t order);
 
   // Is there room for a record, and its line in the table, in the open segment?
   bool Fits(uint64_t bytes) const;
@@ -60,9 +73,15 @@ class DiskSegments {
   // Room that Fits has found.
   uint64_t Take(uint64_t bytes);
 
+  // A free one for packs, closed at once; kNone when there is none to spare.
+  uint32_t OpenForPacks();
+
   void Sealed(uint32_t segment);
-  // The oldest of the ring leaves it; kNone when it is empty.
-  uint32_t TakeOldest();
+  // Leaves the ring to be merged; and comes back.
+  void SetAside(uint32_t segment);
+  void PutBack(uint32_t segment);
+  // The oldest of the ring, or of what it has of packs, leaves it; kNone when there is none.
+  uint32_t TakeOldest(bool of_packs = false);
 
   // A free one for somebody else's bytes, until it is given back; kNone when there is none to spare.
   uint32_t Lend();
@@ -72,8 +91,8 @@ class DiskSegments {
  private:
   std::vector<DiskSegment> segments_;
   uint64_t segment_bytes_;
-  std::vector<uint32_t> free_;         // the last one is taken next
-  std::map<uint64_t, uint32_t> ring_;  // by sequence
+  std::vector<uint32_t> free_;                              // the last one is taken next
+  std::map<std::pair<uint64_t, uint64_t>, uint32_t> ring_;  // by order and sequence
   uint32_t open_ = kNone;
   uint64_t last_sequence_ = 0;
   uint32_t lent_ = 0;

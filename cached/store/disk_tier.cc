@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #include "base/hash.h"
@@ -15,6 +16,8 @@ constexpr uint64_t kLeastSegments = 8;
 constexpr uint64_t kMostSegments = 65'535;
 constexpr uint64_t kBytesPerObject = 64 * kKiB;
 constexpr uint64_t kLeastObjects = 1'024;
+constexpr uint64_t kTinyPerObject = 4;
+constexpr uint64_t kBytesPerTiny = 2;
 constexpr uint64_t kMostObjects = uint64_t{1} << 31;
 // Of a segment: larger records leave too much of it empty.
 constexpr uint64_t kLargestPart = 4;
@@ -28,6 +31,14 @@ uint64_t IndexObjects(uint64_t segments, uint64_t segment_bytes, const DiskTierO
 // and saves a read; of more bytes than that the copy costs as much.
 constexpr uint64_t kMostHead = sizeof(shm::RecordHeader) + disk::kMaxText;
 constexpr uint64_t kTogether = 80 * kKiB;
+
+TinyOptions TinyFor(uint64_t segments, uint64_t segment_bytes, const DiskTierOptions& options) {
+  TinyOptions tiny = options.tiny;
+  if (tiny.most_objects == 0) {
+    tiny.most_objects = kTinyPerObject * IndexObjects(segments, segment_bytes, options);
+  }
+  return tiny;
+}
 
 // One fingerprint for two objects of the index.
 size_t Fingerprints(uint64_t index_objects) { return std::bit_floor(index_objects / 2); }
@@ -58,7 +69,9 @@ uint64_t DiskTier::MemoryBytes(uint64_t segments, uint64_t segment_bytes,
   const uint64_t objects = IndexObjects(segments, segment_bytes, options);
   // One segment's table while it is open, in two forms; and records on their way back.
   const uint64_t table = segment_bytes / 1024 * (sizeof(disk::Entry) + disk::kEntryBytes);
-  return DiskRecords::MemoryBytes(objects) + Fingerprints(objects) * sizeof(uint16_t) +
+  const TinyOptions tiny = TinyFor(segments, segment_bytes, options);
+  return DiskRecords::MemoryBytes(objects) + tiny.most_objects * kBytesPerTiny +
+         TinyTier::MemoryBytes(segment_bytes, tiny) + Fingerprints(objects) * sizeof(uint16_t) +
          segments * sizeof(DiskSegment) + table + DiskReclaim::kKeepAtOnce;
 }
 
@@ -68,8 +81,10 @@ DiskTier::DiskTier(const Env& env, Disk* disk, const DiskTierOptions& options)
       segments_(disk->segments(), disk->segment_bytes()),
       records_(&segments_, IndexObjects(disk->segments(), disk->segment_bytes(), options)),
       writer_(env, disk, options.identity, &segments_, &records_),
-      reclaim_(env, disk, &segments_, &records_, &writer_),
-      recovery_(env, disk, options.identity, &segments_, &records_),
+      tiny_(env, disk, &segments_, &writer_, &evictions_,
+            TinyFor(disk->segments(), disk->segment_bytes(), options)),
+      reclaim_(env, disk, &segments_, &records_, &writer_, &tiny_, &evictions_),
+      recovery_(env, disk, options.identity, &segments_, &records_, &tiny_),
       let_go_(Fingerprints(IndexObjects(disk->segments(), disk->segment_bytes(), options))) {
   HF_CHECK(Check(disk->segments(), disk->segment_bytes(), options).ok());
 }
@@ -86,13 +101,15 @@ void DiskTier::Recover(std::function<void(Status)> done) {
 // --- Look and read -------------------------------------------------------------------------------
 
 bool DiskTier::Has(const Oid& oid, VersionHash version) const {
-  return ready_ && records_.index().Find(oid, version) != Index::kNone;
+  return ready_ &&
+         (records_.index().Find(oid, version) != Index::kNone || tiny_.MayHave(oid, version));
 }
 
 void DiskTier::Look(const Oid& oid, VersionHash version, uint64_t record_bytes,
                     std::function<void(Result<Found>)> done) {
   std::vector<DiskRecords::Candidate> candidates;
   if (ready_) candidates = records_.Find(oid, version);
+  if (candidates.empty() && ready_) return tiny_.Look(oid, version, std::move(done));
   if (candidates.empty()) {
     env_.clock->At(env_.clock->Now(),
                    [done = std::move(done)] { done(Status::NotFound("not on the disk")); });
@@ -126,13 +143,17 @@ void DiskTier::Try(uint64_t id) {
 
 void DiskTier::Tried(uint64_t id, const Status& read) {
   Looking& looking = looks_[id];
-  Found found{.head = {}, .segment = looking.at.segment, .sequence = looking.sequence, .bytes = {}};
+  Found found{.segment = looking.at.segment, .sequence = looking.sequence};
   const Status status = Judge(looking, read, &found.head);
   DoneReading(looking.at.segment);
   if (!status.ok() && !looking.candidates.empty()) return Try(id);
   found.bytes = std::move(looking.bytes);
   auto finished = looks_.extract(id);
-  if (!status.ok()) return finished.mapped().done(status);
+  if (!status.ok()) {
+    Looking& last = finished.mapped();
+    return tiny_.Look(last.oid, last.version, std::move(last.done));
+  }
+  found.payload = found.head.entry.payload_offset() - found.head.entry.offset;
   finished.mapped().done(std::move(found));
 }
 
@@ -159,6 +180,7 @@ Status DiskTier::Judge(const Looking& looking, const Status& read, disk::Head* h
 void DiskTier::Read(const Found& found, ByteSpan into, std::function<void(Status)> done) {
   const disk::Entry& entry = found.head.entry;
   HF_CHECK(into.size() == entry.size);
+  if (found.tiny) return ReadRange(found, 0, into, std::move(done));
   if (segments_[found.segment].sequence != found.sequence) {
     env_.clock->At(env_.clock->Now(), [done = std::move(done)] {
       done(Status::NotFound("evicted from the disk meanwhile"));
@@ -177,14 +199,35 @@ void DiskTier::Read(const Found& found, ByteSpan into, std::function<void(Status
     Forget(segment, entry);
     done(read.ok() ? Status::Corrupt("a record on the disk does not have its checksum") : read);
   };
-  const uint64_t head_bytes = entry.payload_offset() - entry.offset;
-  if (head_bytes + entry.size > found.bytes.size()) {
+  if (found.payload + entry.size > found.bytes.size()) {
     disk_->Read(found.segment, entry.payload_offset(), into, std::move(check));
     return;
   }
-  if (!into.empty()) std::memcpy(into.data(), found.bytes.data() + head_bytes, into.size());
+  if (!into.empty()) std::memcpy(into.data(), found.bytes.data() + found.payload, into.size());
   const uint64_t hash = Hash64(into);
   env_.clock->At(env_.clock->Now(), [check = std::move(check), hash] { check({}, hash); });
+}
+
+void DiskTier::ReadRange(const Found& found, uint64_t first, ByteSpan into,
+                         std::function<void(Status)> done) {
+  const uint64_t size = found.head.entry.size;
+  HF_CHECK(first <= size && into.size() <= size - first);
+  if (!found.tiny) {
+    auto whole = std::make_shared<Buffer>(size);
+    return Read(found, whole->span(), [whole, first, into, done = std::move(done)](Status read) {
+      if (read.ok() && !into.empty()) std::memcpy(into.data(), whole->data() + first, into.size());
+      done(std::move(read));
+    });
+  }
+  const bool expired =
+      found.head.expires_s != 0 && found.head.expires_s <= env_.clock->Wall().seconds;
+  if (!expired && !into.empty()) {
+    std::memcpy(into.data(), found.bytes.data() + found.payload + first, into.size());
+  }
+  if (!expired) ++reads_;
+  env_.clock->At(env_.clock->Now(), [expired, done = std::move(done)] {
+    done(expired ? Status::NotFound("it has expired") : Status());
+  });
 }
 
 void DiskTier::DoneReading(uint32_t segment) {
@@ -200,58 +243,11 @@ void DiskTier::Forget(uint32_t segment, const disk::Entry& entry) {
   });
 }
 
-uint64_t DiskTier::Drop(const Oid& oid, VersionHash version) {
-  uint64_t dropped = 0;
-  for (;; ++dropped) {
-    const uint32_t slot = ready_ ? records_.index().Find(oid, version) : Index::kNone;
-    if (slot == Index::kNone) return dropped;
-    records_.Unlink(slot);
-  }
-}
-
-void DiskTier::List(uint32_t segment, Visit visit, std::function<void()> done) {
-  DiskSegment& s = segments_[segment];
-  const uint64_t id = next_look_++;
-  Listing& listing = listings_[id];
-  listing = {.segment = segment, .table = {}, .visit = std::move(visit), .done = std::move(done)};
-  if (s.use != DiskUse::kSealed) {  // its table is still in memory, if it has one
-    listing.table = Buffer(s.table.size() * disk::kEntryBytes);
-    for (size_t i = 0; i < s.table.size(); ++i) {
-      disk::EncodeEntry(s.table[i], listing.table.data() + i * disk::kEntryBytes);
-    }
-    env_.clock->At(env_.clock->Now(), [this, id] { Listed(id); });
-    return;
-  }
-  listing.table = Buffer(s.entries * disk::kEntryBytes);
-  ++s.readers;
-  disk_->Read(segment, s.end, listing.table.span(),
-              [this, id, segment, right = s.table_hash](const Status& read, uint64_t hash) {
-                if (!read.ok() || hash != right) listings_[id].table = Buffer();
-                DoneReading(segment);
-                Listed(id);
-              });
-}
-
-void DiskTier::Listed(uint64_t id) {
-  auto finished = listings_.extract(id);
-  const Listing& listing = finished.mapped();
-  Result<std::vector<disk::Entry>> entries =
-      disk::DecodeTable(listing.table.view(), segments_.segment_bytes());
-  if (entries.ok()) {
-    const int64_t now_us = Stamp({});
-    for (const disk::Entry& entry : *entries) {
-      if (records_.SlotOf(listing.segment, entry) == Index::kNone) continue;
-      listing.visit(entry.oid, entry.version, entry.Age(now_us));
-    }
-  }
-  listing.done();
-}
-
 // --- Write ---------------------------------------------------------------------------------------
 
 bool DiskTier::Wants(const Oid& oid, VersionHash version, uint64_t record_bytes) {
   if (!ready_ || writer_.off() || record_bytes > segments_.segment_bytes() / kLargestPart ||
-      Has(oid, version)) {
+      records_.index().Find(oid, version) != Index::kNone || tiny_.Keeps(oid, version)) {
     return false;
   }
   if (!was_full_) return true;
@@ -264,12 +260,28 @@ bool DiskTier::Wants(const Oid& oid, VersionHash version, uint64_t record_bytes)
 }
 
 void DiskTier::Take(std::vector<DiskWriter::Item> items, std::function<void()> done) {
-  writer_.Write(std::move(items), std::move(done));
+  std::vector<DiskWriter::Item> tiny, records;
+  for (DiskWriter::Item& item : items) {
+    if (tiny_.Packs(item.head.entry.size)) {
+      tiny.push_back(std::move(item));
+    } else if (item.head.expires_s == 0) {
+      records.push_back(std::move(item));
+    }
+  }
+  if (tiny.empty()) return writer_.Write(std::move(records), std::move(done));
+  if (!records.empty()) {
+    done = [left = std::make_shared<int>(2), done = std::move(done)] {
+      if (--*left == 0) done();
+    };
+    writer_.Write(std::move(records), done);
+  }
+  tiny_.Take(std::move(tiny), std::move(done));
 }
 
 void DiskTier::Maintain() {
   if (!ready_) return;
   was_full_ = was_full_ || segments_.free() < DiskReclaim::kLeastFree;
+  tiny_.Maintain();
   reclaim_.Maintain();
 }
 
@@ -278,14 +290,15 @@ DiskStats DiskTier::Stats() const {
           .segments = segments_.size(),
           .free_segments = segments_.free(),
           .lent_segments = segments_.lent(),
-          .objects = records_.live(),
+          .objects = records_.live() + tiny_.objects(),
           .index_objects = records_.index().capacity(),
           .recovered_objects = recovery_.objects(),
           .reads = reads_,
-          .corrupt = corrupt_,
+          .corrupt = corrupt_ + tiny_.Stats().corrupt,
           .refused_objects = refused_,
           .writes = writer_.counters(),
           .reclaim = reclaim_.counters(),
+          .tiny = tiny_.Stats(),
           .off = writer_.off()};
 }
 

@@ -7,6 +7,9 @@
 // 22 bits and a version by 6 (index.h), so that Has may be wrong, and whoever needs to know reads. A
 // start reads seals and tables, not records: those are believed one by one, by their own hashes.
 //
+// Objects of up to 4 KiB take two bytes of it, in packs (tiny_tier.h), and have a time at which they end,
+// if somebody gives it: expired ones are never read. Where they are, Has is wrong for one of some 24.
+//
 // Admission. A disk wears out by what is written to it. While it has never been full everything is
 // written; after that only what comes back: of which reclaim of memory has let go before, not long
 // ago, as a filter of 16-bit fingerprints remembers it.
@@ -23,12 +26,14 @@
 #include "cached/store/disk_reclaim.h"
 #include "cached/store/disk_recovery.h"
 #include "cached/store/disk_writer.h"
+#include "cached/store/tiny_tier.h"
 
 namespace holdfast::store {
 
 struct DiskTierOptions {
   DiskIdentity identity{};
   uint64_t index_objects = 0;  // the most objects at a time; 0: one per 64 KiB
+  TinyOptions tiny{};
 };
 
 struct DiskStats {
@@ -44,6 +49,7 @@ struct DiskStats {
   uint64_t refused_objects = 0;  // by admission
   DiskWriter::Counters writes{};
   DiskReclaim::Counters reclaim{};
+  TinyStats tiny{};  // `objects` has them, too
   bool off = false;
 };
 
@@ -66,19 +72,14 @@ class DiskTier {
 
   // Is it there? By the index alone: nearly always right. Version 0 is any.
   bool Has(const Oid& oid, VersionHash version) const;
-  // The same of many, with prefetch: sets here[i] for (oids[i], versions[i]).
+  // The same of many, with prefetch: sets here[i] for (oids[i], versions[i]). Tiny ones are not found:
+  // each would have to be looked for in every run.
   void FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions,
                 Bitmap* here) const {
     if (ready_) records_.index().FindMany(oids, versions, here, nullptr);
   }
 
-  // A record that was found: all but its payload.
-  struct Found {
-    disk::Head head{};
-    uint32_t segment = 0;
-    uint64_t sequence = 0;
-    Buffer bytes{};  // what was read from the record on: small payloads are in it
-  };
+  using Found = DiskFound;
   // kNotFound when it is not there. Of a record that is known to take `record_bytes` (0: not known) all
   // is read at once unless it is large.
   void Look(const Oid& oid, VersionHash version, uint64_t record_bytes,
@@ -86,21 +87,27 @@ class DiskTier {
   // Its payload; `into` is as long. kNotFound when it was evicted meanwhile, kCorrupt when it is not
   // what its head says; then it is forgotten.
   void Read(const Found& found, ByteSpan into, std::function<void(Status)> done);
+  // A part of it, from `first` on, which lies within it; all of it is checked, and no more is copied.
+  void ReadRange(const Found& found, uint64_t first, ByteSpan into,
+                 std::function<void(Status)> done);
 
   // Is this worth to be written, now that memory lets go of it?
   bool Wants(const Oid& oid, VersionHash version, uint64_t record_bytes);
   // When what is so old was loaded, as a record says it.
   int64_t Stamp(Duration age) const { return env_.clock->Wall().seconds * 1'000'000 - age.count(); }
-  // Takes copies; the memory must not change until `done`. What does not fit is left out.
+  // Takes copies; the memory must not change until `done`. What does not fit is left out, and what
+  // expires if it is not a tiny object.
   void Take(std::vector<DiskWriter::Item> items, std::function<void()> done);
 
-  // How many versions of it were there.
+  // How many versions of it were there; of a tiny object at most one.
   uint64_t Drop(const Oid& oid, VersionHash version);
 
-  // Visits what lies in a segment, and when it was loaded. What is still being written may be missed.
-  using Visit = std::function<void(const Oid& oid, VersionHash version, Duration age)>;
+  // Visits what lies in a segment, and its age. What is still being written may be missed. The version
+  // is 0 where only the object is known. Behind the segments come those that are not written yet.
+  using Visit = TinyList::Visit;
   void List(uint32_t segment, Visit visit, std::function<void()> done);
   uint32_t segments() const { return segments_.size(); }
+  uint32_t listings() const { return segments_.size() + 1; }
 
   // Room on this disk for what is no cache (streams): whole segments, out of the free ones. They have
   // no seal: a restart forgets what lay in them. DiskSegments::kNone when there is none to spare just
@@ -114,7 +121,7 @@ class DiskTier {
 
   // Call it every few milliseconds under load.
   void Maintain();
-  const EvictionCounts& evictions() const { return reclaim_.evictions(); }
+  const EvictionCounts& evictions() const { return evictions_; }
   DiskStats Stats() const;
 
  private:
@@ -141,6 +148,8 @@ class DiskTier {
   DiskSegments segments_;
   DiskRecords records_;
   DiskWriter writer_;
+  EvictionCounts evictions_;
+  TinyTier tiny_;
   DiskReclaim reclaim_;
   DiskRecovery recovery_;
   struct Listing {

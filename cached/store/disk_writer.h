@@ -6,6 +6,9 @@
 //   3. Seal    a closed segment whose batches have come: table, sync, seal
 //   4. Clean   a reclaimed segment that nobody reads any more: its seal is taken away, synced; free
 //
+// Of packs the seal is synced with what it seals, and its removal is not: an old one leads to bytes
+// without their hashes, or to objects that are as right as ever.
+//
 // A batch that cannot be written is lost, and so is what the open segment holds at a crash: what lies
 // here is in the far store, too. Three failures in a row turn the disk off for a while.
 #pragma once
@@ -55,6 +58,11 @@ class DiskWriter {
   // Nothing leads to the segment, and it is not to be read any more. It is free once its readers have
   // gone: whoever takes one from it calls Clean again.
   void Clean(uint32_t segment);
+  // A segment of packs that was written up to its end: table, sync, seal. It is in the ring if `done`
+  // says that it is sealed.
+  void SealPacks(uint32_t segment, Buffer table, std::function<void(bool sealed)> done);
+  // Counts a failure; says whether it is one.
+  bool Failed(const Status& status, const char* what);
 
   bool off() const { return env_.clock->Now() < off_until_; }
   const Counters& counters() const { return counters_; }
@@ -82,10 +90,11 @@ class DiskWriter {
   void Written(uint64_t id, const Status& status);
   void CloseOpen();
   void SealIfDone(uint32_t segment);
+  void WriteTable(uint32_t segment, Buffer table);
   void WriteSeal(uint32_t segment);
-  void Finish(uint32_t segment);
+  void Finish(uint32_t segment, bool sealed);
+  void Cleaned(uint32_t segment);
   void CleanLater(uint32_t segment);
-  bool Failed(const Status& status, const char* what);
 
   Env env_;
   Disk* disk_;
@@ -95,6 +104,7 @@ class DiskWriter {
   std::map<uint64_t, Batch> batches_;
   std::map<uint64_t, Group> groups_;
   std::map<uint32_t, Buffer> blocks_;  // of seals and tables on their way, by segment
+  std::map<uint32_t, std::function<void(bool)>> packs_;  // that are sealed, by segment
   uint64_t next_id_ = 1;
   uint32_t failures_ = 0;  // in a row
   Time off_until_{INT64_MIN / 2};

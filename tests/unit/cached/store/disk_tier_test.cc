@@ -36,9 +36,9 @@ TEST(DiskTier, AnyVersionFindsTheOneThatIsThere) {
 
 TEST(DiskTier, SmallOnesCostOneRead) {
   DiskWorld w;
-  w.Take(0, 1, 1'000);
+  w.Take(0, 1, 4'200);
   const uint64_t before = w.disk.reads;
-  EXPECT_TRUE(w.Read(0, 1'000).ok());
+  EXPECT_TRUE(w.Read(0, 4'200).ok());
   EXPECT_EQ(w.disk.reads, before + 1);
 }
 
@@ -131,15 +131,15 @@ TEST(DiskTier, AnotherNodesDiskIsLeftAlone) {
 TEST(DiskTier, ADiskThatCannotBeWrittenRestsAndComesBack) {
   DiskWorld w;
   w.disk.fail_writes = true;
-  for (uint32_t n = 0; n < 100; n += 20) w.Take(n, 20, 1'000);
+  for (uint32_t n = 0; n < 100; n += 20) w.Take(n, 20, 5'000);
   EXPECT_TRUE(w.tier->Stats().off);
   EXPECT_EQ(w.tier->Stats().objects, 0u);
   EXPECT_FALSE(w.tier->Wants(w.Key(0, 1'000).oid, 1, 100));
   w.disk.fail_writes = false;
   w.clock.RunFor(2min);
   EXPECT_FALSE(w.tier->Stats().off);
-  w.Take(0, 20, 1'000);
-  EXPECT_EQ(*w.CountRight(0, 20, 1'000), 20u);
+  w.Take(0, 20, 5'000);
+  EXPECT_EQ(*w.CountRight(0, 20, 5'000), 20u);
 }
 
 TEST(DiskTier, ADiskThatCannotBeReadForgetsOnlyWhatWasAskedFor) {

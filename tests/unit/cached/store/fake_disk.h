@@ -14,6 +14,24 @@
 
 namespace holdfast::store {
 
+// The clock of a process: what it was to run is forgotten when it ends.
+class ProcessClock : public Clock {
+ public:
+  explicit ProcessClock(cached::HandClock* clock) : clock_(clock) {}
+  Time Now() const override { return clock_->Now(); }
+  WallTime Wall() const override { return clock_->Wall(); }
+  void At(Time when, std::function<void()> run) override {
+    clock_->At(when, [this, process = process_, run = std::move(run)] {
+      if (process == process_) run();
+    });
+  }
+  void End() { ++process_; }
+
+ private:
+  cached::HandClock* clock_;
+  uint64_t process_ = 0;
+};
+
 class FakeDisk : public Disk {
  public:
   FakeDisk(Clock* clock, sim::DiskImage* image) : clock_(clock), image_(image) {}
@@ -68,14 +86,17 @@ class DiskWorld {
         far(&clock),
         random(1),
         image(segments, kSegmentBytes),
-        disk(&clock, &image) {
-    env = {&clock, &network, &far, &random, &log};
+        process(&clock),
+        disk(&process, &image) {
+    env = {&process, &network, &far, &random, &log};
     HF_CHECK(Start().ok());
   }
   // As a daemon that starts. What Recover said.
   Status Start(NodeId node = 1, const std::string& cluster = "c") {
+    process.End();
     tier = std::make_unique<DiskTier>(
-        env, &disk, DiskTierOptions{.identity = {node, cluster}, .index_objects = 20'000});
+        env, &disk,
+        DiskTierOptions{.identity = {node, cluster}, .index_objects = 20'000, .tiny = tiny});
     std::optional<Status> recovered;
     tier->Recover([&](Status status) { recovered = std::move(status); });
     clock.RunFor(1s);
@@ -108,13 +129,15 @@ class DiskWorld {
                                           .etag_bytes = static_cast<uint16_t>(etag.size())},
                                 .payload_hash = Hash64(payload),
                                 .name = name,
-                                .etag = etag},
+                                .etag = etag,
+                                .expires_s = expires_s},
                        .payload = payload,
                        .whole = {}});
     }
     bool taken = false;
     tier->Take(std::move(items), [&] { taken = true; });
     Run();
+    for (int i = 0; i < 20 && !taken; ++i) Run();
     HF_CHECK(taken);
   }
   void Run() {
@@ -123,9 +146,14 @@ class DiskWorld {
       clock.RunFor(2ms);
     }
   }
+  // Until nothing is merged any more.
+  void Settle() {
+    for (int i = 0; i < 50; ++i) Run();
+  }
   Result<DiskTier::Found> Look(const Oid& oid, VersionHash version, uint64_t record_bytes = 0) {
     std::optional<Result<DiskTier::Found>> found;
-    tier->Look(oid, version, record_bytes, [&](Result<DiskTier::Found> r) { found = std::move(r); });
+    tier->Look(oid, version, record_bytes,
+               [&](Result<DiskTier::Found> r) { found = std::move(r); });
     Run();
     HF_CHECK(found.has_value());
     return *std::move(found);
@@ -155,6 +183,9 @@ class DiskWorld {
     return right;
   }
 
+  TinyOptions tiny{};      // of the next start
+  uint32_t expires_s = 0;  // of what is taken
+
   cached::HandClock clock;
   cached::RecordingNetwork network;
   cached::CountingFarStore far;
@@ -162,6 +193,7 @@ class DiskWorld {
   cached::QuietLog log;
   Env env{};
   sim::DiskImage image;
+  ProcessClock process;
   FakeDisk disk;
   std::unique_ptr<DiskTier> tier;
 };
