@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// A journal that a storage server keeps for a node: append frames, each a record of a CommitLog as it
+// came, so that what arrives together shares one write and one sync with what arrives meanwhile.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "io/disk/commit_log.h"
+#include "io/disk/deliveries.h"
+#include "wire/storage_format.h"
+
+namespace holdfast::storage {
+
+// Belongs to one thread, to which `post` leads.
+class JournalStore {
+ public:
+  // More is not to be appended, until some of it is durable: what the log takes without waiting.
+  static constexpr uint64_t kMaxInFlight = 2 * kMiB;
+
+  // Makes it, with so many bytes, if it is not there. The errors of CommitLog::Open, and kCorrupt when
+  // it has something else in it than frames. Blocks while it is read.
+  static Result<std::unique_ptr<JournalStore>> Open(const std::string& path, uint64_t bytes,
+                                                    disk::Deliveries::Post post);
+
+  uint64_t bytes() const { return bytes_; }  // that it has room for
+  uint64_t next() const { return next_; }    // number of the next record
+  uint64_t wanted() const { return wanted_; }
+  uint64_t durable() const { return durable_; }  // lower numbers are
+  uint64_t in_flight() const { return in_flight_; }
+  // Not ok: the log has failed, and is to be opened anew.
+  const Status& failure() const { return failure_; }
+
+  // A whole append frame that has been checked, whose first number is next(). `done` runs when
+  // durable() has passed it, or with the failure. kNoSpace: it is not taken.
+  Status Append(const FrameHead& head, ByteView frame, std::function<void(const Status&)> done);
+  // kInvalid for what is not durable.
+  Status Truncate(uint64_t before);
+  // Stored frames from that with the number `from` on, about `bytes` of them; what is not durable is
+  // left out. Returns the number to go on from.
+  Result<uint64_t> Replay(uint64_t from, uint64_t bytes, const std::function<void(Buffer)>& each);
+
+ private:
+  struct Place {  // of an append frame
+    uint64_t first = 0;
+    uint64_t end = 0;
+    uint64_t position = 0;
+    uint64_t bytes = 0;
+  };
+  explicit JournalStore(disk::Deliveries::Post post) : deliveries_(std::move(post)) {}
+  Status Load();
+  Status LoadFrame(uint64_t position, ByteView frame);
+  Status Log(ByteView frame, std::function<void(const Status&, uint64_t position)> done);
+
+  uint64_t bytes_ = 0;
+  uint64_t next_ = 1;
+  uint64_t wanted_ = 1;
+  uint64_t durable_ = 1;
+  uint64_t in_flight_ = 0;
+  Status failure_;
+  std::deque<Place> places_;  // durable ones; the last one is never given back: it says the number
+  disk::Deliveries deliveries_;
+  std::unique_ptr<disk::CommitLog> log_;
+};
+
+}  // namespace holdfast::storage
