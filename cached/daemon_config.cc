@@ -81,7 +81,8 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
     }
     config->memory.memory_bytes -= disk;
   }
-  if (config->journal_directory == config->state_directory) {  // which is in memory, too
+  // The state directory is in memory, too.
+  if (config->journal_at.empty() && config->journal_directory == config->state_directory) {
     if (config->journal_limit > config->memory.memory_bytes / 2) {
       file->Fail("journal.limit",
                  "takes " + FormatBytes(config->journal_limit) +
@@ -99,6 +100,13 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
   }
 }
 
+// Where a storage server listens; nothing where there is none.
+void CheckStorage(config::ConfigFile* file, std::string_view key, const std::string& endpoint) {
+  if (endpoint.empty()) return;
+  Result<net::ControlEndpoint> parsed = net::ParseControlEndpoint(endpoint);
+  if (!parsed.ok()) file->Fail(key, parsed.status().message());
+}
+
 // Before the memory: it may lie there.
 void ReadJournal(config::ConfigFile* file, DaemonConfig* config) {
   constexpr uint64_t kLeast = PromiseLog::kMinJournalBytes, kMost = 256 * kMiB;
@@ -109,6 +117,11 @@ void ReadJournal(config::ConfigFile* file, DaemonConfig* config) {
         std::clamp(config->memory_limit / 64 / kMiB * kMiB, kLeast, uint64_t{kMost});
   }
   file->Get("journal.directory", &config->journal_directory);
+  file->Get("journal.at", &config->journal_at);
+  file->GetDuration("journal.patience", &config->journal_patience, 1s);
+  CheckStorage(file, "journal.at", config->journal_at);
+  if (!config->journal_at.empty() && config->journal_directory != config->state_directory)
+    file->Fail("journal.at", "and journal.directory are both given; where is it to be?");
   file->GetBytes("journal.limit", &config->journal_limit);
   if (!config->journal_directory.starts_with('/'))
     file->Fail("journal.directory", "must be an absolute path, as in \"/var/lib/holdfast\"");
@@ -139,11 +152,18 @@ void ReadDisk(config::ConfigFile* file, DaemonConfig* config) {
   file->GetBytes("disk.segment", &config->disk_segment);
   file->Get("disk.index_objects", &config->disk.index_objects, 0, uint64_t{1} << 31);
   file->Get("disk.threads", &config->disk_threads, 1, 256);
-  if (config->disk_directory.empty()) {
-    if (limit != 0) file->Fail("disk.directory", "is missing; disk.limit needs a place");
+  file->Get("disk.at", &config->disk_at);
+  file->GetDuration("disk.patience", &config->disk_patience, 1s);
+  CheckStorage(file, "disk.at", config->disk_at);
+  const bool elsewhere = !config->disk_at.empty();
+  if (config->disk_directory.empty() && !elsewhere) {
+    if (limit != 0)
+      file->Fail("disk.directory", "is missing, and disk.at; disk.limit needs a place");
     return;
   }
-  if (!config->disk_directory.starts_with('/'))
+  if (elsewhere && !config->disk_directory.empty())
+    return file->Fail("disk.at", "and disk.directory are both given; where is it to be?");
+  if (!elsewhere && !config->disk_directory.starts_with('/'))
     return file->Fail("disk.directory", "must be an absolute path, as in \"/var/lib/holdfast\"");
   if (limit == 0) return file->Fail("disk.limit", "is missing; how much of the disk may be used");
   if (config->disk_segment == 0) {

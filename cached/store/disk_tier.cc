@@ -130,6 +130,7 @@ void DiskTier::Tried(uint64_t id, const Status& read) {
 }
 
 Status DiskTier::Judge(const Looking& looking, const Status& read, disk::Head* head) {
+  if (read.code() == Code::kTimeout) return read;  // it is there, elsewhere, and may come back
   Result<disk::Head> decoded = read;
   if (read.ok()) {
     decoded = disk::DecodeHead(looking.bytes.view(), looking.at.offset, segments_.segment_bytes());
@@ -166,6 +167,7 @@ void DiskTier::Read(const Found& found, ByteSpan into, std::function<void(Status
       ++reads_;
       return done({});
     }
+    if (read.code() == Code::kTimeout) return done(read);
     ++corrupt_;
     Forget(segment, entry);
     done(read.ok() ? Status::Corrupt("a record on the disk does not have its checksum") : read);

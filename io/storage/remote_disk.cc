@@ -60,7 +60,7 @@ void RemoteDisk::Open(std::function<void(Status)> opened) {
   io_->Post([this, alive = alive_, opened = std::move(opened)]() mutable {
     if (!*alive) return;
     opened_ = std::move(opened);
-    open_until_ = io_->Now() + options_.patience;
+    open_until_ = io_->Now() + options_.opening;
     link_.Start();
   });
 }
@@ -249,7 +249,7 @@ void RemoteDisk::Finish(Operation* operation) {
 void RemoteDisk::OnTick(Time now) {
   if (opened_ && now > open_until_) {
     return FailAll(Status::Timeout(link_.last_error().message() + "; it did not open within " +
-                                   FormatDuration(options_.patience)));
+                                   FormatDuration(options_.opening)));
   }
   std::vector<Operation*> late;
   for (const auto& [id, operation] : operations_) {
@@ -265,9 +265,9 @@ void RemoteDisk::OnTick(Time now) {
     return std::find(late.begin(), late.end(), part.second.operation) != late.end();
   });
   for (Operation* operation : late) {
-    operation->status = Status::Timeout("the segments at " + options_.endpoint +
-                                        " did not answer within " +
-                                        FormatDuration(options_.patience));
+    operation->status =
+        Status::Timeout("the segments at " + options_.endpoint + " did not answer within " +
+                        FormatDuration(options_.patience));
     Finish(operation);
   }
 }

@@ -37,7 +37,7 @@ void RemoteJournal::Open(std::function<void(Result<uint64_t>)> opened) {
   io_->Post([this, alive = alive_, opened = std::move(opened)]() mutable {
     if (!*alive) return;
     opened_ = std::move(opened);
-    open_until_ = io_->Now() + options_.patience;
+    open_until_ = io_->Now() + options_.opening;
     link_.Start();
   });
 }
@@ -243,7 +243,7 @@ Status RemoteJournal::Refuse(uint64_t first, const Status& why) {
 void RemoteJournal::OnTick(Time now) {
   if (opened_ && now > open_until_) {
     return Fail(Status::Timeout(link_.last_error().message() + "; it did not open within " +
-                                FormatDuration(options_.patience)));
+                                FormatDuration(options_.opening)));
   }
   if (replaying_ != nullptr && now > replaying_->until)
     EndReplay(Status::Timeout("the journal at " + options_.endpoint + " was not read within " +

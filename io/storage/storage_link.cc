@@ -64,7 +64,8 @@ void StorageLink::Tick() {
   }
   handlers_.tick(now);
   if (refused_) return;
-  const Duration wait = stream_ == nullptr ? std::clamp(dial_at_ - now, Duration(1ms), kTick) : kTick;
+  const Duration wait =
+      stream_ == nullptr ? std::clamp(dial_at_ - now, Duration(1ms), kTick) : kTick;
   loop_->At(now + wait, [this, alive = alive_] {
     if (*alive) Tick();
   });
@@ -81,10 +82,10 @@ void StorageLink::Dial() {
   Result<bulk::Fd> fd = bulk::Dial(endpoint_);
   if (!fd.ok()) return Break(fd.status());
   stream_ = std::make_unique<FrameStream>(
-      *std::move(fd),
-      FrameStream::Handlers{
-          .place = handlers_.place,
-          .frame = [this](const FrameHead& head, ByteView body) { return OnFrame(head, body); }});
+      *std::move(fd), FrameStream::Handlers{.place = handlers_.place,
+                                            .frame = [this](const FrameHead& head, ByteView body) {
+                                              return OnFrame(head, body);
+                                            }});
   Watch();
 }
 
@@ -111,8 +112,8 @@ void StorageLink::Ready(uint32_t events) {
 Status StorageLink::Connected() {
   HF_RETURN_IF_ERROR(bulk::ConnectError(stream_->fd(), endpoint_));
   connected_ = true;
-  stream_->AddRaw(Encode(
-      Hello{.cluster_hash = Hash64(AsBytes(options_.cluster)), .token = options_.token}));
+  stream_->AddRaw(
+      Encode(Hello{.cluster_hash = Hash64(AsBytes(options_.cluster)), .token = options_.token}));
   std::vector<std::byte> body(kOpenerBytes);
   StoreAs(body.data(), opener_);
   const ByteView name = AsBytes(options_.store);
@@ -203,6 +204,9 @@ Status StorageLink::OnFailed(const FrameHead& head, ByteView body) {
   const Status said(head.code, std::string(AsText(body)));
   if (!IsFinal(head.code, epoch_ != 0)) return said;
   last_error_ = said.Annotate(options_.endpoint);
+  if (epoch_ != 0 && options_.log != nullptr)
+    options_.log->Error("the storage server of " + options_.store +
+                        " is not asked any more: " + last_error_.message());
   refused_ = true;
   up_ = false;
   // The stream is in the middle of this frame.

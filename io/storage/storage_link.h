@@ -26,9 +26,10 @@ struct RemoteOptions {
   std::string cluster;
   bulk::Token token{};
   NodeId node = 0;
-  std::string store;     // its name; IsStoreName
-  Duration patience{};   // how long what is asked for waits for a server that is slow or gone
-  Log* log = nullptr;    // may be null; outlives it
+  std::string store;       // its name; IsStoreName
+  Duration patience{};     // how long what is asked for waits for a server that is slow or gone
+  Duration opening = 30s;  // and the opening
+  Log* log = nullptr;      // may be null; outlives it
 };
 
 // What the server says about a store that it has opened.
@@ -50,7 +51,7 @@ class StorageLink {
   static constexpr Duration kLongestPause = 1s;
 
   struct Handlers {
-    std::function<Status(const Opened&)> up;     // an error breaks the connection
+    std::function<Status(const Opened&)> up;  // an error breaks the connection
     std::function<void()> down;
     std::function<void(const Status&)> refused;  // for good; nothing follows
     std::function<void(Time now)> tick;          // every kTick

@@ -267,7 +267,7 @@ TEST_F(RemoteJournalTest, OthersAreRefused) {
   NewJournal(large, &opened, 2 * kGiB);
   EXPECT_EQ(opened.code(), Code::kNoSpace) << opened.ToString();
   RemoteOptions absent = ClientOptions("tcp://127.0.0.1:1");
-  absent.patience = 200ms;
+  absent.opening = 200ms;
   NewJournal(absent, &opened);
   EXPECT_EQ(opened.code(), Code::kTimeout) << opened.ToString();
 }

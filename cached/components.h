@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of a node that may be elsewhere, as the configuration says: its segments on a disk of this
+// machine or on a storage server, and its journal likewise.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "cached/daemon_config.h"
+#include "io/storage/storage_thread.h"
+
+namespace holdfast::cached {
+
+class Components {
+ public:
+  // Runs what ended on the deciding thread.
+  using Post = std::function<void(std::function<void()>)>;
+
+  // The configuration and the log outlive it.
+  Components(const DaemonConfig* config, bulk::Token token, Log* log, Post post)
+      : config_(config), token_(token), log_(log), post_(std::move(post)) {}
+  ~Components() { Stop(); }
+
+  // Null when the node has none. They are destroyed after Stop and before this. The errors are those
+  // of SegmentFiles, CommitLog and of opening a store elsewhere; they say what to do.
+  Result<std::unique_ptr<Disk>> OpenDisk();
+  // With the bytes that it has room for.
+  Result<std::unique_ptr<Journal>> OpenJournal(uint64_t* bytes);
+  // Nothing elsewhere is talked to any more, and what is to be read comes no more.
+  void Stop();
+
+  // Of the journal on this machine.
+  static std::string JournalPath(const DaemonConfig& config);
+
+ private:
+  Result<std::unique_ptr<Journal>> OpenLocalJournal(uint64_t* bytes);
+  storage::RemoteOptions Remote(const std::string& endpoint, Duration patience) const;
+  Status StartThread();
+
+  const DaemonConfig* config_;
+  const bulk::Token token_;
+  Log* log_;
+  const Post post_;
+  std::unique_ptr<storage::StorageThread> thread_;
+};
+
+}  // namespace holdfast::cached
