@@ -18,6 +18,7 @@ constexpr size_t kReceiveBytes = 256 * kKiB;
 constexpr size_t kReceivesAtOnce = 8;
 constexpr size_t kLongBody = 96 * kKiB;     // one that is not there yet gets a place
 constexpr size_t kGatherBytes = 64 * kKiB;  // of a chunk that gathers heads and short bodies
+constexpr size_t kShortPart = 4 * kKiB;     // to be copied is cheaper for it than to be gathered
 constexpr size_t kMaxIov = 64;
 
 }  // namespace
@@ -138,7 +139,7 @@ void FrameStream::AddParts(const FrameHead& head, const std::vector<ByteView>& p
   std::array<std::byte, kHeadBytes> bytes;
   StoreHead(head, bytes.data());
   Append(bytes);
-  for (ByteView part : parts) AppendView(part);
+  for (ByteView part : parts) part.size() < kShortPart ? Append(part) : AppendView(part);
 }
 
 void FrameStream::AddOwned(const FrameHead& head, Buffer body) {

@@ -49,8 +49,8 @@ class FrameStream {
   void AddRaw(ByteView bytes) { Append(bytes); }
   // Adds a frame; length and hash of the body are filled in, and it is copied.
   void Add(const FrameHead& head, ByteView body = {});
-  // Its body is `parts`, which stay where they are until they are sent or the stream is destroyed;
-  // length and hash are the caller's.
+  // Its body is `parts`, which stay where they are until they are sent or the stream is destroyed,
+  // but for short ones; length and hash are the caller's.
   void AddParts(const FrameHead& head, const std::vector<ByteView>& parts);
   // With a body that the stream keeps until then.
   void AddOwned(const FrameHead& head, Buffer body);
