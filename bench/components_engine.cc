@@ -80,13 +80,14 @@ Engine::Engine(net::EventLoop* loop, EngineSpec spec)
   tier_ = std::make_unique<store::DiskTier>(
       env, disk_.get(),
       store::DiskTierOptions{.identity = {spec_.node, kCluster}, .index_objects = spec_.objects});
-  journal_->Replay([](uint64_t, ByteView) {}, [this](const Status& replayed) {
-    Must(replayed);
-    tier_->Recover([this](const Status& recovered) {
-      Must(recovered);
-      loop_->Stop();
-    });
-  });
+  journal_->Replay([](uint64_t, ByteView) {},
+                   [this](const Status& replayed) {
+                     Must(replayed);
+                     tier_->Recover([this](const Status& recovered) {
+                       Must(recovered);
+                       loop_->Stop();
+                     });
+                   });
   loop_->Run();
   tables_.push_back(std::make_unique<Table>());
   Maintain();
@@ -216,18 +217,19 @@ bool Engine::GetCached(uint64_t index) {
   return true;
 }
 
-void Engine::Fetch(uint64_t index, std::function<void()> done) {
-  tier_->Look(OidAt(index), Version(),
-              [this, index, done = std::move(done)](Result<store::DiskTier::Found> found) mutable {
-                HF_CHECK(found.ok());
-                auto value = std::make_shared<Buffer>(kComponentValueBytes);
-                tier_->Read(*found, value->span(),
-                            [this, index, value, done = std::move(done)](const Status& read) {
-                              HF_CHECK(read.ok() && IsValue(index, value->data()));
-                              if (spec_.cached_values > 0) cache_.Insert(index, value->data());
-                              done();
-                            });
-              });
+void Engine::Fetch(uint64_t index, bool keep, std::function<void()> done) {
+  tier_->Look(
+      OidAt(index), Version(),
+      [this, index, keep, done = std::move(done)](Result<store::DiskTier::Found> found) mutable {
+        HF_CHECK(found.ok());
+        auto value = std::make_shared<Buffer>(kComponentValueBytes);
+        tier_->Read(*found, value->span(),
+                    [this, index, keep, value, done = std::move(done)](const Status& read) {
+                      HF_CHECK(read.ok() && IsValue(index, value->data()));
+                      if (keep) cache_.Insert(index, value->data());
+                      done();
+                    });
+      });
 }
 
 }  // namespace holdfast::bench

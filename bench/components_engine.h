@@ -28,7 +28,7 @@ struct EngineSpec {
   uint64_t segment_bytes = 0;
   uint64_t objects = 0;      // the most at a time
   size_t cached_values = 0;  // 0: no cache
-  double looked_at = 0;      // share of what was flushed that is read once, so that reclaim keeps it
+  double looked_at = 0;  // share of what was flushed that is read once, so that reclaim keeps it
 };
 
 // Belongs to the thread of its loop.
@@ -44,8 +44,8 @@ class Engine {
   bool stalled() const { return flushing_ >= kMaxFlushing; }
   // Looks into the cache; what is in it is checked and counted. False: Fetch it.
   bool GetCached(uint64_t index);
-  // From the segments, into the cache if there is one; checked.
-  void Fetch(uint64_t index, std::function<void()> done);
+  // From the segments, and, to `keep` it, into the cache; checked.
+  void Fetch(uint64_t index, bool keep, std::function<void()> done);
   // Writes to the segments what is in memory.
   void Flush();
   bool flushed() const { return flushing_ == 0; }

@@ -4,6 +4,7 @@
 #include <csignal>
 #include <utility>
 
+#include "io/disk/short_slice.h"
 #include "io/net/cluster_key.h"
 #include "io/net/endpoint.h"
 #include "io/net/log_sink.h"
@@ -63,6 +64,7 @@ Result<std::unique_ptr<StorageRole>> StorageRole::Open(const StorageConfig& conf
 }
 
 void StorageRole::Run() {
+  disk::AskForShortSlice();
   log_->Info("ready");
   loop_->Run();
   log_->Info("ending");

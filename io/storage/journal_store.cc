@@ -8,12 +8,13 @@
 
 namespace holdfast::storage {
 
-Result<std::unique_ptr<JournalStore>> JournalStore::Open(const std::string& path, uint64_t bytes,
-                                                         disk::Deliveries::Post post) {
-  std::unique_ptr<JournalStore> store(new JournalStore(std::move(post)));
+Result<std::unique_ptr<JournalStore>> JournalStore::Open(net::EventLoop* loop,
+                                                         const std::string& path, uint64_t bytes) {
+  std::unique_ptr<JournalStore> store(new JournalStore(loop));
   auto log = disk::CommitLog::Open({.path = path, .bytes = bytes, .sync = true});
   if (!log.ok()) return log.status();
   store->log_ = *std::move(log);
+  store->log_->WaitForGo();
   std::error_code failed;
   store->bytes_ = std::filesystem::file_size(path, failed) - disk::kHeadsBytes;
   HF_RETURN_IF_ERROR(store->Load().Annotate(path));
@@ -56,11 +57,53 @@ Status JournalStore::Log(ByteView frame, std::function<void(const Status&, uint6
         deliveries_.Add([this, shared, bytes, status, position] {
           in_flight_ -= bytes;
           if (!status.ok()) failure_ = status;
+          Ended(bytes);
           (*shared)(status, position);
         });
       });
   if (taken.ok()) in_flight_ += bytes;
+  PaceLater();
   return taken;
+}
+
+// --- Pacing --------------------------------------------------------------------------------------
+
+// When all that the socket had was taken.
+void JournalStore::PaceLater() {
+  if (going_ || std::exchange(pacing_, true)) return;
+  loop_->Post([this, alive = alive_] {
+    if (*alive) Pace();
+  });
+}
+
+void JournalStore::Pace() {
+  pacing_ = false;
+  if (going_) return;
+  // What came while the last group was written, and about as much as it had.
+  if (worth_ == 0) worth_ = in_flight_ + group_bytes_ / 8 * 7;
+  if (in_flight_ == 0) return;
+  const Time now = loop_->Now(), until = ended_ + sync_ / 4;
+  if (in_flight_ < worth_ && in_flight_ < kMaxInFlight && now < until) {
+    pacing_ = true;
+    loop_->At(until, [this, alive = alive_] {
+      if (*alive) Pace();
+    });
+    return;
+  }
+  going_ = true;
+  began_ = now;
+  group_bytes_ = 0;
+  log_->Go();
+}
+
+// A part of a group; the rest of it is reported in the same pass, or hardly later.
+void JournalStore::Ended(uint64_t bytes) {
+  group_bytes_ += bytes;
+  if (!std::exchange(going_, false)) return;
+  ended_ = loop_->Now();
+  sync_ = (3 * sync_ + (ended_ - began_)) / 4;
+  worth_ = 0;
+  PaceLater();
 }
 
 Status JournalStore::Append(const FrameHead& head, ByteView frame,

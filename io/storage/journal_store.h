@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A journal that a storage server keeps for a node: append frames, each a record of a CommitLog as it
 // came, so that what arrives together shares one write and one sync with what arrives meanwhile.
+//
+// Pacing. A node that is told what is durable answers with as much that is new, a round trip later. A
+// group that was begun meanwhile would have the rest only, and from then on two halves would take turns,
+// each with a sync of its own. So a group is begun when about as much has come as the one before it had,
+// or when a quarter of a sync has passed since that one ended: at once, where little is going on.
 #pragma once
 
 #include <deque>
@@ -10,11 +15,12 @@
 
 #include "io/disk/commit_log.h"
 #include "io/disk/deliveries.h"
+#include "io/net/event_loop.h"
 #include "wire/storage_format.h"
 
 namespace holdfast::storage {
 
-// Belongs to one thread, to which `post` leads.
+// Belongs to the thread of its loop.
 class JournalStore {
  public:
   // More is not to be appended, until some of it is durable: what the log takes without waiting.
@@ -22,8 +28,9 @@ class JournalStore {
 
   // Makes it, with so many bytes, if it is not there. The errors of CommitLog::Open, and kCorrupt when
   // it has something else in it than frames. Blocks while it is read.
-  static Result<std::unique_ptr<JournalStore>> Open(const std::string& path, uint64_t bytes,
-                                                    disk::Deliveries::Post post);
+  static Result<std::unique_ptr<JournalStore>> Open(net::EventLoop* loop, const std::string& path,
+                                                    uint64_t bytes);
+  ~JournalStore() { *alive_ = false; }
 
   uint64_t bytes() const { return bytes_; }  // that it has room for
   uint64_t next() const { return next_; }    // number of the next record
@@ -49,17 +56,31 @@ class JournalStore {
     uint64_t position = 0;
     uint64_t bytes = 0;
   };
-  explicit JournalStore(disk::Deliveries::Post post) : deliveries_(std::move(post)) {}
+  explicit JournalStore(net::EventLoop* loop)
+      : loop_(loop),
+        deliveries_([loop](std::function<void()> run) { loop->Post(std::move(run)); }) {}
   Status Load();
   Status LoadFrame(uint64_t position, ByteView frame);
   Status Log(ByteView frame, std::function<void(const Status&, uint64_t position)> done);
+  void PaceLater();
+  void Pace();
+  void Ended(uint64_t bytes);
 
+  net::EventLoop* const loop_;
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   uint64_t bytes_ = 0;
   uint64_t next_ = 1;
   uint64_t wanted_ = 1;
   uint64_t durable_ = 1;
   uint64_t in_flight_ = 0;
   Status failure_;
+
+  bool going_ = false;        // a group is being written
+  bool pacing_ = false;       // Pace will run in this pass
+  uint64_t group_bytes_ = 0;  // of the last one, as far as it was reported
+  uint64_t worth_ = 0;        // bytes for which the next one is begun at once
+  Time began_{}, ended_{};    // the last group
+  Duration sync_{};           // that a group takes, smoothed
   std::deque<Place> places_;  // durable ones; the last one is never given back: it says the number
   disk::Deliveries deliveries_;
   std::unique_ptr<disk::CommitLog> log_;

@@ -37,6 +37,7 @@ void RemoteJournal::Open(std::function<void(Result<uint64_t>)> opened) {
   io_->Post([this, alive = alive_, opened = std::move(opened)]() mutable {
     if (!*alive) return;
     opened_ = std::move(opened);
+    thread_ = std::this_thread::get_id();
     open_until_ = io_->Now() + options_.opening;
     link_.Start();
   });
@@ -46,6 +47,7 @@ void RemoteJournal::Open(std::function<void(Result<uint64_t>)> opened) {
 
 void RemoteJournal::Append(ByteView record, Done done) {
   Status refused;
+  bool full = false;  // a frame is
   {
     std::lock_guard lock(mutex_);
     if (!failure_.ok()) {
@@ -66,10 +68,13 @@ void RemoteJournal::Append(ByteView record, Done done) {
       frame->done.push_back(std::move(done));
       in_flight_ += record.size();
       ++next_;
+      full = frames_.size() > 1 && frame->done.size() == 1 && std::this_thread::get_id() == thread_;
       if (!flushing_) FlushLater();
-      return;
+      if (!full) return;
     }
   }
+  // What is appended in a long pass of the same thread need not wait for its end.
+  if (full) return SendClosed();
   deliveries_.Add([done = std::move(done), refused] { done(refused, 0); });
 }
 
@@ -101,16 +106,29 @@ void RemoteJournal::FlushLater() {
 }
 
 void RemoteJournal::Flush() {
-  std::vector<Frame*> frames;
   uint64_t truncate = 0;
-  FrameStream* stream = link_.stream();
   {
     std::lock_guard lock(mutex_);
     flushing_ = false;
-    if (stream == nullptr) return;  // OnUp calls again
+    if (link_.stream() == nullptr) return;  // OnUp calls again
     if (!frames_.empty()) frames_.back()->closed = true;
-    for (; sent_ < frames_.size(); ++sent_) frames.push_back(frames_[sent_].get());
     truncate = truncate_;
+  }
+  SendClosed();
+  if (truncate <= truncate_sent_) return;
+  truncate_sent_ = truncate;
+  link_.stream()->Add({.kind = Kind::kTruncate, .a = truncate});
+  link_.Flush();
+}
+
+void RemoteJournal::SendClosed() {
+  FrameStream* stream = link_.stream();
+  if (stream == nullptr) return;
+  std::vector<Frame*> frames;
+  {
+    std::lock_guard lock(mutex_);
+    for (; sent_ < frames_.size() && frames_[sent_]->closed; ++sent_)
+      frames.push_back(frames_[sent_].get());
   }
   for (Frame* frame : frames) {
     StoreHead({.kind = Kind::kAppend,
@@ -118,10 +136,6 @@ void RemoteJournal::Flush() {
                .count = static_cast<uint32_t>(frame->done.size())},
               frame->records(), frame->memory.data());
     stream->AddWhole(frame->memory.view().first(frame->bytes));
-  }
-  if (truncate > truncate_sent_) {
-    truncate_sent_ = truncate;
-    stream->Add({.kind = Kind::kTruncate, .a = truncate});
   }
   link_.Flush();
 }

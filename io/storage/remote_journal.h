@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "base/env.h"
@@ -64,6 +65,7 @@ class RemoteJournal : public Journal {
   };
 
   Frame* FrameFor(size_t bytes);
+  void SendClosed();
   void FlushLater();
   void Flush();
   void Deliver(std::deque<std::unique_ptr<Frame>> frames, const Status& status);
@@ -100,6 +102,8 @@ class RemoteJournal : public Journal {
   std::function<void(Result<uint64_t>)> opened_;
   uint64_t wanted_ = 0;
   std::unique_ptr<Replaying> replaying_;
+
+  std::thread::id thread_{};  // that the loop runs on, once it is known
 
   disk::Deliveries deliveries_;
   StorageLink link_;

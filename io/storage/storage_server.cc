@@ -29,8 +29,7 @@ Status StorageServer::Open() {
                           " is reachable from elsewhere, which takes a cluster key: set "
                           "cluster_key_file, or listen on 127.0.0.1");
   }
-  Result<std::unique_ptr<Stores>> stores = Stores::Open(
-      options_.stores, [loop = loop_](std::function<void()> run) { loop->Post(std::move(run)); });
+  Result<std::unique_ptr<Stores>> stores = Stores::Open(options_.stores, loop_);
   if (!stores.ok()) return stores.status();
   stores_ = *std::move(stores);
   Result<bulk::Fd> listener = bulk::Listen(&endpoint_);

@@ -4,6 +4,8 @@
 #include <future>
 #include <utility>
 
+#include "io/disk/short_slice.h"
+
 namespace holdfast::storage {
 
 Result<std::unique_ptr<StorageThread>> StorageThread::Start() {
@@ -11,7 +13,10 @@ Result<std::unique_ptr<StorageThread>> StorageThread::Start() {
   if (!loop.ok()) return loop.status();
   auto started = std::unique_ptr<StorageThread>(new StorageThread());
   started->loop_ = *std::move(loop);
-  started->thread_ = std::thread([run = started->loop_.get()] { run->Run(); });
+  started->thread_ = std::thread([run = started->loop_.get()] {
+    disk::AskForShortSlice();
+    run->Run();
+  });
   return started;
 }
 

@@ -29,10 +29,10 @@ uint64_t BytesBelow(const std::string& directory) {
 
 }  // namespace
 
-Result<std::unique_ptr<Stores>> Stores::Open(StoresOptions options, disk::Deliveries::Post post) {
+Result<std::unique_ptr<Stores>> Stores::Open(StoresOptions options, net::EventLoop* loop) {
   HF_RETURN_IF_ERROR(shm::MakePrivateDirectory(options.directory, std::nullopt));
   const std::string path = options.directory + "/lock";
-  std::unique_ptr<Stores> stores(new Stores(std::move(options), std::move(post)));
+  std::unique_ptr<Stores> stores(new Stores(std::move(options), loop));
   stores->lock_ = shm::Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!stores->lock_) return shm::ErrnoStatus("cannot open " + path);
   if (::flock(stores->lock_.get(), LOCK_EX | LOCK_NB) != 0) {
@@ -87,7 +87,7 @@ Status Stores::PrepareJournal(Store* store, const Wanted& wanted) {
     if (wanted.bytes > options_.limit) return Reserve(store, wanted.bytes);
     HF_RETURN_IF_ERROR(Reserve(store, wanted.bytes + disk::kHeadsBytes));
   }
-  auto opened = JournalStore::Open(path, wanted.bytes, post_);
+  auto opened = JournalStore::Open(loop_, path, wanted.bytes);
   if (opened.status().code() == Code::kCorrupt) {
     return Status::Corrupt(opened.status().message() +
                            "; what was promised by it is void: move that file away, and a new one "
@@ -109,14 +109,15 @@ Status Stores::PrepareSegments(Store* store, const Wanted& wanted) {
   }
   store->segments.reset();
   HF_RETURN_IF_ERROR(Reserve(store, wanted.segments * wanted.bytes));
-  auto opened = disk::SegmentFiles::Open({.directory = store->directory + "/files",
-                                          .cluster = wanted.cluster,
-                                          .node = wanted.node,
-                                          .segments = wanted.segments,
-                                          .segment_bytes = wanted.bytes,
-                                          .threads = options_.threads,
-                                          .log = options_.log},
-                                         post_);
+  auto opened = disk::SegmentFiles::Open(
+      {.directory = store->directory + "/files",
+       .cluster = wanted.cluster,
+       .node = wanted.node,
+       .segments = wanted.segments,
+       .segment_bytes = wanted.bytes,
+       .threads = options_.threads,
+       .log = options_.log},
+      [loop = loop_](std::function<void()> run) { loop->Post(std::move(run)); });
   if (!opened.ok()) return opened.status();
   store->segments = *std::move(opened);
   return {};

@@ -21,22 +21,22 @@ struct Store {
 
   std::string directory{};
   StoreOwner owner;
-  std::unique_ptr<JournalStore> journal{};        // or
-  std::unique_ptr<disk::SegmentFiles> segments{}; // or neither: it is not open
-  uint64_t bytes = 0;                             // of the limit
-  uint64_t session = 0;                           // that uses it; 0: none
-  uint64_t busy = 0;                              // operations under way, whoever began them
-  uint64_t waiting = 0;                           // session that uses it when they have ended
+  std::unique_ptr<JournalStore> journal{};         // or
+  std::unique_ptr<disk::SegmentFiles> segments{};  // or neither: it is not open
+  uint64_t bytes = 0;                              // of the limit
+  uint64_t session = 0;                            // that uses it; 0: none
+  uint64_t busy = 0;                               // operations under way, whoever began them
+  uint64_t waiting = 0;                            // session that uses it when they have ended
 };
 
 struct StoresOptions {
   std::string directory;
-  uint64_t limit = 0;  // bytes of all stores together
+  uint64_t limit = 0;    // bytes of all stores together
   uint32_t threads = 4;  // operations at a time, in each segment store
-  Log* log = nullptr;  // outlives it
+  Log* log = nullptr;    // outlives it
 };
 
-// Belongs to one thread, to which `post` leads.
+// Belongs to the thread of its loop.
 class Stores {
  public:
   // What an opening asks for.
@@ -49,7 +49,7 @@ class Stores {
     uint32_t segments = 0;  // else 0
   };
 
-  static Result<std::unique_ptr<Stores>> Open(StoresOptions options, disk::Deliveries::Post post);
+  static Result<std::unique_ptr<Stores>> Open(StoresOptions options, net::EventLoop* loop);
 
   // The store of this kind and name, which may have to be made. It lives as long as this.
   Result<Store*> Find(const Wanted& wanted);
@@ -58,14 +58,13 @@ class Stores {
   Status Prepare(Store* store, const Wanted& wanted);
 
  private:
-  explicit Stores(StoresOptions options, disk::Deliveries::Post post)
-      : options_(std::move(options)), post_(std::move(post)) {}
+  Stores(StoresOptions options, net::EventLoop* loop) : options_(std::move(options)), loop_(loop) {}
   Status PrepareJournal(Store* store, const Wanted& wanted);
   Status PrepareSegments(Store* store, const Wanted& wanted);
   Status Reserve(Store* store, uint64_t bytes);
 
   const StoresOptions options_;
-  const disk::Deliveries::Post post_;
+  net::EventLoop* const loop_;
   shm::Fd lock_;
   uint64_t used_ = 0;
   std::map<std::string, std::unique_ptr<Store>> stores_;  // by directory
