@@ -124,7 +124,7 @@ Status JournalStore::Append(const FrameHead& head, ByteView frame,
 
 // First the room, so that there is some for the frame that says the number.
 Status JournalStore::Truncate(uint64_t before) {
-  if (before > durable_) return Status::Invalid("what is not durable cannot be given back");
+  if (before > durable_) return Status::Corrupt("a truncation of what is not durable");
   if (before <= wanted_ || places_.empty()) return {};
   wanted_ = before;
   while (places_.size() > 1 && places_[1].first <= before) places_.pop_front();

@@ -43,7 +43,7 @@ class JournalStore {
   // A whole append frame that has been checked, whose first number is next(). `done` runs when
   // durable() has passed it, or with the failure. kNoSpace: it is not taken.
   Status Append(const FrameHead& head, ByteView frame, std::function<void(const Status&)> done);
-  // kInvalid for what is not durable.
+  // kCorrupt for what is not durable.
   Status Truncate(uint64_t before);
   // Stored frames from that with the number `from` on, about `bytes` of them; what is not durable is
   // left out. Returns the number to go on from.
