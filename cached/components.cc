@@ -6,6 +6,7 @@
 
 #include "io/disk/local_journal.h"
 #include "io/disk/segment_files.h"
+#include "io/storage/hybrid_disk.h"
 
 namespace holdfast::cached {
 
@@ -51,6 +52,22 @@ Result<std::unique_ptr<Disk>> Components::OpenDisk() {
                                         post_);
   if (!files.ok()) return files.status().Annotate("disk");
   return std::unique_ptr<Disk>(*std::move(files));
+}
+
+Result<std::unique_ptr<Disk>> Components::OpenDisk(Clock* clock, far::FarClient* far,
+                                                   SegmentReader** copies) {
+  *copies = nullptr;
+  Result<std::unique_ptr<Disk>> near = OpenDisk();
+  if (!near.ok() || *near == nullptr || config_->disk_far_copy.empty()) return near;
+  auto hybrid = std::make_unique<storage::HybridDisk>(
+      *std::move(near), storage::HybridDisk::Options{.prefix = config_->disk_far_copy,
+                                                     .node = config_->node.node,
+                                                     .clock = clock,
+                                                     .far = far,
+                                                     .writer = far,
+                                                     .log = log_});
+  *copies = hybrid->copies();
+  return std::unique_ptr<Disk>(std::move(hybrid));
 }
 
 std::string Components::JournalPath(const DaemonConfig& config) {

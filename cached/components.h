@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cached/daemon_config.h"
+#include "io/far/far_store.h"
 #include "io/storage/storage_thread.h"
 
 namespace holdfast::cached {
@@ -25,6 +26,8 @@ class Components {
   // Null when the node has none. They are destroyed after Stop and before this. The errors are those
   // of SegmentFiles, CommitLog and of opening a store elsewhere; they say what to do.
   Result<std::unique_ptr<Disk>> OpenDisk();
+  // With copies in the far store, if that is configured: `copies` is where they are read, else null.
+  Result<std::unique_ptr<Disk>> OpenDisk(Clock* clock, far::FarClient* far, SegmentReader** copies);
   // With the bytes that it has room for.
   Result<std::unique_ptr<Journal>> OpenJournal(uint64_t* bytes);
   // Nothing elsewhere is talked to any more, and what is to be read comes no more.

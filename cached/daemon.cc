@@ -276,10 +276,12 @@ Status Daemon::Parts::OpenDisk() {
   components = std::make_unique<Components>(
       &config, key ? net::BulkToken(*key) : bulk::Token{}, log,
       [this](std::function<void()> run) { loop->Post(std::move(run)); });
-  Result<std::unique_ptr<Disk>> files = components->OpenDisk();
+  Result<std::unique_ptr<Disk>> files =
+      components->OpenDisk(loop.get(), far.get(), &config.disk.copies);
   if (!files.ok()) return files.status();
   disk_files = *std::move(files);
   if (disk_files == nullptr) return {};
+  config.disk.reclaim_reads_copies = config.reclaim_reads_far;
   config.disk.identity = {config.node.node, config.node.cluster};
   disk = std::make_unique<store::DiskTier>(MakeEnv(), disk_files.get(), config.disk);
   disk->Recover([this](const Status& recovered) {

@@ -70,8 +70,10 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
   }
   config->memory.memory_bytes = config->memory_limit - config->node.max_planning_bytes;
   if (config->disk_segments > 0) {
-    const uint64_t disk =
+    uint64_t disk =
         store::DiskTier::MemoryBytes(config->disk_segments, config->disk_segment, config->disk);
+    // A segment on its way to the far store.
+    if (!config->disk_far_copy.empty()) disk += config->disk_segment;
     if (disk > config->memory.memory_bytes / 2) {
       file->Fail("disk.index_objects",
                  "takes " + FormatBytes(disk) +
@@ -154,6 +156,12 @@ void ReadDisk(config::ConfigFile* file, DaemonConfig* config) {
   file->Get("disk.threads", &config->disk_threads, 1, 256);
   file->Get("disk.at", &config->disk_at);
   file->GetDuration("disk.patience", &config->disk_patience, 1s);
+  file->Get("disk.far_copy", &config->disk_far_copy);
+  std::string reclaim_reads = "disk";
+  file->GetChoice("disk.reclaim_reads", &reclaim_reads, {"disk", "far"});
+  config->reclaim_reads_far = reclaim_reads == "far";
+  if (config->reclaim_reads_far && config->disk_far_copy.empty())
+    file->Fail("disk.reclaim_reads", "far needs disk.far_copy");
   CheckStorage(file, "disk.at", config->disk_at);
   const bool elsewhere = !config->disk_at.empty();
   if (config->disk_directory.empty() && !elsewhere) {
@@ -213,7 +221,13 @@ void ReadPacked(config::ConfigFile* file, DaemonConfig* config) {
 }
 
 // Once the endpoint is known, which the AWS settings may say.
-Status CompletePacked(DaemonConfig* config) {
+Status CompletePrefixes(DaemonConfig* config) {
+  if (!config->disk_far_copy.empty()) {
+    Result<std::string> canonical =
+        packs::SetPrefix(config->disk_far_copy, config->far.s3.endpoint);
+    if (!canonical.ok()) return canonical.status().Annotate("disk.far_copy");
+    config->disk_far_copy = *std::move(canonical);
+  }
   for (std::string& prefix : config->packed) {
     Result<std::string> canonical = packs::SetPrefix(prefix, config->far.s3.endpoint);
     if (!canonical.ok()) return canonical.status().Annotate("far.packed");
@@ -306,7 +320,7 @@ Result<DaemonConfig> ReadDaemonConfig(config::ConfigFile* file) {
     config.node.members.push_back({config.node.node, config.control_endpoint});
   }
   HF_RETURN_IF_ERROR(far::AddAwsSettings(far::ProcessEnvironment(), &config.far));
-  HF_RETURN_IF_ERROR(CompletePacked(&config));
+  HF_RETURN_IF_ERROR(CompletePrefixes(&config));
   // AWS_ENDPOINT_URL and the like can be as wrong as a key.
   HF_RETURN_IF_ERROR(far::CheckOptions(config.far));
   config.node.far_identity = config.far.s3.endpoint;

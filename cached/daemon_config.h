@@ -22,6 +22,8 @@ struct DaemonConfig {
   std::string disk_directory;
   std::string disk_at;  // a storage server instead; both empty: no disk tier
   Duration disk_patience = 10s;
+  std::string disk_far_copy;  // canonical prefix of the segments' copies; empty: none
+  bool reclaim_reads_far = false;
   uint64_t disk_segment = 0;
   uint64_t disk_segments = 0;
   uint64_t disk_threads = 4;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/env.h"
+#include "base/segment_reader.h"
 #include "cached/store/disk_writer.h"
 #include "cached/store/evictions.h"
 
@@ -28,9 +29,15 @@ class DiskReclaim {
     uint64_t bad_tables = 0;
   };
 
-  DiskReclaim(const Env& env, Disk* disk, DiskSegments* segments, DiskRecords* records,
-              DiskWriter* writer)
-      : env_(env), disk_(disk), segments_(segments), records_(records), writer_(writer) {}
+  // With `copies`, which may be null, victims are read there, and on the disk what is not right.
+  DiskReclaim(const Env& env, Disk* disk, SegmentReader* copies, DiskSegments* segments,
+              DiskRecords* records, DiskWriter* writer)
+      : env_(env),
+        disk_(disk),
+        copies_(copies),
+        segments_(segments),
+        records_(records),
+        writer_(writer) {}
 
   // Begins with one if there is need. Call it every few milliseconds under load.
   void Maintain();
@@ -38,6 +45,9 @@ class DiskReclaim {
   const Counters& counters() const { return counters_; }
 
  private:
+  using Done = std::function<void(Status, uint64_t hash)>;
+  void ReadVictim(uint64_t offset, ByteSpan into, Done done);
+  void ReadTable(bool from_copy);
   void Settle(ByteView table);
   void Keep();
   void KeepRead(const Status& status);
@@ -46,6 +56,7 @@ class DiskReclaim {
 
   Env env_;
   Disk* disk_;
+  SegmentReader* copies_;
   DiskSegments* segments_;
   DiskRecords* records_;
   DiskWriter* writer_;
