@@ -6,17 +6,15 @@
 
 #include <algorithm>
 #include <csignal>
-#include <filesystem>
 #include <fstream>
 #include <random>
 #include <utility>
 
 #include "base/hash.h"
+#include "cached/components.h"
 #include "cached/node.h"
 #include "io/bulk/bulk_client.h"
 #include "io/bulk/bulk_server.h"
-#include "io/disk/local_journal.h"
-#include "io/disk/segment_files.h"
 #include "io/far/far_store.h"
 #include "io/net/cluster_key.h"
 #include "io/net/event_loop.h"
@@ -57,10 +55,11 @@ struct Daemon::Parts {
   std::unique_ptr<packs::PackedStore> packed;  // in front of `far`
   std::unique_ptr<bulk::BulkClient> bulk_client;
   std::unique_ptr<net::ZmqNetwork> network;
-  std::unique_ptr<disk::SegmentFiles> disk_files;
+  std::unique_ptr<Components> components;
+  std::unique_ptr<Disk> disk_files;
   std::unique_ptr<store::DiskTier> disk;
   std::unique_ptr<Random> random;
-  std::unique_ptr<disk::LocalJournal> journal;
+  std::unique_ptr<Journal> journal;
   std::unique_ptr<Node> node;
   std::unique_ptr<bulk::BulkServer> bulk_server;
 
@@ -70,7 +69,6 @@ struct Daemon::Parts {
   Status OpenNetwork();
   Status OpenDisk();
   Status OpenJournal();
-  std::string JournalPath() const { return config.journal_directory + "/promises.journal"; }
   Status OpenNode();
   Status OpenBulkServer();
   void EverySecond();
@@ -92,13 +90,14 @@ Daemon::~Daemon() {
   parts_->bulk_server.reset();
   parts_->bulk_client.reset();
   parts_->far.reset();
+  if (parts_->components != nullptr) parts_->components->Stop();
   parts_->disk_files.reset();
   parts_->node.reset();
   parts_->journal.reset();
   parts_->network.reset();
   // Promises about memory that is given back end with it.
   if (!keep && parts_->config.journal_directory == parts_->config.state_directory)
-    ::unlink(parts_->JournalPath().c_str());
+    ::unlink(Components::JournalPath(parts_->config).c_str());
   parts_.reset();
   if (!keep) region->Remove();
 }
@@ -274,30 +273,28 @@ void Daemon::Parts::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done
 }
 
 Status Daemon::Parts::OpenDisk() {
-  if (config.disk_directory.empty()) return {};
-  Result<std::unique_ptr<disk::SegmentFiles>> files = disk::SegmentFiles::Open(
-      {.directory = config.disk_directory,
-       .cluster = config.node.cluster,
-       .node = config.node.node,
-       .segments = static_cast<uint32_t>(config.disk_segments),
-       .segment_bytes = config.disk_segment,
-       .depth = static_cast<uint32_t>(config.disk_depth),
-       .log = log},
+  components = std::make_unique<Components>(
+      &config, key ? net::BulkToken(*key) : bulk::Token{}, log,
       [this](std::function<void()> run) { loop->Post(std::move(run)); },
       disk::Watcher{[this](int fd, std::function<void()> ready) {
                       return loop->Watch(fd, EPOLLIN,
                                          [ready = std::move(ready)](uint32_t) { ready(); });
                     },
                     [this](int fd) { loop->Unwatch(fd); }});
-  if (!files.ok()) return files.status().Annotate("disk");
+  Result<std::unique_ptr<Disk>> files =
+      components->OpenDisk(loop.get(), far.get(), &config.disk.copies);
+  if (!files.ok()) return files.status();
   disk_files = *std::move(files);
+  if (disk_files == nullptr) return {};
+  config.disk.reclaim_reads_copies = config.reclaim_reads_far;
   config.disk.identity = {config.node.node, config.node.cluster};
   disk = std::make_unique<store::DiskTier>(MakeEnv(), disk_files.get(), config.disk);
   disk->Recover([this](const Status& recovered) {
     const store::DiskStats stats = disk->Stats();
     if (recovered.ok()) {
       log->Info("disk: " + FormatBytes(stats.bytes) + " in " + std::to_string(stats.segments) +
-                " segments at " + config.disk_directory + ", with " +
+                " segments at " +
+                (config.disk_at.empty() ? config.disk_directory : config.disk_at) + ", with " +
                 FormatCount(stats.recovered_objects) + " objects from earlier starts");
     } else {
       log->Error("disk: not used: " + recovered.message());
@@ -306,29 +303,11 @@ Status Daemon::Parts::OpenDisk() {
   return {};
 }
 
-// One that is damaged is put aside: what it promised is void, and the jobs call again.
 Status Daemon::Parts::OpenJournal() {
-  if (config.journal_limit == 0) return {};
-  std::error_code failed;
-  std::filesystem::create_directories(config.journal_directory, failed);
-  const std::string path = JournalPath();
-  const disk::CommitLogOptions options{
-      .path = path,
-      .bytes = config.journal_limit,
-      .sync = config.journal_directory != config.state_directory};  // memory outlives no machine
-  auto post = [this](std::function<void()> run) { loop->Post(std::move(run)); };
-  auto opened = disk::LocalJournal::Open(options, post);
-  if (!opened.ok() && opened.status().code() == Code::kCorrupt) {
-    log->Error("the promises of earlier starts are void: " + opened.status().message() +
-               "; the journal is now " + path + ".damaged");
-    std::filesystem::rename(path, path + ".damaged", failed);
-    opened = disk::LocalJournal::Open(options, post);
-  }
-  if (!opened.ok()) return opened.status().Annotate("journal");
+  Result<std::unique_ptr<Journal>> opened = components->OpenJournal(&config.node.journal_bytes);
+  if (!opened.ok()) return opened.status();
   journal = *std::move(opened);
-  // One that is there keeps its size.
-  const uint64_t bytes = std::filesystem::file_size(path, failed);
-  if (!failed) config.node.journal_bytes = bytes - disk::kHeadsBytes;
+  if (journal == nullptr) return {};
   std::ifstream boot("/proc/sys/kernel/random/boot_id");
   std::string id;
   std::getline(boot, id);

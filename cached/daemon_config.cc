@@ -70,8 +70,10 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
   }
   config->memory.memory_bytes = config->memory_limit - config->node.max_planning_bytes;
   if (config->disk_segments > 0) {
-    const uint64_t disk =
+    uint64_t disk =
         store::DiskTier::MemoryBytes(config->disk_segments, config->disk_segment, config->disk);
+    // A segment on its way to the far store.
+    if (!config->disk_far_copy.empty()) disk += config->disk_segment;
     if (disk > config->memory.memory_bytes / 2) {
       file->Fail("disk.index_objects",
                  "takes " + FormatBytes(disk) +
@@ -82,7 +84,8 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
     }
     config->memory.memory_bytes -= disk;
   }
-  if (config->journal_directory == config->state_directory) {  // which is in memory, too
+  // The state directory is in memory, too.
+  if (config->journal_at.empty() && config->journal_directory == config->state_directory) {
     if (config->journal_limit > config->memory.memory_bytes / 2) {
       file->Fail("journal.limit",
                  "takes " + FormatBytes(config->journal_limit) +
@@ -100,6 +103,13 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
   }
 }
 
+// Where a storage server listens; nothing where there is none.
+void CheckStorage(config::ConfigFile* file, std::string_view key, const std::string& endpoint) {
+  if (endpoint.empty()) return;
+  Result<net::ControlEndpoint> parsed = net::ParseControlEndpoint(endpoint);
+  if (!parsed.ok()) file->Fail(key, parsed.status().message());
+}
+
 // Before the memory: it may lie there.
 void ReadJournal(config::ConfigFile* file, DaemonConfig* config) {
   constexpr uint64_t kLeast = PromiseLog::kMinJournalBytes, kMost = 256 * kMiB;
@@ -110,6 +120,11 @@ void ReadJournal(config::ConfigFile* file, DaemonConfig* config) {
         std::clamp(config->memory_limit / 64 / kMiB * kMiB, kLeast, uint64_t{kMost});
   }
   file->Get("journal.directory", &config->journal_directory);
+  file->Get("journal.at", &config->journal_at);
+  file->GetDuration("journal.patience", &config->journal_patience, 1s);
+  CheckStorage(file, "journal.at", config->journal_at);
+  if (!config->journal_at.empty() && config->journal_directory != config->state_directory)
+    file->Fail("journal.at", "and journal.directory are both given; where is it to be?");
   file->GetBytes("journal.limit", &config->journal_limit);
   if (!config->journal_directory.starts_with('/'))
     file->Fail("journal.directory", "must be an absolute path, as in \"/var/lib/holdfast\"");
@@ -141,11 +156,24 @@ void ReadDisk(config::ConfigFile* file, DaemonConfig* config) {
   file->Get("disk.index_objects", &config->disk.index_objects, 0, uint64_t{1} << 31);
   file->Get("disk.tiny_objects", &config->disk.tiny.most_objects, 0, uint64_t{1} << 36);
   file->Get("disk.depth", &config->disk_depth, 1, 256);
-  if (config->disk_directory.empty()) {
-    if (limit != 0) file->Fail("disk.directory", "is missing; disk.limit needs a place");
+  file->Get("disk.at", &config->disk_at);
+  file->GetDuration("disk.patience", &config->disk_patience, 1s);
+  file->Get("disk.far_copy", &config->disk_far_copy);
+  std::string reclaim_reads = "disk";
+  file->GetChoice("disk.reclaim_reads", &reclaim_reads, {"disk", "far"});
+  config->reclaim_reads_far = reclaim_reads == "far";
+  if (config->reclaim_reads_far && config->disk_far_copy.empty())
+    file->Fail("disk.reclaim_reads", "far needs disk.far_copy");
+  CheckStorage(file, "disk.at", config->disk_at);
+  const bool elsewhere = !config->disk_at.empty();
+  if (config->disk_directory.empty() && !elsewhere) {
+    if (limit != 0)
+      file->Fail("disk.directory", "is missing, and disk.at; disk.limit needs a place");
     return;
   }
-  if (!config->disk_directory.starts_with('/'))
+  if (elsewhere && !config->disk_directory.empty())
+    return file->Fail("disk.at", "and disk.directory are both given; where is it to be?");
+  if (!elsewhere && !config->disk_directory.starts_with('/'))
     return file->Fail("disk.directory", "must be an absolute path, as in \"/var/lib/holdfast\"");
   if (limit == 0) return file->Fail("disk.limit", "is missing; how much of the disk may be used");
   if (config->disk_segment == 0) {
@@ -195,7 +223,13 @@ void ReadPacked(config::ConfigFile* file, DaemonConfig* config) {
 }
 
 // Once the endpoint is known, which the AWS settings may say.
-Status CompletePacked(DaemonConfig* config) {
+Status CompletePrefixes(DaemonConfig* config) {
+  if (!config->disk_far_copy.empty()) {
+    Result<std::string> canonical =
+        packs::SetPrefix(config->disk_far_copy, config->far.s3.endpoint);
+    if (!canonical.ok()) return canonical.status().Annotate("disk.far_copy");
+    config->disk_far_copy = *std::move(canonical);
+  }
   for (std::string& prefix : config->packed) {
     Result<std::string> canonical = packs::SetPrefix(prefix, config->far.s3.endpoint);
     if (!canonical.ok()) return canonical.status().Annotate("far.packed");
@@ -288,7 +322,7 @@ Result<DaemonConfig> ReadDaemonConfig(config::ConfigFile* file) {
     config.node.members.push_back({config.node.node, config.control_endpoint});
   }
   HF_RETURN_IF_ERROR(far::AddAwsSettings(far::ProcessEnvironment(), &config.far));
-  HF_RETURN_IF_ERROR(CompletePacked(&config));
+  HF_RETURN_IF_ERROR(CompletePrefixes(&config));
   // AWS_ENDPOINT_URL and the like can be as wrong as a key.
   HF_RETURN_IF_ERROR(far::CheckOptions(config.far));
   config.node.far_identity = config.far.s3.endpoint;

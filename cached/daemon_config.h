@@ -19,13 +19,19 @@ struct DaemonConfig {
   NodeOptions node;                 // incarnation and endpoints are filled in as they become known
   store::MemoryTierOptions memory;  // memory_bytes: the region, which is `limit` less `planning`
   uint64_t memory_limit = 1 * kGiB;
-  std::string disk_directory;  // empty: no disk tier
+  std::string disk_directory;
+  std::string disk_at;  // a storage server instead; both empty: no disk tier
+  Duration disk_patience = 10s;
+  std::string disk_far_copy;  // canonical prefix of the segments' copies; empty: none
+  bool reclaim_reads_far = false;
   uint64_t disk_segment = 0;
   uint64_t disk_segments = 0;
   uint64_t disk_depth = 32;
   store::DiskTierOptions disk;
   std::string journal_directory;  // empty: the state directory
-  uint64_t journal_limit = 0;     // 0: no journal
+  std::string journal_at;         // a storage server instead
+  Duration journal_patience = std::chrono::minutes(5);
+  uint64_t journal_limit = 0;  // 0: no journal
   std::string state_directory;
   std::string group;
   bool keep_memory = false;  // when the daemon ends, for the next one

@@ -7,6 +7,7 @@
 
 #include "cached/daemon.h"
 #include "cached/heap.h"
+#include "cached/storage_role.h"
 #include "io/bulk/descriptors.h"
 #include "io/net/log_sink.h"
 
@@ -24,15 +25,18 @@ missing or taken (memory, a port, its directory); the text says what to do.)";
 struct Arguments {
   std::string config;
   std::vector<std::string> settings;
+  std::string role = "node";
   bool check = false;
 };
 
-Result<DaemonConfig> ReadConfig(const Arguments& arguments) {
+template <typename Config>
+Result<Config> ReadConfig(const Arguments& arguments,
+                          Result<Config> (*read)(config::ConfigFile* file)) {
   Result<config::ConfigFile> file = config::ConfigFile::Load(arguments.config);
   if (!file.ok()) return file.status();
   file->UseEnvironment("HOLDFAST");
   for (const std::string& setting : arguments.settings) HF_RETURN_IF_ERROR(file->Set(setting));
-  return ReadDaemonConfig(&*file);
+  return read(&*file);
 }
 
 int Fail(const Status& status, int code) {
@@ -40,8 +44,23 @@ int Fail(const Status& status, int code) {
   return code;
 }
 
+int RunStorage(const Arguments& arguments) {
+  Result<StorageConfig> config = ReadConfig(arguments, ReadStorageConfig);
+  if (!config.ok()) return Fail(config.status(), 2);
+  if (arguments.check) {
+    std::printf("cached: the configuration of this storage server is right\n");
+    return 0;
+  }
+  net::LogSink log({.program = "cached", .level = config->log_level});
+  Result<std::unique_ptr<StorageRole>> role = StorageRole::Open(*config, &log);
+  if (!role.ok()) return Fail(role.status(), role.status().code() == Code::kInvalid ? 2 : 3);
+  (*role)->Run();
+  return 0;
+}
+
 int Main(const Arguments& arguments) {
-  Result<DaemonConfig> config = ReadConfig(arguments);
+  if (arguments.role == "storage") return RunStorage(arguments);
+  Result<DaemonConfig> config = ReadConfig(arguments, ReadDaemonConfig);
   if (!config.ok()) return Fail(config.status(), 2);
   if (arguments.check) {
     std::printf("cached: the configuration of node %u is right\n", unsigned{config->node.node});
@@ -69,6 +88,9 @@ int main(int argc, char** argv) {
   app.add_option("--config", arguments.config, "TOML file")->envname("HOLDFAST_CONFIG");
   app.add_option("--set", arguments.settings, "KEY=VALUE, beats file and environment")
       ->allow_extra_args(false);
+  app.add_option("--role", arguments.role,
+                 "node, or storage: keeps journals and segments for nodes without a disk")
+      ->check(CLI::IsMember({"node", "storage"}));
   app.add_flag("--check-config", arguments.check,
                "say whether the configuration is right, and end");
   try {

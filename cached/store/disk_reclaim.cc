@@ -20,10 +20,28 @@ void DiskReclaim::Maintain() {
   const DiskSegment& s = (*segments_)[victim_];
   if (s.kind == disk::SegmentKind::kPacks) return tiny_->Reclaim(victim_, [this] { End(); });
   bytes_ = Buffer(s.entries * disk::kEntryBytes);
-  disk_->Read(victim_, s.end, bytes_.span(), [this](const Status& status, uint64_t hash) {
+  ReadTable(copies_ != nullptr);
+}
+
+void DiskReclaim::ReadTable(bool from_copy) {
+  auto read = [this, from_copy](const Status& status, uint64_t hash) {
     const bool right = status.ok() && hash == (*segments_)[victim_].table_hash;
+    if (!right && from_copy) return ReadTable(false);
     Settle(right ? bytes_.view() : ByteView());
-  });
+  };
+  const uint64_t end = (*segments_)[victim_].end;
+  if (from_copy) return copies_->Read(victim_, end, bytes_.span(), read);
+  disk_->Read(victim_, end, bytes_.span(), read);
+}
+
+// What could not be read of the copy is read on the disk; what is wrong in either is left out.
+void DiskReclaim::ReadVictim(uint64_t offset, ByteSpan into, Done done) {
+  if (copies_ == nullptr) return disk_->Read(victim_, offset, into, std::move(done));
+  copies_->Read(victim_, offset, into,
+                [this, offset, into, done = std::move(done)](const Status& status, uint64_t hash) {
+                  if (status.ok()) return done(status, hash);
+                  disk_->Read(victim_, offset, into, done);
+                });
 }
 
 // --- 2. Settle -----------------------------------------------------------------------------------
@@ -76,8 +94,8 @@ void DiskReclaim::Keep() {
   uint64_t at = 0;
   for (const disk::Entry& entry : reading_) {
     const uint64_t record = entry.end() - entry.offset;
-    disk_->Read(victim_, entry.offset, bytes_.span().subspan(at, record),
-                [this](const Status& status, uint64_t) { KeepRead(status); });
+    ReadVictim(entry.offset, bytes_.span().subspan(at, record),
+               [this](const Status& status, uint64_t) { KeepRead(status); });
     at += record;
   }
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/env.h"
+#include "base/segment_reader.h"
 #include "cached/store/disk_writer.h"
 #include "cached/store/evictions.h"
 #include "cached/store/tiny_tier.h"
@@ -31,10 +32,12 @@ class DiskReclaim {
     uint64_t bad_tables = 0;
   };
 
-  DiskReclaim(const Env& env, Disk* disk, DiskSegments* segments, DiskRecords* records,
-              DiskWriter* writer, TinyTier* tiny, EvictionCounts* evictions)
+  // With `copies`, which may be null, victims are read there, and on the disk what is not right.
+  DiskReclaim(const Env& env, Disk* disk, SegmentReader* copies, DiskSegments* segments,
+              DiskRecords* records, DiskWriter* writer, TinyTier* tiny, EvictionCounts* evictions)
       : env_(env),
         disk_(disk),
+        copies_(copies),
         segments_(segments),
         records_(records),
         writer_(writer),
@@ -46,6 +49,9 @@ class DiskReclaim {
   const Counters& counters() const { return counters_; }
 
  private:
+  using Done = std::function<void(Status, uint64_t hash)>;
+  void ReadVictim(uint64_t offset, ByteSpan into, Done done);
+  void ReadTable(bool from_copy);
   void Settle(ByteView table);
   void Keep();
   void KeepRead(const Status& status);
@@ -54,6 +60,7 @@ class DiskReclaim {
 
   Env env_;
   Disk* disk_;
+  SegmentReader* copies_;
   DiskSegments* segments_;
   DiskRecords* records_;
   DiskWriter* writer_;

@@ -78,12 +78,14 @@ uint64_t DiskTier::MemoryBytes(uint64_t segments, uint64_t segment_bytes,
 DiskTier::DiskTier(const Env& env, Disk* disk, const DiskTierOptions& options)
     : env_(env),
       disk_(disk),
+      copies_(options.copies),
       segments_(disk->segments(), disk->segment_bytes()),
       records_(&segments_, IndexObjects(disk->segments(), disk->segment_bytes(), options)),
       writer_(env, disk, options.identity, &segments_, &records_),
       tiny_(env, disk, &segments_, &writer_, &evictions_,
             TinyFor(disk->segments(), disk->segment_bytes(), options)),
-      reclaim_(env, disk, &segments_, &records_, &writer_, &tiny_, &evictions_),
+      reclaim_(env, disk, options.reclaim_reads_copies ? options.copies : nullptr, &segments_,
+               &records_, &writer_, &tiny_, &evictions_),
       recovery_(env, disk, options.identity, &segments_, &records_, &tiny_),
       let_go_(Fingerprints(IndexObjects(disk->segments(), disk->segment_bytes(), options))) {
   HF_CHECK(Check(disk->segments(), disk->segment_bytes(), options).ok());
@@ -123,6 +125,7 @@ void DiskTier::Look(const Oid& oid, VersionHash version, uint64_t record_bytes,
                 .at = {},
                 .sequence = 0,
                 .bytes = {},
+                .from_copy = false,
                 .done = std::move(done)};
   Try(id);
 }
@@ -134,6 +137,7 @@ void DiskTier::Try(uint64_t id) {
   looking.candidates.pop_back();
   DiskSegment& s = segments_[looking.at.segment];
   looking.sequence = s.sequence;
+  looking.from_copy = false;
   looking.bytes =
       Buffer(std::min(looking.read_bytes, segments_.segment_bytes() - looking.at.offset));
   ++s.readers;
@@ -143,6 +147,13 @@ void DiskTier::Try(uint64_t id) {
 
 void DiskTier::Tried(uint64_t id, const Status& read) {
   Looking& looking = looks_[id];
+  const bool bad =
+      !read.ok() ||
+      !disk::DecodeHead(looking.bytes.view(), looking.at.offset, segments_.segment_bytes()).ok();
+  if (bad && copies_ != nullptr && !std::exchange(looking.from_copy, true)) {
+    return copies_->Read(looking.at.segment, looking.at.offset, looking.bytes.span(),
+                         [this, id](const Status& again, uint64_t) { Tried(id, again); });
+  }
   Found found{.segment = looking.at.segment, .sequence = looking.sequence};
   const Status status = Judge(looking, read, &found.head);
   DoneReading(looking.at.segment);
@@ -158,6 +169,7 @@ void DiskTier::Tried(uint64_t id, const Status& read) {
 }
 
 Status DiskTier::Judge(const Looking& looking, const Status& read, disk::Head* head) {
+  if (read.code() == Code::kTimeout) return read;  // it is there, elsewhere, and may come back
   Result<disk::Head> decoded = read;
   if (read.ok()) {
     decoded = disk::DecodeHead(looking.bytes.view(), looking.at.offset, segments_.segment_bytes());
@@ -188,24 +200,48 @@ void DiskTier::Read(const Found& found, ByteSpan into, std::function<void(Status
     return;
   }
   ++segments_[found.segment].readers;
-  auto check = [this, entry, segment = found.segment, right = found.head.payload_hash,
-                done = std::move(done)](const Status& read, uint64_t hash) {
-    DoneReading(segment);
-    if (read.ok() && hash == right) {
-      ++reads_;
-      return done({});
-    }
-    ++corrupt_;
-    Forget(segment, entry);
-    done(read.ok() ? Status::Corrupt("a record on the disk does not have its checksum") : read);
-  };
+  Payload payload{.segment = found.segment,
+                  .entry = entry,
+                  .hash = found.head.payload_hash,
+                  .into = into,
+                  .from_copy = false,
+                  .done = std::move(done)};
   if (found.payload + entry.size > found.bytes.size()) {
-    disk_->Read(found.segment, entry.payload_offset(), into, std::move(check));
+    disk_->Read(found.segment, entry.payload_offset(), into,
+                [this, payload = std::move(payload)](const Status& read, uint64_t hash) mutable {
+                  CheckPayload(std::move(payload), read, hash);
+                });
     return;
   }
   if (!into.empty()) std::memcpy(into.data(), found.bytes.data() + found.payload, into.size());
   const uint64_t hash = Hash64(into);
-  env_.clock->At(env_.clock->Now(), [check = std::move(check), hash] { check({}, hash); });
+  env_.clock->At(env_.clock->Now(), [this, payload = std::move(payload), hash]() mutable {
+    CheckPayload(std::move(payload), {}, hash);
+  });
+}
+
+void DiskTier::CheckPayload(Payload payload, const Status& read, uint64_t hash) {
+  const bool right = read.ok() && hash == payload.hash;
+  if (!right && copies_ != nullptr && !std::exchange(payload.from_copy, true)) {
+    const uint32_t segment = payload.segment;
+    const uint64_t offset = payload.entry.payload_offset();
+    const ByteSpan into = payload.into;
+    return copies_->Read(
+        segment, offset, into,
+        [this, payload = std::move(payload)](const Status& again, uint64_t found) mutable {
+          CheckPayload(std::move(payload), again, found);
+        });
+  }
+  DoneReading(payload.segment);
+  if (right) {
+    ++reads_;
+    return payload.done({});
+  }
+  if (read.code() == Code::kTimeout) return payload.done(read);
+  ++corrupt_;
+  Forget(payload.segment, payload.entry);
+  payload.done(read.ok() ? Status::Corrupt("a record on the disk does not have its checksum")
+                         : read);
 }
 
 void DiskTier::ReadRange(const Found& found, uint64_t first, ByteSpan into,

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "base/env.h"
+#include "base/segment_reader.h"
 #include "cached/store/disk_reclaim.h"
 #include "cached/store/disk_recovery.h"
 #include "cached/store/disk_writer.h"
@@ -34,6 +35,9 @@ struct DiskTierOptions {
   DiskIdentity identity{};
   uint64_t index_objects = 0;  // the most objects at a time; 0: one per 64 KiB
   TinyOptions tiny{};
+  // Where what the disk does not have right is read; may be null; outlives the tier.
+  SegmentReader* copies = nullptr;
+  bool reclaim_reads_copies = false;  // and not the disk, as far as they are there
 };
 
 struct DiskStats {
@@ -133,11 +137,22 @@ class DiskTier {
     DiskRecords::Candidate at{};
     uint64_t sequence = 0;
     Buffer bytes{};
+    bool from_copy = false;
     std::function<void(Result<Found>)> done{};
   };
 
   void Try(uint64_t id);
   void Tried(uint64_t id, const Status& read);
+  // A payload, as its record says that it is.
+  struct Payload {
+    uint32_t segment = 0;
+    disk::Entry entry{};
+    uint64_t hash = 0;
+    ByteSpan into{};
+    bool from_copy = false;
+    std::function<void(Status)> done{};
+  };
+  void CheckPayload(Payload payload, const Status& read, uint64_t hash);
   Status Judge(const Looking& looking, const Status& read, disk::Head* head);
   void Listed(uint64_t id);
   void Forget(uint32_t segment, const disk::Entry& entry);
@@ -145,6 +160,7 @@ class DiskTier {
 
   Env env_;
   Disk* disk_;
+  SegmentReader* copies_;
   DiskSegments segments_;
   DiskRecords records_;
   DiskWriter writer_;

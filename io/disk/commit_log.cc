@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/disk/commit_log.h"
 
-#include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <random>
 
 #include "base/hash.h"
 #include "base/units.h"
 #include "io/disk/log_reader.h"
+#include "io/disk/short_slice.h"
 
 namespace holdfast::disk {
 namespace {
@@ -18,29 +15,6 @@ namespace {
 uint64_t NewLogId() {
   std::random_device entropy;
   return (uint64_t{entropy()} << 32 | entropy()) | 1;
-}
-
-// sched_attr of sched_setattr(2) in its first version; glibc has it only since 2.41.
-struct SchedulingAttributes {
-  uint32_t size;
-  uint32_t policy;
-  uint64_t flags;
-  int32_t nice;
-  uint32_t priority;
-  uint64_t runtime_ns;
-  uint64_t deadline_ns;
-  uint64_t period_ns;
-};
-
-// The writer sleeps twice for each group, and everybody waits for it meanwhile: where processors
-// are busy, a thread with a slice of 0.1 ms gets one at once instead of after the 3 ms of another's
-// slice (Linux 6.12; earlier ones ignore it). It gets no more of them by that.
-void AskForShortSlice() {
-  SchedulingAttributes attributes{};
-  if (::syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) != 0) return;
-  if (attributes.policy != SCHED_OTHER) return;
-  attributes.runtime_ns = 100'000;
-  ::syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
 }  // namespace
@@ -86,6 +60,7 @@ CommitLog::CommitLog(std::unique_ptr<BlockFile> file, bool sync, const LogHead& 
 
 CommitLog::~CommitLog() {
   stop_.store(true);
+  Go();
   staging_.WakeWriter();
   writer_.join();
 }
@@ -223,10 +198,18 @@ Status CommitLog::Truncate(uint64_t before) {
   return {};
 }
 
+void CommitLog::Go() {
+  go_.store(1);
+  FutexWake(&go_);
+}
+
+// It sleeps twice for each group, and everybody waits for it meanwhile.
 void CommitLog::Run() {
   AskForShortSlice();
   while (true) {
     staging_.WaitForWork([this] { return stop_.load() || head_is_new_.load(); });
+    while (paced_ && !stop_.load() && !staging_.IsEmpty() && go_.exchange(0) == 0)
+      FutexWait(&go_, 0);
     const bool stopping = stop_.load();  // before the look at what is there
     if (stopping && staging_.IsEmpty() && !head_is_new_.load()) return;
     Status committed = CommitGroup();

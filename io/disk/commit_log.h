@@ -79,6 +79,12 @@ class CommitLog {
   // numbers, and must not call back into the log.
   Status AppendThen(ByteView record, Done done);
 
+  // From now on the writer waits for a Go before each group: whoever appends decides what goes
+  // together. Before anything is appended.
+  void WaitForGo() { paced_ = true; }
+  // What is appended by now is written, or, while a group is being written, after that.
+  void Go();
+
   // Visits the durable records that are still wanted, in order. Not while Truncate runs. kCorrupt
   // when something acknowledged cannot be read; what was visited before it is right.
   Status Replay(const Visit& visit);
@@ -114,6 +120,8 @@ class CommitLog {
   std::atomic<uint64_t> wanted_;                  // head_.first
   std::atomic<bool> failed_{false};
   std::atomic<bool> stop_{false};
+  bool paced_ = false;
+  FutexWord go_{0};                       // 1: the next group may be written
   std::atomic<bool> head_is_new_{false};  // head_ is to be written
 
   std::mutex mutex_;  // guards what follows

@@ -47,7 +47,7 @@ class SegmentFiles : public Disk {
   // a directory that is something else, or of another node, cluster, version or size of segments.
   static Result<std::unique_ptr<SegmentFiles>> Open(const SegmentFilesOptions& options,
                                                     std::function<void(std::function<void()>)> post,
-                                                    std::optional<Watcher> watcher);
+                                                    std::optional<Watcher> watcher = {});
   // Operations under way end, those that wait are dropped.
   ~SegmentFiles() override;
 

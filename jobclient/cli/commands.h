@@ -14,6 +14,7 @@ namespace holdfast::cli {
 using Chosen = std::function<int()>;
 
 void AddClusterCommand(CLI::App& app, const Globals& globals, Chosen* chosen);
+void AddComponentsCommand(CLI::App& app, const Globals& globals, Chosen* chosen);
 void AddRunCommands(CLI::App& app, const Globals& globals, Chosen* chosen);  // plan, run
 void AddFetchCommand(CLI::App& app, const Globals& globals, Chosen* chosen);
 void AddExplainCommand(CLI::App& app, const Globals& globals, Chosen* chosen);

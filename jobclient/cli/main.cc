@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   app.add_flag("--json", globals.json, "one JSON object per line instead of text");
   app.add_flag("-q,--quiet", globals.quiet, "no progress");
   AddClusterCommand(app, globals, &chosen);
+  AddComponentsCommand(app, globals, &chosen);
   AddRunCommands(app, globals, &chosen);
   AddFetchCommand(app, globals, &chosen);
   AddExplainCommand(app, globals, &chosen);

@@ -42,7 +42,7 @@ class FakeDisk : public Disk {
             std::function<void(Status, uint64_t)> done) override {
     ++reads;
     Later([this, segment, offset, into, done = std::move(done), fails = fail_reads] {
-      if (fails) return done(Status::Unavailable("reading: Input/output error"), 0);
+      if (fails) return done(Status(fail_code, "reading: Input/output error"), 0);
       image_->Read(segment, offset, into);
       done({}, Hash64(into));
     });
@@ -65,6 +65,7 @@ class FakeDisk : public Disk {
   }
 
   bool fail_reads = false;
+  Code fail_code = Code::kUnavailable;  // of reads
   bool fail_writes = false;
   uint64_t reads = 0;
   uint64_t writes = 0;
@@ -94,9 +95,13 @@ class DiskWorld {
   // As a daemon that starts. What Recover said.
   Status Start(NodeId node = 1, const std::string& cluster = "c") {
     process.End();
-    tier = std::make_unique<DiskTier>(
-        env, &disk,
-        DiskTierOptions{.identity = {node, cluster}, .index_objects = 20'000, .tiny = tiny});
+    tier =
+        std::make_unique<DiskTier>(env, &disk,
+                                   DiskTierOptions{.identity = {node, cluster},
+                                                   .index_objects = 20'000,
+                                                   .tiny = tiny,
+                                                   .copies = copies,
+                                                   .reclaim_reads_copies = reclaim_reads_copies});
     std::optional<Status> recovered;
     tier->Recover([&](Status status) { recovered = std::move(status); });
     clock.RunFor(1s);
@@ -195,6 +200,8 @@ class DiskWorld {
   sim::DiskImage image;
   ProcessClock process;
   FakeDisk disk;
+  SegmentReader* copies = nullptr;    // from the next Start on
+  bool reclaim_reads_copies = false;  // likewise
   std::unique_ptr<DiskTier> tier;
 };
 

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobclient/cli/component_rates.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "wire/disk_segment.h"
+#include "wire/storage_format.h"
+
+namespace holdfast::cli {
+namespace {
+
+constexpr double kFrameBytes = 64 * 1024;  // records that share a frame
+constexpr double kLengthBytes = 4;
+constexpr uint64_t kNameBytes = 64;  // and ETag, of a record
+
+}  // namespace
+
+ComponentNeeds NeedsOf(const ComponentPlan& plan) {
+  const auto value = static_cast<double>(std::max<uint64_t>(plan.value_bytes, 1));
+  const auto record =
+      static_cast<double>(disk::RecordBytes(plan.value_bytes, kNameBytes, 0) + disk::kEntryBytes);
+  ComponentNeeds needs;
+  const double frames = std::max(1.0, std::ceil(value / kFrameBytes)) * storage::kHeadBytes /
+                        std::max(value, kFrameBytes);
+  needs.journal_factor = kWireFactor * ((value + kLengthBytes) / value + frames);
+  needs.segment_factor = kWireFactor * record / value;
+  needs.write_amplification = 1 / (1 - plan.kept);
+  const auto rate = static_cast<double>(plan.write_bytes_per_s);
+  const double journal = plan.journal_elsewhere ? rate * needs.journal_factor : 0;
+  const double segments = rate * needs.segment_factor;
+  const double again = segments * (needs.write_amplification - 1);
+  const double misses =
+      static_cast<double>(plan.read_bytes_per_s) * (1 - plan.hits) * needs.segment_factor;
+  const double to_disk = plan.disk_elsewhere ? segments + again : 0;
+  const double from_disk = plan.disk_elsewhere ? again + misses : 0;
+  needs.needs.push_back({"node", from_disk, journal + to_disk,
+                         "writes to the journal and to the segments; reclaim reads and writes"});
+  if (plan.journal_elsewhere) needs.needs.push_back({"journal", journal, 0, "every value once"});
+  if (plan.disk_elsewhere) {
+    needs.needs.push_back({"storage", segments + again, again + misses,
+                           "every record once, and what reclaim keeps; reads that memory misses"});
+    needs.needs.push_back({"reclaim", again, again, "at the node, and counted there"});
+  }
+  return needs;
+}
+
+Result<uint64_t> ParseRate(std::string_view text) {
+  const std::string whole(text);
+  if (text.ends_with("/s")) text.remove_suffix(2);
+  if (text.ends_with("bit")) {
+    char* end = nullptr;
+    const std::string number(text);
+    const double bits = std::strtod(number.c_str(), &end);
+    const std::string unit(end);
+    const double scale = unit == "Gbit" ? 1e9 : unit == "Mbit" ? 1e6 : unit == "kbit" ? 1e3 : 0;
+    if (end != number.c_str() && scale > 0 && bits > 0 && bits * scale < 1e18)
+      return static_cast<uint64_t>(bits * scale / 8);
+  } else if (Result<uint64_t> bytes = ParseBytes(text); bytes.ok() && *bytes > 0) {
+    return *bytes;
+  }
+  return Status::Invalid("\"" + whole + "\" is no rate; write it as 200MB/s or 1.6Gbit/s");
+}
+
+}  // namespace holdfast::cli

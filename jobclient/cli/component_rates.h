@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// What network the components of a node need, so that the node may write at some rate for good. Pure.
+//
+// Of every value that is written:
+//   journal   it goes there once, from the node
+//   segments  it goes there once, from the node, as a record; reclaim reads what it keeps and writes it
+//             again, at the node: with a share k kept of each segment, k / (1 - k) of what comes
+// and of every read that is not found in the node's memory the record comes back.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/units.h"
+
+namespace holdfast::cli {
+
+struct ComponentPlan {
+  uint64_t write_bytes_per_s = 0;  // of values
+  uint64_t value_bytes = 1024;
+  double kept = 0.2;  // share of a segment that reclaim writes again; at most a fifth is
+  bool journal_elsewhere = true;
+  bool disk_elsewhere = true;
+  uint64_t read_bytes_per_s = 0;  // of values
+  double hits = 0.98;             // share of the reads that memory has
+};
+
+struct ComponentNeed {
+  std::string component;
+  double in_bytes_per_s = 0;
+  double out_bytes_per_s = 0;
+  std::string why{};
+};
+
+struct ComponentNeeds {
+  double journal_factor = 1;  // bytes on the wire for a byte of values: heads, frames, TCP
+  double segment_factor = 1;
+  double write_amplification = 1;  // bytes written to segments for a byte that comes
+  std::vector<ComponentNeed> needs{};
+};
+
+// A megabyte on the wire takes so much more with the heads of Ethernet, IP and TCP, and with what
+// goes the other way to acknowledge it.
+constexpr double kWireFactor = 1.06;
+
+ComponentNeeds NeedsOf(const ComponentPlan& plan);
+
+// "200MB/s", "1.6Gbit/s", or bytes a second as ParseBytes reads them.
+Result<uint64_t> ParseRate(std::string_view text);
+
+}  // namespace holdfast::cli

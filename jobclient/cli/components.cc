@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// holdfast components --write-rate 200MB/s
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "jobclient/cli/commands.h"
+#include "jobclient/cli/component_rates.h"
+
+namespace holdfast::cli {
+namespace {
+
+struct Arguments {
+  std::string write_rate;
+  std::string read_rate;
+  std::string value = "1KiB";
+  std::string elsewhere = "both";
+  double kept = 20;
+  double hits = 98;
+};
+
+double Gbit(double bytes_per_s) { return bytes_per_s * 8 / 1e9; }
+
+Json ToJson(const ComponentNeeds& needs) {
+  Json json{{"journal_wire_bytes_per_byte", needs.journal_factor},
+            {"segment_wire_bytes_per_byte", needs.segment_factor},
+            {"write_amplification", needs.write_amplification},
+            {"components", Json::array()}};
+  for (const ComponentNeed& need : needs.needs) {
+    json["components"].push_back({{"component", need.component},
+                                  {"in_bytes_per_s", static_cast<uint64_t>(need.in_bytes_per_s)},
+                                  {"out_bytes_per_s", static_cast<uint64_t>(need.out_bytes_per_s)},
+                                  {"why", need.why}});
+  }
+  return json;
+}
+
+void Print(const ComponentPlan& plan, const ComponentNeeds& needs) {
+  std::printf("Baseline network for writes of %.3f Gbit/s in values of %s\n\n",
+              Gbit(static_cast<double>(plan.write_bytes_per_s)),
+              FormatBytes(plan.value_bytes).c_str());
+  std::printf("  %-9s %14s %14s\n", "", "in, Gbit/s", "out, Gbit/s");
+  for (const ComponentNeed& need : needs.needs) {
+    std::printf("  %-9s %14.3f %14.3f   %s\n", need.component.c_str(), Gbit(need.in_bytes_per_s),
+                Gbit(need.out_bytes_per_s), need.why.c_str());
+  }
+  std::printf(
+      "\nA byte of a value is %.2f bytes on the wire to the journal and %.2f to the segments "
+      "(heads,\n"
+      "names of 64 bytes, TCP; computed). Segments are written %.2f times: reclaim keeps %.0f %% "
+      "of\n"
+      "each (assumed; at most 20 %% are kept). Reads that memory has: %.1f %% (assumed).\n"
+      "These are rates that last: compare them with the baseline of an instance, not with the "
+      "\"up\n"
+      "to\" of its burst, which ends when its credits do.\n",
+      needs.journal_factor, needs.segment_factor, needs.write_amplification, 100 * plan.kept,
+      100 * plan.hits);
+}
+
+int Run(const Globals& globals, const Arguments& arguments) {
+  ComponentPlan plan;
+  Result<uint64_t> writes = ParseRate(arguments.write_rate);
+  if (!writes.ok()) return Fail(writes.status().Annotate("--write-rate"));
+  plan.write_bytes_per_s = *writes;
+  if (!arguments.read_rate.empty()) {
+    Result<uint64_t> reads = ParseRate(arguments.read_rate);
+    if (!reads.ok()) return Fail(reads.status().Annotate("--read-rate"));
+    plan.read_bytes_per_s = *reads;
+  }
+  Result<uint64_t> value = ParseBytes(arguments.value);
+  if (!value.ok()) return Fail(value.status().Annotate("--value"));
+  if (*value == 0 || *value > kGiB)
+    return Fail(Status::Invalid("--value: must be at least 1 byte and at most 1 GiB"));
+  plan.value_bytes = *value;
+  plan.kept = arguments.kept / 100;
+  plan.hits = arguments.hits / 100;
+  plan.journal_elsewhere = arguments.elsewhere != "disk";
+  plan.disk_elsewhere = arguments.elsewhere != "journal";
+  const ComponentNeeds needs = NeedsOf(plan);
+  if (globals.json) {
+    PrintJson(ToJson(needs));
+  } else {
+    Print(plan, needs);
+  }
+  return kOk;
+}
+
+}  // namespace
+
+void AddComponentsCommand(CLI::App& app, const Globals& globals, Chosen* chosen) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand(
+      "components",
+      "the baseline network that a node's journal and segments need on another machine");
+  command->add_option("--write-rate", arguments->write_rate, "of values, as 200MB/s or 1.6Gbit/s")
+      ->required();
+  command->add_option("--value", arguments->value, "bytes of a value (1KiB)");
+  command->add_option("--elsewhere", arguments->elsewhere, "what is on a storage server")
+      ->check(CLI::IsMember({"journal", "disk", "both"}));
+  command->add_option("--kept", arguments->kept, "percent of a segment that reclaim keeps (20)")
+      ->check(CLI::Range(0.0, 20.0));
+  command->add_option("--read-rate", arguments->read_rate, "of values, likewise");
+  command->add_option("--hits", arguments->hits, "percent of the reads that memory has (98)")
+      ->check(CLI::Range(0.0, 100.0));
+  command->callback(
+      [=, &globals] { *chosen = [=, &globals] { return Run(globals, *arguments); }; });
+}
+
+}  // namespace holdfast::cli

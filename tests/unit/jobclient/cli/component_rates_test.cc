@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobclient/cli/component_rates.h"
+
+#include <gtest/gtest.h>
+
+namespace holdfast::cli {
+namespace {
+
+const ComponentNeed* Find(const ComponentNeeds& needs, const std::string& component) {
+  for (const ComponentNeed& need : needs.needs) {
+    if (need.component == component) return &need;
+  }
+  return nullptr;
+}
+
+TEST(ComponentRates, WhatOneSendsAnotherReceives) {
+  ComponentPlan plan{.write_bytes_per_s = 200'000'000, .read_bytes_per_s = 1'000'000'000};
+  const ComponentNeeds needs = NeedsOf(plan);
+  const ComponentNeed *node = Find(needs, "node"), *journal = Find(needs, "journal"),
+                      *storage = Find(needs, "storage");
+  ASSERT_TRUE(node != nullptr && journal != nullptr && storage != nullptr);
+  EXPECT_NEAR(node->out_bytes_per_s, journal->in_bytes_per_s + storage->in_bytes_per_s, 1);
+  EXPECT_NEAR(node->in_bytes_per_s, journal->out_bytes_per_s + storage->out_bytes_per_s, 1);
+  // The seed's figures, without heads and amplification: 1.6 Gbit/s to each.
+  EXPECT_GT(journal->in_bytes_per_s * 8, 1.6e9);
+  EXPECT_LT(journal->in_bytes_per_s * 8, 1.8e9);
+  EXPECT_GT(storage->in_bytes_per_s * 8, 2.0e9);
+}
+
+TEST(ComponentRates, WhatIsHereTakesNoNetwork) {
+  const ComponentNeeds disk = NeedsOf({.write_bytes_per_s = 1'000'000, .journal_elsewhere = false});
+  EXPECT_EQ(Find(disk, "journal"), nullptr);
+  EXPECT_NEAR(Find(disk, "node")->out_bytes_per_s, Find(disk, "storage")->in_bytes_per_s, 1);
+  const ComponentNeeds journal = NeedsOf({.write_bytes_per_s = 1'000'000, .disk_elsewhere = false});
+  EXPECT_EQ(Find(journal, "storage"), nullptr);
+  EXPECT_EQ(Find(journal, "node")->in_bytes_per_s, 0);
+}
+
+TEST(ComponentRates, AmplificationFollowsWhatIsKept) {
+  EXPECT_EQ(NeedsOf({.write_bytes_per_s = 1, .kept = 0}).write_amplification, 1);
+  EXPECT_DOUBLE_EQ(NeedsOf({.write_bytes_per_s = 1, .kept = 0.2}).write_amplification, 1.25);
+  const double small = NeedsOf({.write_bytes_per_s = 1, .value_bytes = 100}).segment_factor;
+  const double large = NeedsOf({.write_bytes_per_s = 1, .value_bytes = 1'000'000}).segment_factor;
+  EXPECT_GT(small, 2);
+  EXPECT_LT(large, 1.07);
+}
+
+TEST(ComponentRates, RatesAreBytesOrBits) {
+  EXPECT_EQ(*ParseRate("200MB/s"), 200'000'000u);
+  EXPECT_EQ(*ParseRate("1.6Gbit/s"), 200'000'000u);
+  EXPECT_EQ(*ParseRate("8Mbit"), 1'000'000u);
+  EXPECT_EQ(*ParseRate("1MiB/s"), 1'048'576u);
+  for (const char* text : {"", "/s", "fast", "0MB/s", "-1Gbit/s", "5Qbit/s", "bit/s", "1e30Gbit"})
+    EXPECT_EQ(ParseRate(text).status().code(), Code::kInvalid) << text;
+}
+
+}  // namespace
+}  // namespace holdfast::cli
