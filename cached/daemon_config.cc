@@ -70,6 +70,10 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
   }
   config->memory.memory_bytes = config->memory_limit - config->node.max_planning_bytes;
   if (config->disk_segments > 0) {
+    // A node so small that packing would take an eighth of it does without unless it is told to.
+    store::TinyOptions& tiny = config->disk.tiny;
+    const uint64_t gathered = store::TinyTier::MemoryBytes(config->disk_segment, tiny);
+    if (tiny.most_objects == 0 && gathered > config->memory.memory_bytes / 8) tiny.most_bytes = 0;
     uint64_t disk =
         store::DiskTier::MemoryBytes(config->disk_segments, config->disk_segment, config->disk);
     // A segment on its way to the far store.

@@ -34,7 +34,9 @@ constexpr uint64_t kTogether = 80 * kKiB;
 
 TinyOptions TinyFor(uint64_t segments, uint64_t segment_bytes, const DiskTierOptions& options) {
   TinyOptions tiny = options.tiny;
-  if (tiny.most_objects == 0) {
+  if (tiny.most_bytes == 0) {
+    tiny.most_objects = 0;
+  } else if (tiny.most_objects == 0) {
     tiny.most_objects = kTinyPerObject * IndexObjects(segments, segment_bytes, options);
   }
   return tiny;

@@ -69,12 +69,8 @@ void AddCollect(CLI::App* group, const Globals& globals, Chosen* chosen) {
                    "snapshots at most from one full one to the next")
       ->check(CLI::Range(1u, 1'000'000u))
       ->capture_default_str();
-  command
-      ->add_option("--every", given->every,
-                   "go on until SIGTERM or SIGINT, at this period: 10min, or auto for the best")
-      ->check([](const std::string& text) {
-        return std::string(text.empty() ? "is empty; write a period, or auto" : "");
-      });
+  command->add_option("--every", given->every,
+                      "go on until SIGTERM or SIGINT, at this period: 10min, or auto for the best");
   command
       ->add_option("--reads-per-s", given->reads_per_s,
                    "for --every auto: unplanned reads, of all jobs")

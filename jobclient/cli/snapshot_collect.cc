@@ -73,8 +73,8 @@ Result<Settings> SettingsOf(const Globals& globals, const CollectArguments& argu
   if (!max_bytes.ok()) return max_bytes.status().Annotate("--max-bytes");
   if (arguments.every == "auto") {
     settings.every = Duration(0);
-  } else if (!arguments.every.empty()) {
-    const Result<Duration> every = DurationOf("--every", arguments.every, kLeastPeriod);
+  } else if (arguments.every) {
+    const Result<Duration> every = DurationOf("--every", *arguments.every, kLeastPeriod);
     if (!every.ok()) return every.status();
     settings.every = *every;
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,7 @@ namespace holdfast::cli {
 struct CollectArguments {
   std::string log;
   std::string deadline = "10s";
-  std::string every;  // empty: once; "auto"
+  std::optional<std::string> every{};  // none: once; "auto"
   std::string keep_for = "7d";
   std::string max_bytes = "1GiB";
   uint32_t full_every = 64;
