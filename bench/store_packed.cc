@@ -145,6 +145,9 @@ PackedFigures Packed::Run() {
   Fill();
   BeforeAMerge();
   const store::TinyStats before = Tiny();
+  std::printf("  filled; %llu refused and %llu lost on the way\n",
+              static_cast<unsigned long long>(before.refused_objects),
+              static_cast<unsigned long long>(before.lost_objects));
   disk_.Wait([this](std::function<void()> done) {
     done_ = std::move(done);
     const Time now = disk_.loop().Now();

@@ -24,8 +24,8 @@ namespace holdfast::store {
 
 class TinyBuilder {
  public:
-  static constexpr uint64_t kSliceBytes = 256 * kKiB;
-  static constexpr Duration kPace = 20ms;  // from slice to slice, unless there is hurry
+  static constexpr uint64_t kSliceBytes = 128 * kKiB;
+  static constexpr Duration kPace = 10ms;  // from slice to slice, unless there is hurry
 
   struct Plan {
     uint64_t order = 0;  // 0: that of its first segment

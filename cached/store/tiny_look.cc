@@ -51,6 +51,7 @@ void TinyTier::Look(const Oid& oid, VersionHash version,
   runs_.FindMatch(oid, [&](const TinySegment& s, uint32_t pack, uint32_t object, uint32_t index) {
     const uint64_t offset = s.index.OffsetOf(pack);
     looking.candidates.push_back({.segment = s.segment,
+                                  .sequence = (*segments_)[s.segment].sequence,
                                   .object = object,
                                   .index = index,
                                   .offset = offset,
@@ -69,6 +70,11 @@ void TinyTier::Try(uint64_t id) {
     });
   }
   const Candidate& at = looking.candidates[looking.next];
+  if (runs_.Find(at.segment) == nullptr || (*segments_)[at.segment].sequence != at.sequence) {
+    // Merged or taken back behind a stranger's read: it is somewhere else by now, if anywhere.
+    auto moved = looks_.extract(id);
+    return Look(moved.mapped().oid, moved.mapped().version, std::move(moved.mapped().done));
+  }
   looking.pack = Buffer(at.bytes);
   ++(*segments_)[at.segment].readers;
   disk_->Read(at.segment, at.offset, looking.pack.span(),

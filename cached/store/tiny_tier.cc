@@ -17,7 +17,7 @@ constexpr uint64_t kMeanwhileKeptPart = 2;
 constexpr Duration kPatience = 1s;
 constexpr uint32_t kCopiesAtOnce = 1024;
 // Pieces of a run or of its inputs on their way, in a builder and in a merge.
-constexpr uint64_t kOnTheWay = 12 * TinyBuilder::kSliceBytes;
+constexpr uint64_t kOnTheWay = 24 * TinyBuilder::kSliceBytes;
 
 // With the seal, and what the last pack and the table leave empty.
 uint64_t YoungBytes(uint64_t segment_bytes) { return segment_bytes - 3 * disk::kBlock; }

@@ -86,8 +86,9 @@ class TinyTier {
  private:
   struct Candidate {
     uint32_t segment = 0;
-    uint32_t object = 0;  // of the segment
-    uint32_t index = 0;   // of its pack
+    uint64_t sequence = 0;  // of the segment
+    uint32_t object = 0;    // of the segment
+    uint32_t index = 0;     // of its pack
     uint64_t offset = 0;
     uint64_t bytes = 0;
   };

@@ -169,6 +169,35 @@ TEST(TinyTier, WhatIsDroppedWhileItIsMergedIsGone) {
   EXPECT_EQ(*w.CountRight(100, 200, kSize), 200u);
 }
 
+// The first to be read is a stranger with the same print; meanwhile a merge gives the second's segment
+// back, and another run may lie there.
+TEST(TinyTier, AnObjectBehindAStrangerIsFoundWhileItIsMerged) {
+  DiskWorld w(32);
+  const Oid oid = w.Key(0, kSize).oid;
+  uint32_t stranger = 1'000'000;
+  const auto alike = [&](const Oid& other) {
+    return other.lo >> 51 == oid.lo >> 51 && other < oid && oid.hi - other.hi < UINT64_MAX / 200;
+  };
+  while (!alike(w.Key(stranger, kSize).oid)) ++stranger;
+  w.Take(0, 700, kSize);
+  w.Take(10'000, 100, kSize);  // the first run is written
+  w.Take(stranger, 1, kSize);
+  uint32_t found = 0, looks = 0;
+  for (uint32_t n = 20'000; n < 20'000 + 8 * kRun; n += kRun) {
+    w.Take(n, kRun - 100, kSize);
+    for (int i = 0; i < 400; ++i) {
+      w.tier->Look(oid, 0, [&](const Result<DiskFound>& r) { found += r.ok() ? 1 : 0; });
+      ++looks;
+      if (i % 20 == 0) w.tier->Maintain();
+      w.clock.RunFor(30us);
+    }
+  }
+  w.Run();
+  EXPECT_EQ(found, looks);
+  EXPECT_GT(w.tier->Stats().tiny.merge.merges, 2u);
+  EXPECT_GT(w.tier->Stats().tiny.stray_reads, 0u);
+}
+
 TEST(TinyTier, WhatWasReadIsNotWrittenAgainUnlessInAnotherVersion) {
   DiskWorld w;
   w.Take(0, kRun, kSize);
