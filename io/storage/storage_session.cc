@@ -40,8 +40,7 @@ void StorageSession::Watch() {
   const int fd = stream_ != nullptr ? stream_->fd() : fd_.get();
   server_->loop_->Unwatch(fd);
   watched_ = events;
-  const Status status =
-      server_->loop_->Watch(fd, events, [this](uint32_t ready) { Ready(ready); });
+  const Status status = server_->loop_->Watch(fd, events, [this](uint32_t ready) { Ready(ready); });
   if (!status.ok()) End(status);
 }
 
@@ -50,7 +49,8 @@ void StorageSession::Ready(uint32_t events) {
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
     if (stream_ == nullptr) status = TakeHello();
     if (status.ok() && stream_ != nullptr) status = stream_->Receive();
-    const bool over = (events & (EPOLLHUP | EPOLLERR)) != 0 && stream_ != nullptr && stream_->held();
+    const bool over =
+        (events & (EPOLLHUP | EPOLLERR)) != 0 && stream_ != nullptr && stream_->held();
     if (status.ok() && over) status = Status::Unavailable("the connection broke");
   }
   if (!status.ok()) {
@@ -120,7 +120,8 @@ void StorageSession::Flush() {
   flushing_ = false;
   if (stream_ != nullptr) {
     Status status = stream_->Flush();
-    if (status.ok() && stream_->held() && !ending_ && busy_bytes_ + stream_->unsent() < kMaxBusyBytes / 2 &&
+    if (status.ok() && stream_->held() && !ending_ &&
+        busy_bytes_ + stream_->unsent() < kMaxBusyBytes / 2 &&
         (store_ == nullptr || store_->journal == nullptr ||
          store_->journal->in_flight() < JournalStore::kMaxInFlight / 2)) {
       status = stream_->Resume();
@@ -168,8 +169,8 @@ Status StorageSession::OnOpen(const FrameHead& head, ByteView body) {
              .segments = head.count};
   Result<Store*> store = server_->stores_->Find(*wanted_);
   if (!store.ok()) return End(store.status()), Status();
-  Result<uint64_t> epoch = (*store)->owner.Claim(wanted_->node, wanted_->cluster,
-                                                 LoadAs<uint64_t>(body.data()), head.a);
+  Result<uint64_t> epoch =
+      (*store)->owner.Claim(wanted_->node, wanted_->cluster, LoadAs<uint64_t>(body.data()), head.a);
   if (!epoch.ok()) return End(epoch.status()), Status();
   store_ = *store;
   epoch_ = *epoch;
