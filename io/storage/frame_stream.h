@@ -84,7 +84,7 @@ class FrameStream {
   Buffer in_;
   size_t begin_ = 0, end_ = 0;  // of what was received and not taken
   ByteView whole_;
-  bool placing_ = false;        // a body is being received into place_
+  bool placing_ = false;  // a body is being received into place_
   FrameHead placed_head_;
   ByteSpan place_;
   Buffer unwanted_;  // the place of what nobody wants

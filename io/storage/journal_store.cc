@@ -82,7 +82,7 @@ void JournalStore::Pace() {
   // What came while the last group was written, and about as much as it had.
   if (worth_ == 0) worth_ = in_flight_ + group_bytes_ / 8 * 7;
   if (in_flight_ == 0) return;
-  const Time now = loop_->Now(), until = ended_ + sync_ / 4;
+  const Time now = loop_->Now(), until = ended_ + std::min(sync_ / 4, kLongestWait);
   if (in_flight_ < worth_ && in_flight_ < kMaxInFlight && now < until) {
     pacing_ = true;
     loop_->At(until, [this, alive = alive_] {

@@ -5,7 +5,8 @@
 // Pacing. A node that is told what is durable answers with as much that is new, a round trip later. A
 // group that was begun meanwhile would have the rest only, and from then on two halves would take turns,
 // each with a sync of its own. So a group is begun when about as much has come as the one before it had,
-// or when a quarter of a sync has passed since that one ended: at once, where little is going on.
+// or when a quarter of a sync, at most a millisecond, has passed since that one ended: at once, where
+// little is going on.
 #pragma once
 
 #include <deque>
@@ -25,6 +26,7 @@ class JournalStore {
  public:
   // More is not to be appended, until some of it is durable: what the log takes without waiting.
   static constexpr uint64_t kMaxInFlight = 2 * kMiB;
+  static constexpr Duration kLongestWait = 1ms;
 
   // Makes it, with so many bytes, if it is not there. The errors of CommitLog::Open, and kCorrupt when
   // it has something else in it than frames. Blocks while it is read.
