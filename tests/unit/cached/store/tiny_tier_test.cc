@@ -186,7 +186,7 @@ TEST(TinyTier, AnObjectBehindAStrangerIsFoundWhileItIsMerged) {
   for (uint32_t n = 20'000; n < 20'000 + 8 * kRun; n += kRun) {
     w.Take(n, kRun - 100, kSize);
     for (int i = 0; i < 400; ++i) {
-      w.tier->Look(oid, 0, [&](const Result<DiskFound>& r) { found += r.ok() ? 1 : 0; });
+      w.tier->Look(oid, 0, 0, [&](const Result<DiskFound>& r) { found += r.ok() ? 1 : 0; });
       ++looks;
       if (i % 20 == 0) w.tier->Maintain();
       w.clock.RunFor(30us);
