@@ -51,6 +51,11 @@ void Loader::TakeFromDisk(Load& load) {
     load.want.name = head.name;
     load.want.etag = head.etag;
   }
+  if (load.want.size != head.entry.size) {  // somebody's list is wrong about it
+    load.found.reset();
+    NotOnDisk(load);
+    return SchedulePump();
+  }
   if (!HasRoom(load, &Loader::TakeFromDisk)) return;
   context_->disk->Read(*load.found, load.into,
                        [this, key = load.want.key, id = load.id](const Status& read) {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/hash.h"
+
 namespace holdfast::cached {
 
 Loader::Loader(const Context* context, Commitments* commitments, Membership* membership, Home* home)
@@ -147,6 +149,8 @@ void Loader::Begin(Want want) {
 // Somebody joins who knows what it takes.
 void Loader::MayGoFar(Load& load, const Want& want) {
   if (!load.want.local || want.local || want.key != load.want.key) return;
+  const VersionHash version = want.key.version;
+  if (version != 0 && HashVersion(want.etag, want.size) != version) return;
   load.want.local = false;
   load.want.size = want.size;
   load.want.name = want.name;

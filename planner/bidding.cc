@@ -81,7 +81,7 @@ BidOutcome BidForChunk(const BidInput& input) {
     const uint64_t disk = WordAt(input.disk, w);
     uint64_t offer = asked(w) & ~WordAt(input.here, w) & (WordAt(*input.offer, base + w) | disk);
     offer = NotTooLarge(input, w, offer);
-    uint64_t load = TakeWord(input, w, offer & (WordAt(*input.home, base + w) | disk), room);
+    uint64_t load = TakeWord(input, w, offer & WordAt(*input.home, base + w), room);
     out.load.set_word(w, load);
     out.spare.set_word(w, offer & ~load);
     out.near.set_word(w, offer & disk);

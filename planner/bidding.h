@@ -37,9 +37,10 @@ struct BidOutcome {
   uint64_t reserved_bytes = 0;  // for `keep` without `held`, and for `load`
 };
 
-// keep: asked and here, while there is room to promise it. load: asked, not here, home or on the disk,
-// not too large, while there is room. spare: asked, not here, offered without home or without room for
-// it, not too large. Keeps are served before loads.
+// keep: asked and here, while there is room to promise it. load: asked, not here, home, not too large,
+// while there is room. spare: asked, not here, offered or on the disk, without home or without room for
+// it, not too large. Keeps are served before loads. So one node reserves for an object, wherever disks
+// have it.
 BidOutcome BidForChunk(const BidInput& input);
 
 }  // namespace holdfast::planner

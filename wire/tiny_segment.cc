@@ -8,6 +8,7 @@
 namespace holdfast::disk {
 namespace {
 
+constexpr uint32_t kMostLevels = 64;
 constexpr uint16_t kPackMagic = 0x4b50;  // "PK"
 constexpr uint32_t kOffsetBits = 20;
 constexpr uint32_t kOffsetMask = (uint32_t{1} << kOffsetBits) - 1;
@@ -173,6 +174,9 @@ namespace {
 
 // Packs rise within [kFirstRecord, end], and their objects are theirs.
 Status CheckTinyTable(const TinyTable& table, uint64_t limit) {
+  if (table.run_packs == 0 || table.level > kMostLevels) {
+    return Status::Corrupt("the table is of no run");
+  }
   if (table.end > limit || table.run_packs < table.packs.size() ||
       table.first_pack > table.run_packs - table.packs.size()) {
     return Status::Corrupt("the table names packs that its run does not have");

@@ -20,26 +20,30 @@ void DiskReclaim::Maintain() {
   const DiskSegment& s = (*segments_)[victim_];
   if (s.kind == disk::SegmentKind::kPacks) return tiny_->Reclaim(victim_, [this] { End(); });
   bytes_ = Buffer(s.entries * disk::kEntryBytes);
-  ReadTable(copies_ != nullptr);
+  ++(*segments_)[victim_].readers;  // until End: no other reader's end cleans it
+  from_copy_ = copies_ != nullptr;
+  ReadTable();
 }
 
-void DiskReclaim::ReadTable(bool from_copy) {
-  auto read = [this, from_copy](const Status& status, uint64_t hash) {
+// A copy whose table is another one is not of this segment as it is now.
+void DiskReclaim::ReadTable() {
+  auto read = [this](const Status& status, uint64_t hash) {
     const bool right = status.ok() && hash == (*segments_)[victim_].table_hash;
-    if (!right && from_copy) return ReadTable(false);
+    if (!right && std::exchange(from_copy_, false)) return ReadTable();
     Settle(right ? bytes_.view() : ByteView());
   };
   const uint64_t end = (*segments_)[victim_].end;
-  if (from_copy) return copies_->Read(victim_, end, bytes_.span(), read);
+  if (from_copy_) return copies_->Read(victim_, end, bytes_.span(), read);
   disk_->Read(victim_, end, bytes_.span(), read);
 }
 
 // What could not be read of the copy is read on the disk; what is wrong in either is left out.
 void DiskReclaim::ReadVictim(uint64_t offset, ByteSpan into, Done done) {
-  if (copies_ == nullptr) return disk_->Read(victim_, offset, into, std::move(done));
+  if (!from_copy_) return disk_->Read(victim_, offset, into, std::move(done));
   copies_->Read(victim_, offset, into,
                 [this, offset, into, done = std::move(done)](const Status& status, uint64_t hash) {
                   if (status.ok()) return done(status, hash);
+                  from_copy_ = false;  // it costs its deadline once
                   disk_->Read(victim_, offset, into, done);
                 });
 }
@@ -128,6 +132,8 @@ void DiskReclaim::KeepRead(const Status&) {
 
 void DiskReclaim::End() {
   bytes_ = Buffer();
+  DiskSegment& s = (*segments_)[victim_];
+  if (s.kind != disk::SegmentKind::kPacks) --s.readers;
   writer_->Clean(std::exchange(victim_, DiskSegments::kNone));
 }
 

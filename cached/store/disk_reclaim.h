@@ -51,7 +51,7 @@ class DiskReclaim {
  private:
   using Done = std::function<void(Status, uint64_t hash)>;
   void ReadVictim(uint64_t offset, ByteSpan into, Done done);
-  void ReadTable(bool from_copy);
+  void ReadTable();
   void Settle(ByteView table);
   void Keep();
   void KeepRead(const Status& status);
@@ -68,6 +68,7 @@ class DiskReclaim {
   EvictionCounts* evictions_;
   Counters counters_;
   uint32_t victim_ = DiskSegments::kNone;
+  bool from_copy_ = false;            // the victim is read there
   Buffer bytes_;                      // the table, then records that are kept
   std::vector<disk::Entry> kept_;     // still to be kept, the last one first
   std::vector<disk::Entry> reading_;  // at hand

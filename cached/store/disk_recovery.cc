@@ -14,9 +14,7 @@ void DiskRecovery::Start(std::function<void(Status)> done) {
 void DiskRecovery::Step() {
   while (refused_.ok() && next_ < segments_->size() && bytes_.size() < kAtOnce) {
     const uint32_t segment = next_++;
-    Buffer& block = bytes_[segment] = Buffer(disk::kBlock);
-    disk_->Read(segment, 0, block.span(),
-                [this, segment](const Status& read, uint64_t) { OnSeal(segment, read); });
+    ReadSeal(segment);
   }
   if (bytes_.empty() && done_) std::exchange(done_, nullptr)(refused_);
 }
@@ -26,9 +24,28 @@ void DiskRecovery::Next(uint32_t segment) {
   Step();
 }
 
+// A disk elsewhere that does not answer has not lost what it has.
+bool DiskRecovery::Waits(uint32_t segment, const Status& read, std::function<void()> again) {
+  if (read.code() != Code::kTimeout) return false;
+  if (++waits_ <= kMostWaits) {
+    env_.clock->At(env_.clock->Now() + kWait, std::move(again));
+  } else {
+    refused_ = read.Annotate("segment " + std::to_string(segment));
+    Next(segment);
+  }
+  return true;
+}
+
 // --- 1. Seal -------------------------------------------------------------------------------------
 
+void DiskRecovery::ReadSeal(uint32_t segment) {
+  Buffer& block = bytes_[segment] = Buffer(disk::kBlock);
+  disk_->Read(segment, 0, block.span(),
+              [this, segment](const Status& read, uint64_t) { OnSeal(segment, read); });
+}
+
 void DiskRecovery::OnSeal(uint32_t segment, const Status& read) {
+  if (Waits(segment, read, [this, segment] { ReadSeal(segment); })) return;
   Result<disk::Seal> seal = read;
   if (read.ok()) seal = disk::DecodeSeal(bytes_[segment].view(), segments_->segment_bytes());
   const bool foreign = seal.ok() && (seal->node != identity_.node ||
@@ -43,20 +60,24 @@ void DiskRecovery::OnSeal(uint32_t segment, const Status& read) {
   } else if (!seal.ok() || !sequences_.insert(seal->sequence).second) {
     segments_->AddFree(segment);
   } else {
-    Buffer& table = bytes_[segment] = Buffer(seal->table_bytes());
-    disk_->Read(segment, seal->table_offset, table.span(),
-                [this, segment, seal = *seal](const Status& status, uint64_t hash) {
-                  OnTable(segment, seal, status, hash);
-                });
-    return;
+    return ReadTable(segment, *seal);
   }
   Next(segment);
 }
 
 // --- 2. Table ------------------------------------------------------------------------------------
 
+void DiskRecovery::ReadTable(uint32_t segment, const disk::Seal& seal) {
+  Buffer& table = bytes_[segment] = Buffer(seal.table_bytes());
+  disk_->Read(segment, seal.table_offset, table.span(),
+              [this, segment, seal](const Status& status, uint64_t hash) {
+                OnTable(segment, seal, status, hash);
+              });
+}
+
 void DiskRecovery::OnTable(uint32_t segment, const disk::Seal& seal, const Status& read,
                            uint64_t hash) {
+  if (Waits(segment, read, [this, segment, seal] { ReadTable(segment, seal); })) return;
   Status linked = read;
   if (read.ok() && hash != seal.table_hash) linked = Status::Corrupt("not its hash");
   if (linked.ok()) linked = Link(segment, seal, bytes_[segment].view());

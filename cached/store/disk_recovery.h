@@ -38,7 +38,13 @@ class DiskRecovery {
   uint64_t objects() const { return objects_; }
 
  private:
+  static constexpr uint32_t kMostWaits = 600;
+  static constexpr Duration kWait = 500ms;
+
   void Step();
+  void ReadSeal(uint32_t segment);
+  void ReadTable(uint32_t segment, const disk::Seal& seal);
+  bool Waits(uint32_t segment, const Status& read, std::function<void()> again);
   void OnSeal(uint32_t segment, const Status& read);
   void OnTable(uint32_t segment, const disk::Seal& seal, const Status& read, uint64_t hash);
   Status Link(uint32_t segment, const disk::Seal& seal, ByteView table);
@@ -55,6 +61,7 @@ class DiskRecovery {
   std::set<uint64_t> sequences_;
   uint32_t next_ = 0;
   uint64_t objects_ = 0;
+  uint32_t waits_ = 0;  // for who was not there, all together
   Status refused_;
 };
 

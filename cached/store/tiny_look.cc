@@ -102,6 +102,7 @@ bool TinyTier::Judge(const Looking& looking, const Status& read, disk::Tiny* fou
   const Candidate& at = looking.candidates[looking.next];
   // It cannot be another's by now: that would have to wait for this reader.
   TinySegment* s = runs_.Find(at.segment);
+  if (read.code() == Code::kTimeout) return false;  // it is there, elsewhere, and may come back
   Result<disk::Tiny> tiny = read;
   if (read.ok()) tiny = disk::DecodeTiny(looking.pack.view(), at.index);
   if (!tiny.ok() || (tiny->oid == looking.oid && Hash64(tiny->payload) != tiny->payload_hash)) {

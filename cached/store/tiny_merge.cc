@@ -115,16 +115,30 @@ void TinyMerge::Slice(uint32_t first, uint32_t end, TinyBuilder::Take take) {
     AddParts(*run, rank, disk::PackOf({from, 0}, run->packs),
              disk::PackOf({last, 0}, run->packs) + 1);
   }
-  reads_ = parts_.size();
   if (parts_.empty()) return env_.clock->At(env_.clock->Now(), [this] { Merge(); });
+  for (Part& part : parts_) part.late = true;
+  ReadLate();
+}
+
+// What was not answered is not lost: it is asked for again.
+void TinyMerge::ReadLate() {
+  reads_ = static_cast<size_t>(
+      std::count_if(parts_.begin(), parts_.end(), [](const Part& part) { return part.late; }));
+  if (reads_ == 0) return Merge();
   for (Part& part : parts_) {
+    if (!std::exchange(part.late, false)) continue;
     ++(*segments_)[part.segment].readers;
     counters_.read_bytes += part.bytes.size();
     disk_->Read(part.segment, part.offset, part.bytes.span(),
                 [this, &part](const Status& status, uint64_t) {
                   --(*segments_)[part.segment].readers;
                   part.read = status.ok();
-                  if (--reads_ == 0) Merge();
+                  part.late = status.code() == Code::kTimeout;
+                  if (--reads_ > 0) return;
+                  const bool late = std::any_of(parts_.begin(), parts_.end(),
+                                                [](const Part& p) { return p.late; });
+                  if (!late) return Merge();
+                  env_.clock->At(env_.clock->Now() + 500ms, [this] { ReadLate(); });
                 });
   }
 }

@@ -44,6 +44,7 @@ class TinyMerge {
     uint64_t offset = 0;
     Buffer bytes{};
     bool read = false;
+    bool late = false;  // a disk elsewhere did not answer
   };
   struct Candidate {
     TinyObject object;
@@ -55,6 +56,7 @@ class TinyMerge {
   void Start();
   void Slice(uint32_t first, uint32_t end, TinyBuilder::Take take);
   void AddParts(const TinyRun& run, uint32_t rank, uint32_t first, uint32_t end);
+  void ReadLate();
   void Merge();
   void Collect(const Part& part, std::vector<Candidate>* candidates);
   void GiveBack(uint32_t packs_done);

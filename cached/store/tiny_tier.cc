@@ -48,7 +48,10 @@ TinyTier::TinyTier(const Env& env, Disk* disk, DiskSegments* segments, DiskWrite
       merging_(env, disk, segments, writer, &runs_, &writes_, [this] { return merge_.Behind(2); }),
       merge_(env, disk, segments, writer, &runs_, &merging_, options.objects_per_pack),
       reclaim_(env, disk, segments, &runs_, evictions,
-               [this](const disk::Tiny& tiny) { return Add(tiny, true); }),
+               [this](const disk::Tiny& tiny) {
+                 // A younger one of it is there: this one would take its place.
+                 return FindYoung(tiny.oid, 0, nullptr) || Add(tiny, true);
+               }),
       list_(env, disk, segments, writer, &runs_),
       young_(std::make_unique<TinyYoung>(YoungBytes(segments->segment_bytes()))),
       flushing_(std::make_unique<TinyYoung>(YoungBytes(segments->segment_bytes()))) {}

@@ -19,8 +19,8 @@ std::unique_ptr<ReadRing> ReadRing::Open(uint32_t depth) {
   std::unique_ptr<ReadRing> ring(new ReadRing(depth));
   if (::io_uring_queue_init(depth, &ring->ring_, IORING_SETUP_CLAMP) != 0) return nullptr;
   ring->open_ = true;
-  if (ring->ring_.sq.ring_entries < depth) return nullptr;
   for (uint64_t i = depth; i-- > 0;) ring->free_.push_back(i);
+  if (ring->ring_.sq.ring_entries < depth) return nullptr;
   return ring;
 }
 

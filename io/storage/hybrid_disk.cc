@@ -22,7 +22,11 @@ bool IsSeal(uint64_t offset, const std::vector<ByteView>& parts, uint64_t segmen
 HybridDisk::HybridDisk(std::unique_ptr<Disk> near, Options options)
     : near_(std::move(near)), options_(std::move(options)) {}
 
-HybridDisk::~HybridDisk() { *alive_ = false; }
+// What its threads still read goes into memory of this one.
+HybridDisk::~HybridDisk() {
+  *alive_ = false;
+  near_.reset();
+}
 
 std::string HybridDisk::NameOf(uint32_t segment) const {
   std::array<char, 48> name;

@@ -250,8 +250,18 @@ Status RemoteJournal::Refuse(uint64_t first, const Status& why) {
     sent_ = std::min(sent_, frames_.size());
     next_ = first;
   }
-  Deliver(std::move(refused), why.Annotate("the journal at " + options_.endpoint));
-  return {};
+  const Status told = why.Annotate("the journal at " + options_.endpoint);
+  const bool in_stream = link_.stream() != nullptr && link_.stream()->unsent() > 0;
+  if (!in_stream) {
+    Deliver(std::move(refused), told);
+    return {};
+  }
+  // The stream may have views of them. It is given up, and then nobody has.
+  auto shared = std::make_shared<std::deque<std::unique_ptr<Frame>>>(std::move(refused));
+  io_->Post([this, alive = alive_, shared, told] {
+    if (*alive) Deliver(std::move(*shared), told);
+  });
+  return Status::Unavailable("it refused what is still being sent");
 }
 
 void RemoteJournal::OnTick(Time now) {

@@ -300,6 +300,7 @@ Status StorageSession::OnSegmentFrame(const FrameHead& head, ByteView body) {
 template <typename Answer>
 auto StorageSession::Ending(uint64_t bytes, Answer answer) {
   ++store_->busy;
+  bytes = std::max(bytes, kLeastBusyBytes);
   busy_bytes_ += bytes;
   return [server = server_, alive = server_->alive_, store = store_, id = id_, bytes,
           answer = std::move(answer)](const Status& status, auto... more) {

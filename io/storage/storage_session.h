@@ -23,6 +23,7 @@ class StorageSession {
  public:
   static constexpr Duration kPatience = 60s;
   static constexpr uint64_t kMaxBusyBytes = 32 * kMiB;  // of reads and writes under way, and unsent
+  static constexpr uint64_t kLeastBusyBytes = 4 * kKiB;  // of one of them, whatever it moves
 
   StorageSession(uint64_t id, StorageServer* server, bulk::Fd fd);
   ~StorageSession();

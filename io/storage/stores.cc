@@ -84,7 +84,11 @@ Status Stores::PrepareJournal(Store* store, const Wanted& wanted) {
   store->journal.reset();
   const std::string path = store->directory + "/journal";
   if (!fs::exists(path)) {
-    if (wanted.bytes > options_.limit) return Reserve(store, wanted.bytes);
+    if (wanted.bytes > options_.limit) {
+      return Status::NoSpace(
+          "a journal of " + FormatBytes(wanted.bytes) +
+          " is more than the server's storage.limit = " + FormatBytes(options_.limit));
+    }
     HF_RETURN_IF_ERROR(Reserve(store, wanted.bytes + disk::kHeadsBytes));
   }
   auto opened = JournalStore::Open(loop_, path, wanted.bytes);

@@ -21,9 +21,8 @@ StreamSources::StreamSources(const Env& env, ClusterView* cluster, std::string n
                              std::function<void()> changed)
     : env_(env), cluster_(cluster), name_(std::move(name)), changed_(std::move(changed)) {
   const std::vector<NodeId> members = cluster->Members();
-  const Time now = env.clock->Now();
   for (NodeId node : wire::CataloguesOf(name_, members)) {
-    sources_.push_back({.node = node, .heard = now, .pause = kShortestPause});
+    sources_.push_back({.node = node, .pause = kShortestPause});
   }
 }
 
@@ -40,6 +39,7 @@ void StreamSources::Tick() {
 void StreamSources::Ask(size_t number) {
   Source& source = sources_[number];
   source.asking = true;
+  if (!source.unanswered) source.unanswered = env_.clock->Now();
   cluster_->Ask(
       source.node,
       [&](uint64_t id) -> wire::Message {
@@ -59,7 +59,7 @@ void StreamSources::OnAnswer(size_t number, Result<wire::Message> answer) {
   const auto* reply = answer.ok() ? std::get_if<wire::StreamReply>(&*answer) : nullptr;
   source.ask_at = now;
   if (reply != nullptr) {
-    source.heard = now;
+    source.unanswered.reset();
     source.answered = true;
     if (reply->status.ok()) {
       Take(&source, *reply);
@@ -98,8 +98,13 @@ void StreamSources::Take(Source* source, const wire::StreamReply& reply) {
 
 // --- The order -----------------------------------------------------------------------------------
 
+// Who was not asked, because this process stood still, is not silent.
+Duration StreamSources::SilentFor(const Source& source) const {
+  return source.unanswered ? env_.clock->Now() - *source.unanswered : Duration(0);
+}
+
 bool StreamSources::Live(const Source& source) const {
-  return !source.unknown && env_.clock->Now() - source.heard < kSilent;
+  return !source.unknown && SilentFor(source) < kSilent;
 }
 
 bool StreamSources::Quiet(const Source& source) const {
@@ -133,12 +138,11 @@ void StreamSources::Forget(uint64_t before) {
 // --- The end -------------------------------------------------------------------------------------
 
 Status StreamSources::status() const {
-  const Time now = env_.clock->Now();
   bool all_unknown = true, any_hope = false;
   for (const Source& source : sources_) {
     const Duration patience = known() ? kPatience : kSilent + 1s;
     all_unknown &= source.unknown;
-    any_hope |= !source.unknown && now - source.heard < patience;
+    any_hope |= !source.unknown && SilentFor(source) < patience;
   }
   if (any_hope) return {};
   if (all_unknown && !sources_.empty()) {
@@ -176,8 +180,9 @@ std::vector<wire::StreamWriterState> StreamSources::Gone() const {
     }
   }
   std::vector<wire::StreamWriterState> all;
+  // Of one that still writes only a silent source has told.
   for (const auto& [id, writer] : gone) {
-    if (writer.phase == StreamWriterPhase::kGone) all.push_back(writer);
+    if (writer.phase != StreamWriterPhase::kEnded) all.push_back(writer);
   }
   return all;
 }

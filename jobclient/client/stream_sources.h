@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -56,7 +57,7 @@ class StreamSources {
     bool answered = false;
     bool asking = false;
     bool caught_up = false;
-    Time heard;
+    std::optional<Time> unanswered{};  // since when questions are
     Time ask_at{};
     Duration pause{};
     uint64_t cursor = 0;
@@ -68,6 +69,7 @@ class StreamSources {
   void Take(Source* source, const wire::StreamReply& reply);
   void Merge();
   void MergeAll(Source* source);
+  Duration SilentFor(const Source& source) const;
   bool Live(const Source& source) const;
   // Nobody is at work there, and it has said all.
   bool Quiet(const Source& source) const;

@@ -60,7 +60,7 @@ BidOutcome Model(const BidInput& in) {
     if (!in.offer->Get(in.first + i) && !disk) continue;
     if (in.manifest->object_bytes(in.first + i) > in.max_object_bytes) continue;
     if (disk) out.near.Set(i);
-    if ((in.home->Get(in.first + i) || disk) && reserve(i)) {
+    if (in.home->Get(in.first + i) && reserve(i)) {
       out.load.Set(i);
     } else {
       out.spare.Set(i);
