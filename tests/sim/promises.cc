@@ -136,6 +136,12 @@ void Promises::OnConfirm(NodeHost& host, const Delivery& delivery, const wire::C
     c.first = confirm.first;
     c.received = host.clock().Peek();
     c.confirmed_at = world_->now();
+    // It may hold them from now on, and long before it is acknowledged.
+    bits.ForEach([&, list = it->second.list](size_t bit) {
+      if (c.first + bit >= list->size()) return;
+      const PlannedObject& object = (*list)[c.first + bit];
+      promised_to_[{delivery.to, object.oid, object.version}].insert(confirm.job);
+    });
     return;
   }
   // It came again, perhaps with other bits: which of them counts is the node's business.
