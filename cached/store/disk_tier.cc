@@ -149,10 +149,13 @@ void DiskTier::Try(uint64_t id) {
 
 void DiskTier::Tried(uint64_t id, const Status& read) {
   Looking& looking = looks_[id];
-  const bool bad =
-      !read.ok() ||
-      !disk::DecodeHead(looking.bytes.view(), looking.at.offset, segments_.segment_bytes()).ok();
-  if (bad && copies_ != nullptr && !std::exchange(looking.from_copy, true)) {
+  const auto bad = [&] {
+    return !read.ok() ||
+           !disk::DecodeHead(looking.bytes.view(), looking.at.offset, segments_.segment_bytes())
+                .ok();
+  };
+  if (copies_ != nullptr && !looking.from_copy && bad()) {
+    looking.from_copy = true;
     return copies_->Read(looking.at.segment, looking.at.offset, looking.bytes.span(),
                          [this, id](const Status& again, uint64_t) { Tried(id, again); });
   }
@@ -324,19 +327,20 @@ void DiskTier::Maintain() {
 }
 
 DiskStats DiskTier::Stats() const {
+  const TinyStats tiny = tiny_.Stats();
   return {.bytes = segments_.size() * segments_.segment_bytes(),
           .segments = segments_.size(),
           .free_segments = segments_.free(),
           .lent_segments = segments_.lent(),
-          .objects = records_.live() + tiny_.objects(),
+          .objects = records_.live() + tiny.objects,
           .index_objects = records_.index().capacity(),
           .recovered_objects = recovery_.objects(),
           .reads = reads_,
-          .corrupt = corrupt_ + tiny_.Stats().corrupt,
+          .corrupt = corrupt_ + tiny.corrupt,
           .refused_objects = refused_,
           .writes = writer_.counters(),
           .reclaim = reclaim_.counters(),
-          .tiny = tiny_.Stats(),
+          .tiny = tiny,
           .off = writer_.off()};
 }
 
