@@ -25,7 +25,8 @@ class Clock {
  public:
   virtual ~Clock() = default;
   virtual Time Now() const = 0;
-  // For stamps that people read; no decision uses it.
+  // For stamps that people read, and for what is to end at a time of day (expiry); no other decision
+  // uses it.
   virtual WallTime Wall() const = 0;
   // Runs `run` once, at `when` or later, in the order (when, order of the calls). A time that has
   // passed means "after what is queued now": that is how long work is cut into slices.

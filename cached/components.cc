@@ -31,7 +31,7 @@ storage::RemoteOptions Components::Remote(const std::string& endpoint, Duration 
           .log = log_};
 }
 
-Result<std::unique_ptr<Disk>> Components::OpenDisk() {
+Result<std::unique_ptr<Disk>> Components::OpenNearDisk() {
   const auto segments = static_cast<uint32_t>(config_->disk_segments);
   if (!config_->disk_at.empty()) {
     HF_RETURN_IF_ERROR(StartThread());
@@ -56,7 +56,7 @@ Result<std::unique_ptr<Disk>> Components::OpenDisk() {
 Result<std::unique_ptr<Disk>> Components::OpenDisk(Clock* clock, far::FarClient* far,
                                                    SegmentReader** copies) {
   *copies = nullptr;
-  Result<std::unique_ptr<Disk>> near = OpenDisk();
+  Result<std::unique_ptr<Disk>> near = OpenNearDisk();
   if (!near.ok() || *near == nullptr || config_->disk_far_copy.empty()) return near;
   auto hybrid = std::make_unique<storage::HybridDisk>(
       *std::move(near), storage::HybridDisk::Options{.prefix = config_->disk_far_copy,

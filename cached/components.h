@@ -30,9 +30,8 @@ class Components {
   ~Components() { Stop(); }
 
   // Null when the node has none. They are destroyed after Stop and before this. The errors are those
-  // of SegmentFiles, CommitLog and of opening a store elsewhere; they say what to do.
-  Result<std::unique_ptr<Disk>> OpenDisk();
-  // With copies in the far store, if that is configured: `copies` is where they are read, else null.
+  // of SegmentFiles, CommitLog and of opening a store elsewhere; they say what to do. `copies` is where
+  // copies in the far store are read, or null when none are configured.
   Result<std::unique_ptr<Disk>> OpenDisk(Clock* clock, far::FarClient* far, SegmentReader** copies);
   // With the bytes that it has room for.
   Result<std::unique_ptr<Journal>> OpenJournal(uint64_t* bytes);
@@ -43,6 +42,7 @@ class Components {
   static std::string JournalPath(const DaemonConfig& config);
 
  private:
+  Result<std::unique_ptr<Disk>> OpenNearDisk();
   Result<std::unique_ptr<Journal>> OpenLocalJournal(uint64_t* bytes);
   storage::RemoteOptions Remote(const std::string& endpoint, Duration patience) const;
   Status StartThread();

@@ -73,30 +73,20 @@ def wait_for(condition, what, seconds=DEADLINE_S):
         time.sleep(0.02)
 
 
-class Node:
-    """One daemon."""
+class Daemon:
+    """A process that says "ready", and its log."""
 
-    def __init__(self, test, number, control, members, settings, config=""):
-        self.test, self.number, self.control = test, number, control
-        self.state = os.path.join(test.state, f"node-{number}")
-        self.log = os.path.join(test.dir, f"node-{number}.log")
-        self.config = test.write(
-            f"node-{number}.toml",
-            f'id = {number}\ncontrol = "{control}"\nbulk = "tcp://127.0.0.1:0"\nstate_directory = "{self.state}"\n'
-            f'{config}\n[memory]\nlimit = "64MiB"\nsegment = "1MiB"\nmax_object = "512KiB"\n{members}')
-        self.settings = settings
+    def __init__(self, test, log):
+        self.test, self.log = test, log
         self.process = None
 
-    def start(self, wait=True):
-        words = [CACHED, "--config", self.config]
-        for setting in self.settings:
-            words += ["--set", setting]
+    def run(self, words, wait=True):
         with open(self.log, "ab") as log:
             begins = log.tell()
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             env=self.test.environment)
         if wait:
-            wait_for(lambda: "ready\n" in self.said(begins) or self.process.poll() is not None, f"{self.config} ready")
+            wait_for(lambda: "ready\n" in self.said(begins) or self.process.poll() is not None, f"{self.log} ready")
             self.test.assertIsNone(self.process.poll(), self.said())
         return self
 
@@ -114,6 +104,26 @@ class Node:
 
     def kill(self):
         return self.signal(signal.SIGKILL)
+
+
+class Node(Daemon):
+    """One node."""
+
+    def __init__(self, test, number, control, members, settings, config=""):
+        super().__init__(test, os.path.join(test.dir, f"node-{number}.log"))
+        self.number, self.control = number, control
+        self.state = os.path.join(test.state, f"node-{number}")
+        self.config = test.write(
+            f"node-{number}.toml",
+            f'id = {number}\ncontrol = "{control}"\nbulk = "tcp://127.0.0.1:0"\nstate_directory = "{self.state}"\n'
+            f'{config}\n[memory]\nlimit = "64MiB"\nsegment = "1MiB"\nmax_object = "512KiB"\n{members}')
+        self.settings = settings
+
+    def start(self, wait=True):
+        words = [CACHED, "--config", self.config]
+        for setting in self.settings:
+            words += ["--set", setting]
+        return self.run(words, wait)
 
     def terminate(self):
         return self.signal(signal.SIGTERM)

@@ -8,46 +8,32 @@ import subprocess
 import time
 import unittest
 
-from harness import CACHED, CACHED_MISSING, CACHED_USAGE, HOLDFAST, OK, Node, Scratch, free_ports, wait_for
+from harness import CACHED, CACHED_MISSING, CACHED_USAGE, HOLDFAST, OK, Daemon, Node, Scratch, free_ports, wait_for
 
 FILES = 700
 BYTES = 100_000
 
 
-class Storage:
+class Storage(Daemon):
     """One storage server."""
 
     def __init__(self, test, *settings):
-        self.test = test
+        super().__init__(test, os.path.join(test.dir, "storage.log"))
         self.endpoint = f"tcp://127.0.0.1:{free_ports(1)[0]}"
         self.directory = os.path.join(test.dir, "storage")
         self.settings = [f"storage.listen={self.endpoint}", f"storage.directory={self.directory}", "storage.limit=512MiB",
                          *settings]
-        self.log = os.path.join(test.dir, "storage.log")
-        self.process = None
         test.addCleanup(self.kill)
 
     def start(self):
         words = [CACHED, "--role", "storage"]
         for setting in self.settings:
             words += ["--set", setting]
-        with open(self.log, "ab") as log:
-            begins = log.tell()
-            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            env=self.test.environment)
-        wait_for(lambda: "ready\n" in self.said(begins) or self.process.poll() is not None, "the storage server")
-        self.test.assertIsNone(self.process.poll(), self.said())
-        return self
-
-    def said(self, begins=0):
-        with open(self.log, "rb") as log:
-            log.seek(begins)
-            return log.read().decode(errors="replace")
+        return self.run(words)
 
     def kill(self):
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        if self.running():
+            super().kill()
 
 
 class Elsewhere(Scratch):

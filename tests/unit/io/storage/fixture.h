@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "base/hash.h"
+#include "base/segment_reader.h"
 #include "io/storage/remote_disk.h"
 #include "io/storage/remote_journal.h"
 #include "io/storage/storage_server.h"
@@ -138,11 +139,7 @@ class StorageTest : public testing::Test {
             .stores = {.directory = directory_ + "/storage", .limit = kGiB}};
   }
   RemoteOptions ClientOptions(const std::string& endpoint) const {
-    return {.endpoint = endpoint,
-            .cluster = "test",
-            .node = 3,
-            .store = "node-3",
-            .patience = 30s};
+    return {.endpoint = endpoint, .cluster = "test", .node = 3, .store = "node-3", .patience = 30s};
   }
   auto Post() {
     return [this](std::function<void()> run) { loop_->Post(std::move(run)); };
@@ -171,8 +168,7 @@ class StorageTest : public testing::Test {
   }
   std::unique_ptr<RemoteDisk> NewDisk(const RemoteOptions& options, Status* opened,
                                       uint32_t segments = 8) {
-    auto disk =
-        std::make_unique<RemoteDisk>(loop_.get(), options, segments, kSegmentBytes, Post());
+    auto disk = std::make_unique<RemoteDisk>(loop_.get(), options, segments, kSegmentBytes, Post());
     bool done = false;
     disk->Open([&](const Status& status) {
       *opened = status;
@@ -180,6 +176,21 @@ class StorageTest : public testing::Test {
     });
     Until([&] { return done; });
     return disk;
+  }
+
+  // The bytes, if their hash is the one that was said. `from` is a Disk or a SegmentReader.
+  template <typename Reader>
+  Result<std::string> Read(Reader* from, uint32_t segment, uint64_t offset, size_t bytes) {
+    std::string into(bytes, '?');
+    std::optional<Status> ended;
+    from->Read(segment, offset, ByteSpan(reinterpret_cast<std::byte*>(into.data()), bytes),
+               [&](const Status& status, uint64_t hash) {
+                 ended = status;
+                 EXPECT_TRUE(!status.ok() || hash == Hash64(AsBytes(into)));
+               });
+    Until([&] { return ended.has_value(); });
+    if (!ended->ok()) return *ended;
+    return into;
   }
 
   std::string directory_;

@@ -109,18 +109,7 @@ class HybridDiskTest : public StorageTest {
                      reinterpret_cast<std::byte*>(block.data()));
     Write(segment, 0, block);
   }
-  Result<std::string> Read(SegmentReader* from, uint32_t segment, uint64_t offset, size_t bytes) {
-    std::string into(bytes, '?');
-    std::optional<Status> ended;
-    from->Read(segment, offset, ByteSpan(reinterpret_cast<std::byte*>(into.data()), bytes),
-               [&](const Status& status, uint64_t hash) {
-                 ended = status;
-                 EXPECT_TRUE(!status.ok() || hash == Hash64(AsBytes(into)));
-               });
-    Until([&] { return ended.has_value(); });
-    if (!ended->ok()) return *ended;
-    return into;
-  }
+  using StorageTest::Read;
   Result<std::string> Read(uint32_t segment, uint64_t offset, size_t bytes) {
     return Read(static_cast<SegmentReader*>(hybrid_.get()), segment, offset, bytes);
   }

@@ -28,19 +28,6 @@ class RemoteDiskTest : public StorageTest {
     Until([&] { return ended.has_value(); });
     return *ended;
   }
-  // The bytes, if their hash is the one that was said.
-  Result<std::string> Read(Disk* disk, uint32_t segment, uint64_t offset, size_t bytes) {
-    std::string into(bytes, 'x');
-    std::optional<Status> ended;
-    disk->Read(segment, offset, ByteSpan(reinterpret_cast<std::byte*>(into.data()), bytes),
-               [&](const Status& status, uint64_t hash) {
-                 ended = status;
-                 EXPECT_TRUE(!status.ok() || hash == Hash64(AsBytes(into)));
-               });
-    Until([&] { return ended.has_value(); });
-    if (!ended->ok()) return *ended;
-    return into;
-  }
 };
 
 TEST_F(RemoteDiskTest, ReadsWhatWasWritten) {
