@@ -90,12 +90,15 @@ void Commitments::SendProgress(Job& job) {
   }
   size_t count = std::min(job.lost.size(), kMaxLossesPerMessage);
   progress.first_loss = job.first_loss;
+  job.told = std::max(job.told, job.first_loss + count);
   progress.lost.assign(job.lost.begin(), job.lost.begin() + static_cast<ptrdiff_t>(count));
   context_->Send(job.peer, std::move(progress));
 }
 
-// What the job has seen need not be told again; messages get lost, losses must not.
+// What the job has seen need not be told again; messages get lost, losses must not. It has seen
+// nothing that was not told, whatever a message says.
 void Commitments::ForgetLosses(Job& job, uint64_t seen) {
+  seen = std::min(seen, job.told);
   if (seen <= job.first_loss) return;
   size_t count = std::min<uint64_t>(seen - job.first_loss, job.lost.size());
   job.lost.erase(job.lost.begin(), job.lost.begin() + static_cast<ptrdiff_t>(count));

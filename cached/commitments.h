@@ -86,6 +86,7 @@ class Commitments {
     // Number of lost[0]. Goes on from the last of an earlier record: a job that was given up and
     // comes back still names what it has seen of that one.
     uint64_t first_loss = 0;
+    uint64_t told = 0;     // losses below this number have been in a message
     bool telling = false;  // a message about losses is going to be sent
     bool ended = false;
   };

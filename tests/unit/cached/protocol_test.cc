@@ -107,6 +107,24 @@ TEST_F(NodeTest, LossesAreToldAgainUntilTheJobHasSeenThem) {
   Check();
 }
 
+// A garbled heartbeat had seen losses that were not told yet, and they never were.
+TEST_F(NodeTest, LossesThatWereNotToldCannotHaveBeenSeen) {
+  NodeOptions options;
+  options.max_loads = 4'096;
+  Start(64 * kMiB, options);
+  planner::Manifest manifest = ManifestOf(0, 2500, 500);
+  Call(manifest);
+  Confirm(manifest, Bitmap(2500), Bitmap(2500, true));
+  world_->far.broken = true;
+  world_->clock.RunFor(3s);
+  world_->network.Deliver(kJobPeer,
+                          wire::Heartbeat{.job = 1, .lease = 30s, .losses_seen = UINT64_MAX});
+  const auto* progress = world_->network.Last<wire::Progress>();
+  EXPECT_EQ(progress->first_loss, 1'000u);
+  EXPECT_EQ(progress->lost.size(), 1'000u);
+  Check();
+}
+
 // The first loss after a job came back was taken for one that it had seen before it was given up.
 TEST_F(NodeTest, LossesOfAJobThatWasGivenUpAndComesBackAreTold) {
   Start();
