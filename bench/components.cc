@@ -67,9 +67,9 @@ class ComponentsBench {
   void Run(const std::string& part) {
     if (part.empty() || part == "puts") Puts();
     if (part.empty() || part == "gets") Gets();
-    std::printf("%s\n", Json{{"bench", "components"}, {"figures", figures_}, {"ratios", ratios_}}
-                            .dump()
-                            .c_str());
+    std::printf(
+        "%s\n",
+        Json{{"bench", "components"}, {"figures", figures_}, {"ratios", ratios_}}.dump().c_str());
   }
 
  private:
@@ -115,7 +115,8 @@ class ComponentsBench {
 };
 
 void ComponentsBench::Print(const char* title, const std::vector<Row>& rows) {
-  std::printf("%s\n  %-16s %12s   %28s %10s\n", title, "", "per second", "P95/P99/P99.9 ms", "cores");
+  std::printf("%s\n  %-16s %12s   %28s %10s\n", title, "", "per second", "P95/P99/P99.9 ms",
+              "cores");
   for (const Row& row : rows) {
     const double p95 = row.Median([](const Outcome& o) { return o.p95_us; });
     const double p99 = row.Median([](const Outcome& o) { return o.p99_us; });
@@ -181,8 +182,7 @@ int Main(int argc, char** argv) {
   app.add_option("--part", part, "only this part")->check(CLI::IsMember({"puts", "gets"}));
   CLI11_PARSE(app, argc, argv);
   bulk::RaiseDescriptorLimit();
-  const std::string directory =
-      parent + "/holdfast-bench-components-" + std::to_string(::getpid());
+  const std::string directory = parent + "/holdfast-bench-components-" + std::to_string(::getpid());
   ComponentsBench(directory, quick ? 5 : 9, quick ? 700ms : 2000ms, 400'000, in_flight).Run(part);
   std::filesystem::remove_all(directory);
   return 0;

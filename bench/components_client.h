@@ -29,8 +29,8 @@ struct Outcome {
   uint64_t operations = 0;
   double seconds = 0;
   double p95_us = 0, p99_us = 0, p999_us = 0;
-  double cpu_s = 0;  // of the client
-  double hits = 0;   // share of gets
+  double cpu_s = 0;    // of the client
+  double hits = 0;     // share of gets
   double kept_mb = 0;  // written again by reclaim
 };
 

@@ -60,15 +60,22 @@ class Packed {
 };
 
 void Packed::Take(uint64_t first, bool new_ones) {
-  std::vector<DiskWriter::Item> items;
+  std::vector<uint64_t> numbers;
   for (uint64_t i = first; i < std::min(first + kBatch, count_); ++i) {
     const uint64_t n = new_ones ? i : random_.Below(count_);
     if (!new_ones) ++versions_[n];
     taken_[n] = versions_[n];
-    items.push_back(objects_.ItemOf(n, versions_[n], disk_.tier().Stamp({})));
+    numbers.push_back(n);
   }
-  disk_.WaitAndMaintain(
-      [&](std::function<void()> done) { disk_.tier().Take(std::move(items), done); });
+  // Again, if there was no room for all of them.
+  for (uint64_t refused = UINT64_MAX; refused != Tiny().refused_objects;) {
+    refused = Tiny().refused_objects;
+    std::vector<DiskWriter::Item> items;
+    for (const uint64_t n : numbers)
+      items.push_back(objects_.ItemOf(n, versions_[n], disk_.tier().Stamp({})));
+    disk_.WaitAndMaintain(
+        [&](std::function<void()> done) { disk_.tier().Take(std::move(items), done); });
+  }
 }
 
 void Packed::Fill() {
@@ -134,9 +141,10 @@ void Packed::Write() {
   std::vector<DiskWriter::Item> items;
   items.push_back(objects_.ItemOf(n, ++versions_[n], disk_.tier().Stamp({})));
   ++under_way_;
-  disk_.tier().Take(std::move(items), [this, n, version = versions_[n]] {
+  const uint64_t refused = Tiny().refused_objects;
+  disk_.tier().Take(std::move(items), [this, n, refused, version = versions_[n]] {
     --under_way_;
-    taken_[n] = std::max(taken_[n], version);
+    if (Tiny().refused_objects == refused) taken_[n] = std::max(taken_[n], version);
   });
   figures_.writes_per_s += 1e6 / static_cast<double>(span_.count());
 }

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/uri.h"
-#include "planner/bidding.h"
 
 namespace holdfast::cached {
 
@@ -94,48 +93,65 @@ bool CallFlow::BidSlice() {
   uint32_t first = static_cast<uint32_t>(next_) * wire::kChunkObjects;
   ++next_;
   if (!chunk.bid) {
-    planner::BidInput input{
-        .manifest = manifest_,
-        .first = first,
-        .count = std::min(wire::kChunkObjects, manifest_->size() - first),
-        .asked = &asked_,
-        .offer = &offer_,
-        .home = &home_,
-        .here = {},
-        .held = {},
-        .disk = {},
-        .max_object_bytes = context_->tier->max_object_bytes(),
-        .room_bytes = RoomForThisCall(),
-        .record_bytes = [](uint64_t size,
-                           uint32_t name) { return shm::RecordBytes(size, name, 0); },
-        .name_bytes = call_.name_bytes,
-        .least_record_bytes = context_->least_record_bytes};
-    Found found = Look(first, input.count);
-    input.here = std::move(found.here);
-    input.held = std::move(found.held);
-    input.disk = std::move(found.disk);
-    planner::BidOutcome bids = planner::BidForChunk(input);
+    planner::BidOutcome bids = planner::BidForChunk(InputFor(first));
+    Reserve(chunk, bids);
     chunk.keep = std::move(bids.keep);
     chunk.load = std::move(bids.load);
     chunk.spare = std::move(bids.spare);
     chunk.near = std::move(bids.near);
     chunk.bid = true;
-    if (call_.dry_run) {
-      dry_bytes_ += bids.reserved_bytes;
-    } else if (bids.reserved_bytes > 0) {
-      HF_CHECK(planning_->calendar->Reserve(bids.reserved_bytes, context_->Now(), reserved_until_));
-      chunk.reserved = bids.reserved_bytes;
-      tentative_bytes_ += bids.reserved_bytes;
-    }
   }
   SendBids(first, chunk);
   return next_ < chunks_.size();
 }
 
+planner::BidInput CallFlow::InputFor(uint32_t first) const {
+  const uint32_t count = std::min(wire::kChunkObjects, manifest_->size() - first);
+  Found found = Look(first, count);
+  const Room room = RoomForThisCall();
+  planner::BidInput input{
+      .manifest = manifest_,
+      .first = first,
+      .count = count,
+      .asked = &asked_,
+      .offer = &offer_,
+      .home = &home_,
+      .here = std::move(found.here),
+      .held = std::move(found.held),
+      .disk = std::move(found.disk),
+      .disk_held = std::move(found.disk_held),
+      .max_object_bytes = context_->tier->max_object_bytes(),
+      .room_bytes = room.memory,
+      .record_bytes = [](uint64_t size, uint32_t name) { return shm::RecordBytes(size, name, 0); },
+      .name_bytes = call_.name_bytes,
+      .least_record_bytes = context_->least_record_bytes};
+  if (room.disk == 0) return input;
+  input.disk_least_bytes = context_->disk->least_held_bytes();
+  input.disk_most_bytes = context_->disk->most_held_bytes();
+  input.disk_room_bytes = room.disk;
+  input.disk_record_bytes = store::DiskTier::HeldBytes;
+  return input;
+}
+
+void CallFlow::Reserve(Chunk& chunk, const planner::BidOutcome& bids) {
+  const Room wanted{bids.reserved_bytes, bids.disk_reserved_bytes};
+  if (call_.dry_run) {
+    dry_ += wanted;
+    return;
+  }
+  const Time now = context_->Now();
+  if (wanted.memory > 0)
+    HF_CHECK(planning_->calendar->Reserve(wanted.memory, now, reserved_until_));
+  if (wanted.disk > 0) HF_CHECK(planning_->below->Reserve(wanted.disk, now, reserved_until_));
+  chunk.reserved = wanted;
+  tentative_ += wanted;
+}
+
 CallFlow::Found CallFlow::Look(uint32_t first, uint32_t count) const {
   constexpr uint32_t kGroup = 8'192;  // a multiple of 64
   const store::DiskTier* disk = context_->disk;
-  Found found{Bitmap(count), Bitmap(count), disk == nullptr ? Bitmap() : Bitmap(count)};
+  const Bitmap none = disk == nullptr ? Bitmap() : Bitmap(count);
+  Found found{Bitmap(count), Bitmap(count), none, none};
   std::vector<Oid> oids;
   std::vector<VersionHash> versions;
   for (uint32_t begin = 0; begin < count; begin += kGroup) {
@@ -151,20 +167,25 @@ CallFlow::Found CallFlow::Look(uint32_t first, uint32_t count) const {
     found.here.OrAt(begin, part_here);
     found.held.OrAt(begin, part_held);
     if (disk == nullptr) continue;
-    Bitmap part_disk(n);
-    disk->FindMany(oids, versions, &part_disk);
+    Bitmap part_disk(n), part_disk_held(n);
+    disk->FindMany(oids, versions, &part_disk, &part_disk_held);
     found.disk.OrAt(begin, part_disk);
+    found.disk_held.OrAt(begin, part_disk_held);
   }
   planning_->commitments->AddPending(*manifest_, first, &found.here);
   return found;
 }
 
-uint64_t CallFlow::RoomForThisCall() const {
-  uint64_t share = planning_->calendar->capacity() / 100 * context_->options.job_share_percent;
-  uint64_t used = planning_->tentative_bytes(call_.job) + dry_bytes_;
-  uint64_t left = share > used ? share - used : 0;
-  uint64_t room = planning_->calendar->Room();
-  return std::min(room > dry_bytes_ ? room - dry_bytes_ : 0, left);
+Room CallFlow::RoomForThisCall() const {
+  const Room used = planning_->tentative(call_.job);
+  auto left = [this](const planner::Calendar& calendar, uint64_t taken, uint64_t dry) {
+    const uint64_t share = calendar.capacity() / 100 * context_->options.job_share_percent;
+    const uint64_t room = calendar.Room() - std::min(dry, calendar.Room());
+    return std::min(room, share - std::min(share, taken + dry));
+  };
+  const bool disk = context_->disk != nullptr && context_->disk->writable();
+  return {left(*planning_->calendar, used.memory, dry_.memory),
+          disk ? left(*planning_->below, used.disk, dry_.disk) : 0};
 }
 
 void CallFlow::SendBids(uint32_t first, const Chunk& chunk) {
@@ -292,10 +313,10 @@ void CallFlow::SendAck(PeerId peer, uint32_t first, uint32_t count, const Chunk&
 // --- 5. Expire -----------------------------------------------------------------------------------
 
 void CallFlow::Release(Chunk& chunk) {
-  if (chunk.reserved == 0) return;
-  planning_->calendar->Release(chunk.reserved, reserved_until_);
-  tentative_bytes_ -= chunk.reserved;
-  chunk.reserved = 0;
+  const Room reserved = std::exchange(chunk.reserved, {});
+  if (reserved.memory > 0) planning_->calendar->Release(reserved.memory, reserved_until_);
+  if (reserved.disk > 0) planning_->below->Release(reserved.disk, reserved_until_);
+  tentative_ -= reserved;
 }
 
 void CallFlow::Expire() {

@@ -20,21 +20,40 @@
 #include "cached/loader.h"
 #include "cached/manifests.h"
 #include "cached/promise_log.h"
+#include "planner/bidding.h"
 #include "planner/calendar.h"
 
 namespace holdfast::cached {
 
 class CallFlow;
 
+// Bytes that offers have reserved, or may.
+struct Room {
+  uint64_t memory = 0;
+  uint64_t disk = 0;
+
+  Room& operator+=(const Room& other) {
+    memory += other.memory;
+    disk += other.disk;
+    return *this;
+  }
+  Room& operator-=(const Room& other) {
+    memory -= other.memory;
+    disk -= other.disk;
+    return *this;
+  }
+};
+
 // What the flows of a node share.
 struct Planning {
   Manifests* manifests;
-  planner::Calendar* calendar;
+  planner::Calendar* calendar;  // of the memory
+  planner::Calendar* below;     // of the disk
   Commitments* commitments;
   Loader* loader;
   PromiseLog* log;
   std::function<CallFlow*(JobId, uint32_t call)> find;  // null: it is gone
-  std::function<uint64_t(JobId)> tentative_bytes;       // of all calls of a job
+  std::function<Room(JobId)> tentative;                 // of all calls of a job
   std::function<uint64_t()> planning_bytes;             // in use, of max_planning_bytes
 };
 
@@ -66,14 +85,14 @@ class CallFlow {
   const ManifestDigest& digest() const { return call_.digest; }
   bool waits_for_manifest() const { return manifest_ == nullptr; }
   Time expires() const { return expires_; }
-  uint64_t tentative_bytes() const { return tentative_bytes_; }
+  const Room& tentative() const { return tentative_; }
   // That this call takes, bitmaps and names above all.
   uint64_t memory_bytes() const { return memory_bytes_; }
 
  private:
   struct Chunk {
     Bitmap keep{}, load{}, spare{}, near{};
-    uint64_t reserved = 0;
+    Room reserved{};
     bool bid = false;
     bool settled = false;
     Bitmap refused{};
@@ -89,12 +108,15 @@ class CallFlow {
   void RefuseConfirm(PeerId peer, const wire::Confirm& confirm, wire::Refusal why) const;
   void SendAck(PeerId peer, uint32_t first, uint32_t count, const Chunk& chunk) const;
   struct Found {
-    Bitmap here;  // in memory, or on its way there for a promise
-    Bitmap held;  // of those, promised already
-    Bitmap disk;  // on this node's disk; empty without one
+    Bitmap here;       // in memory, or on its way there for a promise
+    Bitmap held;       // of those, promised already
+    Bitmap disk;       // on this node's disk; empty without one
+    Bitmap disk_held;  // of those, promised already
   };
   Found Look(uint32_t first, uint32_t count) const;
-  uint64_t RoomForThisCall() const;
+  planner::BidInput InputFor(uint32_t first) const;
+  void Reserve(Chunk& chunk, const planner::BidOutcome& bids);
+  Room RoomForThisCall() const;
   void Release(Chunk& chunk);
   // Clears the bits of `load` whose names are not those of their objects.
   void CheckNames(const wire::Confirm& confirm, Bitmap* load) const;
@@ -117,9 +139,9 @@ class CallFlow {
   Time received_;
   Time expires_;
   Time reserved_until_;
-  uint64_t tentative_bytes_ = 0;
+  Room tentative_;
   // What a dry run would have reserved: its later chunks find that much less room.
-  uint64_t dry_bytes_ = 0;
+  Room dry_;
   uint64_t memory_bytes_ = 0;
   Time until_;
   std::vector<LoadBatch> loads_;  // confirmed, until all chunks are

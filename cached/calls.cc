@@ -6,7 +6,7 @@
 namespace holdfast::cached {
 
 Calls::Calls(const Context* context, Manifests* manifests, planner::Calendar* calendar,
-             Commitments* commitments, Loader* loader, PromiseLog* log,
+             planner::Calendar* below, Commitments* commitments, Loader* loader, PromiseLog* log,
              std::function<uint64_t()> planning_bytes)
     : context_(context),
       manifests_(manifests),
@@ -14,6 +14,7 @@ Calls::Calls(const Context* context, Manifests* manifests, planner::Calendar* ca
       log_(log),
       planning_{manifests,
                 calendar,
+                below,
                 commitments,
                 loader,
                 log,
@@ -21,7 +22,7 @@ Calls::Calls(const Context* context, Manifests* manifests, planner::Calendar* ca
                   auto it = flows_.find({job, call});
                   return it == flows_.end() ? nullptr : &it->second;
                 },
-                [this](JobId job) { return TentativeBytesOf(job); },
+                [this](JobId job) { return TentativeOf(job); },
                 std::move(planning_bytes)} {}
 
 void Calls::Refuse(PeerId peer, const wire::Call& call, Status status) {
@@ -129,18 +130,18 @@ void Calls::NamesOf(const Commitment& commitment, uint32_t first, uint32_t last,
   if (flow != flows_.end()) flow->second.NamesOf(commitment, first, last, names);
 }
 
-uint64_t Calls::TentativeBytes() const {
-  uint64_t bytes = 0;
-  for (const auto& [id, flow] : flows_) bytes += flow.tentative_bytes();
-  return bytes;
+Room Calls::Tentative() const {
+  Room room;
+  for (const auto& [id, flow] : flows_) room += flow.tentative();
+  return room;
 }
 
-uint64_t Calls::TentativeBytesOf(JobId job) const {
-  uint64_t bytes = 0;
+Room Calls::TentativeOf(JobId job) const {
+  Room room;
   for (auto it = flows_.lower_bound({job, 0}); it != flows_.end() && it->first.first == job; ++it) {
-    bytes += it->second.tentative_bytes();
+    room += it->second.tentative();
   }
-  return bytes;
+  return room;
 }
 
 uint64_t Calls::memory_bytes() const {

@@ -18,7 +18,7 @@ class Calls {
 
   // The parts outlive it; `planning_bytes` is what is in use of max_planning_bytes.
   Calls(const Context* context, Manifests* manifests, planner::Calendar* calendar,
-        Commitments* commitments, Loader* loader, PromiseLog* log,
+        planner::Calendar* below, Commitments* commitments, Loader* loader, PromiseLog* log,
         std::function<uint64_t()> planning_bytes);
 
   void On(PeerId from, wire::Call& call);
@@ -32,14 +32,14 @@ class Calls {
   void NamesOf(const Commitment& commitment, uint32_t first, uint32_t last,
                std::vector<entry::Name>* names) const;
   // Reserved for bids that were not confirmed yet.
-  uint64_t TentativeBytes() const;
+  Room Tentative() const;
   uint64_t memory_bytes() const;
 
  private:
   void Bid(JobId job, uint32_t call);
   void Refuse(PeerId peer, const wire::Call& call, Status status);
   void RefuseWaiting(const ManifestDigest& digest, const Status& status);
-  uint64_t TentativeBytesOf(JobId job) const;
+  Room TentativeOf(JobId job) const;
 
   const Context* context_;
   Manifests* manifests_;

@@ -5,26 +5,10 @@
 #include <utility>
 
 namespace holdfast::cached {
-namespace {
 
-ObjectKey KeyOf(const Commitment& commitment, uint32_t index) {
-  return {commitment.manifest->oid(index), commitment.manifest->version(index)};
-}
-
-}  // namespace
-
-template <typename Visit>
-void Commitments::ForEachWith(const ObjectKey& key, const Visit& visit) const {
-  for (const auto& [digest, group] : by_manifest_) {
-    const planner::Manifest& manifest = *group.front()->manifest;
-    std::optional<uint32_t> index = manifest.Find(key.oid);
-    if (!index || manifest.version(*index) != key.version) continue;
-    for (Commitment* commitment : group) visit(*commitment, *index);
-  }
-}
-
-Commitments::Commitments(const Context* context, Manifests* manifests, planner::Calendar* calendar)
-    : context_(context), manifests_(manifests), calendar_(calendar) {}
+Commitments::Commitments(const Context* context, Manifests* manifests, planner::Calendar* calendar,
+                         planner::Calendar* below)
+    : context_(context), manifests_(manifests), calendar_(calendar), below_(below) {}
 
 Result<Commitments::Job*> Commitments::Open(JobId id, PeerId peer, Duration lease) {
   auto it = jobs_.find(id);
@@ -78,6 +62,7 @@ void Commitments::Heartbeat(const wire::Heartbeat& beat, PeerId peer) {
 }
 
 void Commitments::SendProgress(Job& job) {
+  TellLostBelow();
   wire::Progress progress = job.progress;
   progress.tenancy = job.tenancy;
   progress.kept_objects = progress.loads_left = 0;
@@ -168,7 +153,8 @@ Commitment& Commitments::Create(JobId job, uint32_t call, const planner::Manifes
   commitment.least_record_bytes = context_->least_record_bytes;
   commitment.name_allowance = name_allowance;
   commitment.until = until;
-  commitment.kept = commitment.pending = commitment.paid = Bitmap(manifest->size());
+  commitment.kept = commitment.pending = commitment.paid = commitment.below =
+      Bitmap(manifest->size());
   manifests_->Use(manifest->digest());
   by_manifest_[manifest->digest()].push_back(&commitment);
   return commitment;
@@ -177,167 +163,6 @@ Commitment& Commitments::Create(JobId job, uint32_t call, const planner::Manifes
 const Commitment* Commitments::Find(JobId job, uint32_t call) const {
   auto it = commitments_.find({job, call});
   return it == commitments_.end() || it->second.ending ? nullptr : &it->second;
-}
-
-bool Commitments::ReserveOne(Commitment& commitment, uint32_t index) {
-  if (!calendar_->Reserve(commitment.ReservedBytes(index), context_->Now(), commitment.until))
-    return false;
-  commitment.paid.Set(index);
-  return true;
-}
-
-void Commitments::ReserveAll(Commitment& commitment, uint32_t first, const Bitmap& chunk,
-                             Bitmap* refused) {
-  uint64_t bytes = 0;
-  chunk.ForEach(
-      [&](size_t i) { bytes += commitment.ReservedBytes(first + static_cast<uint32_t>(i)); });
-  if (calendar_->Reserve(bytes, context_->Now(), commitment.until)) {
-    commitment.paid.OrAt(first, chunk);
-    return;
-  }
-  chunk.ForEach([&](size_t i) {
-    if (!ReserveOne(commitment, first + static_cast<uint32_t>(i))) refused->Set(i);
-  });
-}
-
-void Commitments::AddPendingBits(Commitment& commitment, uint32_t first, const Bitmap& chunk) {
-  commitment.pending.OrAt(first, chunk);
-  pending_objects_ += chunk.Count();
-}
-
-Bitmap Commitments::Admit(Commitment& commitment, uint32_t first, const Bitmap& keep,
-                          const Bitmap& load) {
-  size_t count = keep.size();
-  Bitmap refused(count);
-  Bitmap promised = commitment.kept.Slice(first, count);
-  promised.OrAt(0, commitment.pending.Slice(first, count));
-  Bitmap keeps = keep, loads = load;
-  for (size_t w = 0; w < keep.words(); ++w) {  // what was promised already stays promised, once
-    keeps.set_word(w, keep.word(w) & ~promised.word(w));
-    loads.set_word(w, load.word(w) & ~promised.word(w) & ~keep.word(w));
-  }
-  AdmitKeeps(commitment, first, keeps, &refused);
-  ReserveAll(commitment, first, loads, &refused);
-  for (size_t w = 0; w < loads.words(); ++w) loads.set_word(w, loads.word(w) & ~refused.word(w));
-  AddPendingBits(commitment, first, loads);
-  return refused;
-}
-
-void Commitments::AdmitKeeps(Commitment& commitment, uint32_t first, const Bitmap& keeps,
-                             Bitmap* refused) {
-  std::vector<uint32_t> wanted;
-  std::vector<Oid> oids;
-  std::vector<VersionHash> versions;
-  keeps.ForEach([&](size_t i) {
-    wanted.push_back(static_cast<uint32_t>(i));
-    oids.push_back(commitment.manifest->oid(first + static_cast<uint32_t>(i)));
-    versions.push_back(commitment.manifest->version(first + static_cast<uint32_t>(i)));
-  });
-  if (wanted.empty()) return;
-  Bitmap here(wanted.size()), held(wanted.size()), loading(keeps.size());
-  context_->tier->FindMany(oids, versions, &here, &held);
-  if (here.Count() < wanted.size()) AddPending(*commitment.manifest, first, &loading);
-  Bitmap coming(keeps.size());
-  std::vector<uint32_t> to_hold;
-  for (size_t n = 0; n < wanted.size(); ++n) {
-    if (here.Get(n)) {
-      to_hold.push_back(first + wanted[n]);
-    } else {
-      (loading.Get(wanted[n]) ? coming : *refused).Set(wanted[n]);
-    }
-  }
-  for (uint32_t index : Keep(commitment, to_hold)) refused->Set(index - first);
-  ReserveAll(commitment, first, coming, refused);
-  for (size_t w = 0; w < coming.words(); ++w)
-    coming.set_word(w, coming.word(w) & ~refused->word(w));
-  AddPendingBits(commitment, first, coming);
-}
-
-std::vector<uint32_t> Commitments::Keep(Commitment& commitment,
-                                        const std::vector<uint32_t>& indices) {
-  std::vector<uint64_t> costs;
-  uint64_t all = 0;
-  for (uint32_t index : indices) {
-    ObjectKey key = KeyOf(commitment, index);
-    store::MemoryTier::Held held;
-    HF_CHECK(context_->tier->Hold(key.oid, key.version, &held));
-    costs.push_back(held.holds == 1 ? CostOf(held.bytes) : 0);  // else somebody pays already
-    all += costs.back();
-  }
-  bool room_for_all = calendar_->Reserve(all, context_->Now(), commitment.until);
-  std::vector<uint32_t> refused;
-  for (size_t n = 0; n < indices.size(); ++n) {
-    if (!room_for_all && !calendar_->Reserve(costs[n], context_->Now(), commitment.until)) {
-      ObjectKey key = KeyOf(commitment, indices[n]);
-      context_->tier->Unhold(key.oid, key.version);
-      refused.push_back(indices[n]);
-      continue;
-    }
-    commitment.kept.Set(indices[n]);
-    if (costs[n] > 0) commitment.paid.Set(indices[n]);
-  }
-  return refused;
-}
-
-void Commitments::AddPending(const planner::Manifest& manifest, uint32_t first,
-                             Bitmap* here) const {
-  auto group = by_manifest_.find(manifest.digest());
-  if (group == by_manifest_.end()) return;
-  for (const Commitment* commitment : group->second) {
-    if (!commitment->ending) here->OrAt(0, commitment->pending.Slice(first, here->size()));
-  }
-}
-
-// Each waited on its own account; one account is enough from now on.
-void Commitments::Arrived(const ObjectKey& key) {
-  std::vector<std::pair<Commitment*, uint32_t>> waiting;
-  ForEachWith(key, [&](Commitment& commitment, uint32_t index) {
-    if (commitment.ending || !commitment.pending.Get(index)) return;
-    calendar_->Release(commitment.ReservedBytes(index), commitment.until);
-    commitment.paid.Clear(index);
-    waiting.emplace_back(&commitment, index);
-  });
-  for (auto [commitment, index] : waiting) {
-    commitment->pending.Clear(index);
-    --pending_objects_;
-    if (!Keep(*commitment, {index}).empty()) {
-      Lose(*commitment, index,
-           Status::NoSpace("its name is longer than its call had declared, and there is no room"));
-      continue;
-    }
-    if (Job* job = Find(commitment->job)) {
-      ++job->progress.loads_done;
-      job->progress.loaded_bytes += commitment->manifest->object_bytes(index);
-    }
-  }
-}
-
-std::optional<Time> Commitments::WantedUntil(const ObjectKey& key) const {
-  std::optional<Time> until;
-  ForEachWith(key, [&](const Commitment& commitment, uint32_t index) {
-    if (!commitment.ending && commitment.pending.Get(index))
-      until = std::max(until.value_or(commitment.until), commitment.until);
-  });
-  return until;
-}
-
-Time Commitments::HeldUntil(const ObjectKey& key) const {
-  Time until = context_->Now();
-  ForEachWith(key, [&](const Commitment& commitment, uint32_t index) {
-    if (commitment.kept.Get(index)) until = std::max(until, commitment.until);
-  });
-  return until;
-}
-
-void Commitments::Failed(const ObjectKey& key, const Status& why) {
-  ForEachWith(key, [&](Commitment& commitment, uint32_t index) {
-    if (commitment.ending || !commitment.pending.Get(index)) return;
-    commitment.pending.Clear(index);
-    --pending_objects_;
-    calendar_->Release(commitment.ReservedBytes(index), commitment.until);
-    commitment.paid.Clear(index);
-    Lose(commitment, index, why);
-  });
 }
 
 void Commitments::Lose(Commitment& commitment, uint32_t index, const Status& why) {
@@ -378,27 +203,40 @@ void Commitments::EndSlice(JobId job, uint32_t call, size_t word) {
 }
 
 void Commitments::EndObject(Commitment& commitment, uint32_t index) {
-  bool paid = commitment.paid.Get(index);
-  commitment.paid.Clear(index);
   if (commitment.pending.Get(index)) {
+    ReleaseWaiting(commitment, index);
     commitment.pending.Clear(index);
+    commitment.below.Clear(index);
     --pending_objects_;
-    calendar_->Release(commitment.ReservedBytes(index), commitment.until);
     return;
   }
+  const bool paid = commitment.paid.Get(index);
+  commitment.paid.Clear(index);
   commitment.kept.Clear(index);
-  ObjectKey key = KeyOf(commitment, index);
+  if (commitment.below.Get(index)) return EndBelow(commitment, index, paid);
+  ObjectKey key = commitment.key(index);
   store::MemoryTier::Held held;
   HF_CHECK(context_->tier->Unhold(key.oid, key.version, &held));
-  if (paid) PassOn(commitment, key, CostOf(held.bytes));
+  if (paid) PassOn(commitment, key, CostOf(held.bytes), false);
 }
 
-void Commitments::PassOn(const Commitment& payer, const ObjectKey& key, uint64_t bytes) {
-  calendar_->Release(bytes, payer.until);
+// What the disk has lost meanwhile is not held there any more; the others are told, too.
+void Commitments::EndBelow(Commitment& commitment, uint32_t index, bool paid) {
+  const ObjectKey key = commitment.key(index);
+  uint32_t holds = 0;
+  commitment.below.Clear(index);
+  context_->disk->Unhold(key.oid, key.version, commitment.manifest->object_bytes(index), &holds);
+  if (paid) PassOn(commitment, key, commitment.BelowBytes(index), true);
+}
+
+void Commitments::PassOn(const Commitment& payer, const ObjectKey& key, uint64_t bytes,
+                         bool below) {
+  planner::Calendar* const calendar = below ? below_ : calendar_;
+  calendar->Release(bytes, payer.until);
   bool paid = false;
   ForEachWith(key, [&](Commitment& other, uint32_t index) {
-    if (paid || !other.kept.Get(index)) return;
-    paid = calendar_->Reserve(bytes, context_->Now(), other.until);
+    if (paid || !other.kept.Get(index) || other.below.Get(index) != below) return;
+    paid = calendar->Reserve(bytes, context_->Now(), other.until);
     HF_CHECK(paid);  // as much was released
     other.paid.Set(index);
   });
@@ -406,18 +244,22 @@ void Commitments::PassOn(const Commitment& payer, const ObjectKey& key, uint64_t
 
 uint64_t Commitments::memory_bytes() const {
   uint64_t bytes = 0;
-  for (const auto& [ids, commitment] : commitments_) bytes += commitment.kept.words() * 8 * 3;
+  for (const auto& [ids, commitment] : commitments_) bytes += commitment.kept.words() * 8 * 4;
   for (const auto& [id, job] : jobs_) bytes += job.lost.size() * kLossBytes;
   for (const auto& [list, excerpt] : excerpts_) bytes += excerpt.indices.size() * 4;
   return bytes;
 }
 
-Status Commitments::CheckBooks(uint64_t tentative_bytes, uint64_t stream_bytes) const {
-  uint64_t paid = 0, pending = 0;
+Status Commitments::CheckBooks(const Others& others) const {
+  uint64_t paid = 0, paid_below = 0, pending = 0;
   for (const auto& [ids, commitment] : commitments_) {
     commitment.paid.ForEach([&, &c = commitment](size_t i) {
       auto index = static_cast<uint32_t>(i);
-      ObjectKey key = KeyOf(c, index);
+      if (c.below.Get(i)) {
+        paid_below += c.BelowBytes(index);
+        return;
+      }
+      ObjectKey key = c.key(index);
       auto record = c.kept.Get(i) ? context_->tier->Find(key.oid, key.version) : std::nullopt;
       paid += record ? CostOf(shm::RecordBytes(record->payload.size(), record->name.size(),
                                                record->etag.size()))
@@ -425,17 +267,26 @@ Status Commitments::CheckBooks(uint64_t tentative_bytes, uint64_t stream_bytes) 
     });
     pending += commitment.pending.Count();
   }
-  if (paid + tentative_bytes + stream_bytes != calendar_->reserved()) {
-    return Status::Corrupt("the calendar has " + std::to_string(calendar_->reserved()) +
-                           " bytes reserved, the books " + std::to_string(paid) + " paid and " +
-                           std::to_string(tentative_bytes) + " tentative, " +
-                           std::to_string(stream_bytes) + " of streams");
-  }
   if (pending != pending_objects_) return Status::Corrupt("pending objects are miscounted");
+  return CheckPaid(paid, paid_below, others);
+}
+
+Status Commitments::CheckPaid(uint64_t paid, uint64_t paid_below, const Others& others) const {
+  auto wrong = [](const char* whose, const planner::Calendar& calendar, uint64_t booked,
+                  uint64_t other_bytes) {
+    return Status::Corrupt(std::string("the calendar of ") + whose + " has " +
+                           std::to_string(calendar.reserved()) + " bytes reserved, the books " +
+                           std::to_string(booked) + " paid and " + std::to_string(other_bytes) +
+                           " of offers and streams");
+  };
+  const uint64_t other = others.tentative_bytes + others.stream_bytes;
+  if (paid + other != calendar_->reserved()) return wrong("memory", *calendar_, paid, other);
+  if (paid_below + others.disk_bytes != below_->reserved())
+    return wrong("the disk", *below_, paid_below, others.disk_bytes);
   store::TierStats stats = context_->tier->Stats();
-  if (stats.held_bytes > paid + stream_bytes) {
+  if (stats.held_bytes > paid + others.stream_bytes) {
     return Status::Corrupt("the tier holds " + std::to_string(stats.held_bytes) + " bytes, only " +
-                           std::to_string(paid + stream_bytes) + " are paid for");
+                           std::to_string(paid + others.stream_bytes) + " are paid for");
   }
   return {};
 }

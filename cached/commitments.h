@@ -8,6 +8,8 @@
 // its record may take with the longest name that the call declared. So at any time
 //   calendar.reserved = Σ paid bytes of commitments + tentative offers, and
 //   tier.held_bytes ≤ Σ paid bytes of what is kept.
+// What memory has no room for is promised on the disk: held there and paid in a calendar of its own,
+// by the same rules, at a price that its size alone decides.
 #pragma once
 
 #include <algorithm>
@@ -46,6 +48,7 @@ struct Commitment {
   Bitmap kept;     // here, held for this commitment
   Bitmap pending;  // promised, not here yet
   Bitmap paid;
+  Bitmap below;  // of kept and pending: promised on the disk
   bool ending = false;
 
   const ManifestDigest& list() const { return excerpt ? excerpt->list : manifest->digest(); }
@@ -55,7 +58,16 @@ struct Commitment {
   // The first object whose index in the list is not below this.
   uint32_t FromIndexInList(uint64_t index) const;
 
-  // Of an object that is waited for.
+  ObjectKey key(uint32_t index) const { return {manifest->oid(index), manifest->version(index)}; }
+  // Is it waited for, on the disk or in memory?
+  bool Waits(uint32_t index, bool on_disk) const {
+    return !ending && pending.Get(index) && below.Get(index) == on_disk;
+  }
+  // Of what is promised on the disk.
+  uint64_t BelowBytes(uint32_t index) const {
+    return store::DiskTier::HeldBytes(manifest->object_bytes(index));
+  }
+  // Of an object that is waited for in memory.
   uint64_t ReservedBytes(uint32_t index) const {
     return std::max(least_record_bytes,
                     shm::RecordBytes(manifest->object_bytes(index), name_allowance, 0));
@@ -91,7 +103,9 @@ class Commitments {
     bool ended = false;
   };
 
-  Commitments(const Context* context, Manifests* manifests, planner::Calendar* calendar);
+  // `calendar` is the memory's, `below` the disk's.
+  Commitments(const Context* context, Manifests* manifests, planner::Calendar* calendar,
+              planner::Calendar* below);
 
   // Called when a commitment begins to end, before its manifest may go.
   void OnEnd(std::function<void(JobId, uint32_t call)> ended) { ended_ = std::move(ended); }
@@ -130,7 +144,7 @@ class Commitments {
   }
 
   // Promises the objects of a confirmed chunk; bitmaps over the chunk. Returns the refused ones:
-  // keeps that are gone, loads for which there is no room.
+  // keeps that are gone, loads for which there is no room in memory nor on the disk.
   Bitmap Admit(Commitment& commitment, uint32_t first, const Bitmap& keep, const Bitmap& load);
 
   // As Admit, of what an earlier life had promised: holds what is here, waits for what is `loadable`,
@@ -139,14 +153,22 @@ class Commitments {
   // An admitted chunk is not promised after all, and nobody was told that it was.
   void Withdraw(Commitment& commitment, uint32_t first, const Bitmap& chunk);
 
-  // An object is in the tier now: every commitment that waits for it holds it. Call right after it
+  // An object is in memory now: every commitment that waits for it there holds it. Call right after it
   // became visible.
   void Arrived(const ObjectKey& key);
-  // Is somebody waiting for it, and until when will it be held? nullopt: nobody.
+  // The same of the disk, which may have it.
+  void ArrivedBelow(const ObjectKey& key);
+  // Is somebody waiting for it in memory, and until when will it be held? nullopt: nobody.
   std::optional<Time> WantedUntil(const ObjectKey& key) const;
+  // Is somebody waiting for it on the disk?
+  bool WantedBelow(const ObjectKey& key) const;
   // It will not come: every commitment that waits for it loses it and its job is told.
   void Failed(const ObjectKey& key, const Status& why);
-  // Until when the holders of an object in the tier want it.
+  // It will not come to the disk.
+  void FailedBelow(const ObjectKey& key, const Status& why);
+  // The disk may have lost what is held there: jobs are told. Call it every few milliseconds under load.
+  void TellLostBelow();
+  // Until when the holders of an object in memory want it.
   Time HeldUntil(const ObjectKey& key) const;
   // The bits of `manifest` that some commitment on the same manifest waits for are set in `here`
   // (over the chunk).
@@ -160,17 +182,31 @@ class Commitments {
   uint64_t memory_bytes() const;
   uint64_t pending_objects() const { return pending_objects_; }
   uint64_t promises_broken() const { return promises_broken_; }
-  // `stream_bytes`: of the calendar, reserved for streams.
-  Status CheckBooks(uint64_t tentative_bytes, uint64_t stream_bytes) const;
+  // Reserved for others than commitments.
+  struct Others {
+    uint64_t tentative_bytes = 0;
+    uint64_t stream_bytes = 0;
+    uint64_t disk_bytes = 0;  // of either, in the disk's calendar
+  };
+  Status CheckBooks(const Others& others) const;
 
  private:
   void AdmitKeeps(Commitment& commitment, uint32_t first, const Bitmap& keeps, Bitmap* refused);
+  void AdmitHeldBelow(Commitment& commitment, uint32_t first, Bitmap* loads);
   // Holds what is here; returns what it has no room to pay for.
   std::vector<uint32_t> Keep(Commitment& commitment, const std::vector<uint32_t>& indices);
   // Pays for the bits of a chunk: all at once when there is room, else one by one; what does not
   // fit is refused.
   void ReserveAll(Commitment& commitment, uint32_t first, const Bitmap& chunk, Bitmap* refused);
   bool ReserveOne(Commitment& commitment, uint32_t index);
+  bool FitsBelow(uint64_t size) const;
+  bool ReserveBelow(Commitment& commitment, uint32_t index);
+  void ReleaseWaiting(Commitment& commitment, uint32_t index);
+  // Holds what is on the disk; false when it is not, or there is no room to pay for it.
+  bool KeepBelow(Commitment& commitment, uint32_t index);
+  std::vector<std::pair<Commitment*, uint32_t>> StopWaiting(const ObjectKey& key, bool below);
+  void CountLoad(const Commitment& commitment, uint32_t index);
+  bool ReadmitLater(Commitment& commitment, uint32_t index);
   void AddPendingBits(Commitment& commitment, uint32_t first, const Bitmap& chunk);
   // Starts the end of all that `which` names; false when it names none.
   bool EndWhere(const std::function<bool(const Commitment&)>& which);
@@ -178,6 +214,7 @@ class Commitments {
   void TellLosses(Job& job);
   void Erase(std::map<JobId, Job>::iterator it);
   void EndObject(Commitment& commitment, uint32_t index);
+  void EndBelow(Commitment& commitment, uint32_t index, bool paid);
   void Lose(Commitment& commitment, uint32_t index, const Status& why);
   uint64_t CostOf(uint64_t record_bytes) const {
     return std::max(record_bytes, context_->least_record_bytes);
@@ -189,12 +226,14 @@ class Commitments {
   using Ids = std::pair<JobId, uint32_t>;
   static void ForgetLosses(Job& job, uint64_t seen);
   void DropExcerpt(const Excerpt* excerpt);
-  // The payer does not hold it any more; another one may.
-  void PassOn(const Commitment& payer, const ObjectKey& key, uint64_t bytes);
+  // The payer does not hold it any more, in memory or on the disk; another one may.
+  void PassOn(const Commitment& payer, const ObjectKey& key, uint64_t bytes, bool below);
+  Status CheckPaid(uint64_t paid, uint64_t paid_below, const Others& others) const;
 
   const Context* context_;
   Manifests* manifests_;
   planner::Calendar* calendar_;
+  planner::Calendar* below_;
   std::map<JobId, Job> jobs_;
   std::map<Ids, Commitment> commitments_;
   std::map<ManifestDigest, std::vector<Commitment*>> by_manifest_;
@@ -204,6 +243,17 @@ class Commitments {
   uint64_t past_losses_ = 0;  // above every number of a record that is gone
   uint64_t pending_objects_ = 0;
   uint64_t promises_broken_ = 0;
+  uint64_t lost_below_ = 0;  // as the disk counts them, of those that were told
 };
+
+template <typename Visit>
+void Commitments::ForEachWith(const ObjectKey& key, const Visit& visit) const {
+  for (const auto& [digest, group] : by_manifest_) {
+    const planner::Manifest& manifest = *group.front()->manifest;
+    const std::optional<uint32_t> index = manifest.Find(key.oid);
+    if (!index || manifest.version(*index) != key.version) continue;
+    for (Commitment* commitment : group) visit(*commitment, *index);
+  }
+}
 
 }  // namespace holdfast::cached

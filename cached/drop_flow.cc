@@ -32,7 +32,9 @@ void DropFlow::DropOnDisk(size_t begin, size_t end) {
   ColumnView<uint64_t> words(drop_.oids.view());
   for (const ObjectKey& key : victims_) context_->disk->Drop(key.oid, key.version);
   for (size_t i = begin; i < end; ++i) {
-    reply_.dropped_objects += context_->disk->Drop({words[2 * i], words[2 * i + 1]}, 0);
+    const Oid oid{words[2 * i], words[2 * i + 1]};
+    reply_.dropped_objects += context_->disk->Drop(oid, 0);
+    reply_.held_objects += context_->disk->IsHeld(oid, 0) ? 1 : 0;
   }
 }
 

@@ -40,8 +40,15 @@ void Loader::OnDisk(Load& load, Result<store::DiskTier::Found> found) {
   }
   Load& known = load.want.key.version == 0 ? Learned(load, info) : load;
   Count(known, info.size);
+  if (OnlyBelow(known)) return Finish(known.want.key, {});
   known.found = *std::move(found);
   TakeFromDisk(known);
+}
+
+// It was promised on the disk, and there it is.
+bool Loader::OnlyBelow(const Load& load) const {
+  return load.want.waiters.empty() && !commitments_->WantedUntil(load.want.key) &&
+         commitments_->WantedBelow(load.want.key);
 }
 
 void Loader::TakeFromDisk(Load& load) {

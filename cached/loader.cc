@@ -14,11 +14,13 @@ Loader::Loader(const Context* context, Commitments* commitments, Membership* mem
       membership_(membership),
       home_(home),
       segment_bytes_(context->tier->Stats().object_bytes / context->tier->Stats().segments),
+      most_copies_(std::min(context->options.max_planning_bytes / kShareOfCopies, kMostCopies)),
       queue_(commitments),
       asks_(context, membership,
             [this](const Asks::Question& question, const std::optional<Home::Decision>& decision) {
               Answered(question, decision);
             }),
+      copy_down_(context, commitments, [this] { SchedulePump(); }),
       far_pace_(context->options.far_objects_per_s, context->options.far_bytes_per_s) {}
 
 // --- What is to be loaded, and in which order ----------------------------------------------------
@@ -68,6 +70,8 @@ void Loader::SchedulePump() {
 }
 
 bool Loader::HasTurn() const {
+  const uint64_t copies = to_copy_ + copy_down_.bytes();
+  if (copies > 0 && copies >= most_copies_) return false;
   return load_bytes_ == 0 || load_bytes_ < context_->options.max_load_bytes;
 }
 
@@ -121,7 +125,7 @@ void Loader::Count(Load& load, uint64_t bytes) {
 void Loader::Begin(Want want) {
   ObjectKey key = want.key;
   if (context_->tier->Find(key.oid, key.version)) {
-    commitments_->Arrived(key);
+    Arrived(key);
     for (auto& waiter : want.waiters) waiter({});
     return;
   }
@@ -140,6 +144,7 @@ void Loader::Begin(Want want) {
   Count(load, key.version == 0 ? context_->options.first_part_bytes : want.size);
   load.want = std::move(want);
   load.home = membership_->HomeOf(key.oid);
+  if (commitments_->WantedBelow(key)) to_copy_ += load.to_copy = load.want.size;
   load.together = context_->env.far->PlaceOf(key.oid).has_value();
   if (load.together) ++together_;
   if (OnDiskHere(key)) return LookOnDisk(load);
@@ -171,7 +176,7 @@ bool Loader::HasRoom(Load& load, void (Loader::*again)(Load&)) {
     load.into = slot->payload;
     return true;
   }
-  bool promised = until.has_value();
+  const bool promised = until.has_value() || commitments_->WantedBelow(load.want.key);
   if (promised && slot.status().code() == Code::kNoSpace && load.room_retries++ < kRoomRetries) {
     context_->env.clock->At(context_->Now() + kRoomRetry,
                             [this, again, key = load.want.key, id = load.id] {
@@ -201,11 +206,12 @@ void Loader::Finish(ObjectKey key, const Status& status) {
   Load load = std::move(it->second);
   loads_.erase(it);
   Count(load, 0);
+  to_copy_ -= load.to_copy;
   if (load.together) --together_;
   DropFirst(load);
   if (load.slot != 0) context_->tier->Abort(load.slot);
   if (status.ok()) {
-    commitments_->Arrived(key);
+    Arrived(key);
   } else {
     ++counters_.failed;
     commitments_->Failed(key, status);
@@ -217,6 +223,15 @@ void Loader::Finish(ObjectKey key, const Status& status) {
   }
   for (auto& waiter : load.want.waiters) waiter(status);
   SchedulePump();
+}
+
+// In memory; or on the disk, where nobody wants it anywhere else.
+void Loader::Arrived(const ObjectKey& key) {
+  const bool here = context_->tier->Find(key.oid, key.version).has_value();
+  if (here) commitments_->Arrived(key);
+  if (!commitments_->WantedBelow(key)) return;
+  if (here) return copy_down_.Add(key);
+  commitments_->ArrivedBelow(key);
 }
 
 // --- How fast ------------------------------------------------------------------------------------

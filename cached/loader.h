@@ -8,7 +8,8 @@
 //   3. Verdict    the home has it or somebody is loading it: take it from there; if that fails ask
 //                 again, and somebody will go
 //   4. Fetch      room in the tier, then the far store (or the peer) writes straight into it
-//   5. Finish     visible; commitments hold it, readers look again, the home forgets the grant
+//   5. Finish     visible; commitments hold it, readers look again, the home forgets the grant; what was
+//                 promised on the disk is copied there (copy_down.h)
 //
 // A reader may not know the version. Until somebody does, it is 0, "whichever there is", for the
 // home, too:
@@ -37,6 +38,7 @@
 #include "cached/asks.h"
 #include "cached/commitments.h"
 #include "cached/context.h"
+#include "cached/copy_down.h"
 #include "cached/home.h"
 #include "cached/load_queue.h"
 #include "cached/membership.h"
@@ -58,6 +60,10 @@ class Loader {
   // smaller they are, which costs no more requests than to ask for the size would.
   static constexpr uint64_t kShareOfPlanning = 8;
   static constexpr uint64_t kSmallFirst = 4 * kKiB;
+  // Copies on their way to the disk, and what will be copied, take at most so much of it, and no more
+  // than this.
+  static constexpr uint64_t kShareOfCopies = 8;
+  static constexpr uint64_t kMostCopies = 32 * kMiB;
 
   struct Counters {
     uint64_t far_requests = 0;
@@ -93,7 +99,8 @@ class Loader {
   const Counters& counters() const { return counters_; }
   size_t active() const { return loads_.size(); }
   const LoadQueue& queue() const { return queue_; }
-  uint64_t first_bytes() const { return first_bytes_; }  // of memory.planning
+  uint64_t first_bytes() const { return first_bytes_; }       // of memory.planning
+  uint64_t copy_bytes() const { return copy_down_.bytes(); }  // of it, too
 
  private:
   struct Load {
@@ -109,6 +116,7 @@ class Loader {
     uint64_t slot = 0;      // 0: no room yet
     ByteSpan into;
     uint64_t counted = 0;  // in load_bytes_
+    uint64_t to_copy = 0;  // in to_copy_
     uint32_t room_retries = 0;
     Time far_began;
     // What came before its size was known. The far store's callback owns it, too: it may outlive
@@ -138,6 +146,7 @@ class Loader {
   static void MayGoFar(Load& load, const Want& want);
   void LookOnDisk(Load& load);
   void OnDisk(Load& load, Result<store::DiskTier::Found> found);
+  bool OnlyBelow(const Load& load) const;
   void TakeFromDisk(Load& load);
   void NotOnDisk(Load& load);
   void AskHome(Load& load);
@@ -162,6 +171,7 @@ class Loader {
   void Deliver(Load& load, uint64_t hash, Pace* pace);
   // By value: callers give the key of the very load that ends here.
   void Finish(ObjectKey key, const Status& status);
+  void Arrived(const ObjectKey& key);
   Load* Find(const ObjectKey& key, uint64_t id);
   // What may bring this version: for version 0 any one, for others also whichever there is.
   Load* Loading(const ObjectKey& key);
@@ -176,7 +186,9 @@ class Loader {
   std::map<ObjectKey, Load> loads_;  // begun and not finished
   size_t together_ = 0;              // of them
   uint64_t load_bytes_ = 0;          // under way
-  uint64_t first_bytes_ = 0;         // in buffers
+  uint64_t to_copy_ = 0;             // of them, promised on the disk
+  uint64_t most_copies_;
+  uint64_t first_bytes_ = 0;  // in buffers
   uint64_t next_id_ = 1;
   std::deque<PeerWant> rests_;  // begun, and their rest waits for its turn
   std::deque<Want> urgent_;     // first in first out
@@ -188,6 +200,7 @@ class Loader {
   Asks asks_;
   std::map<std::pair<NodeId, BulkMode>, std::vector<PeerWant>> peer_reads_;
 
+  CopyDown copy_down_;
   Counters counters_;
   Pace far_pace_;  // and from peers
   Pace disk_pace_{20'000, 500'000'000};

@@ -42,11 +42,12 @@ struct Node::Parts {
       : context{env, tier, disk, std::move(options), LeastRecordBytes(*tier)},
         manifests(context.options.max_planning_bytes),
         calendar(tier->PromisableBytes()),
-        commitments(&context, &manifests, &calendar),
+        below(disk == nullptr ? 0 : disk->PromisableBytes()),
+        commitments(&context, &manifests, &calendar, &below),
         membership(&context),
         home(&context, &membership),
         snapshots(&context, [this] { return PlanningBytes(); }),
-        streams(&context, &calendar),
+        streams(&context, &calendar, &below),
         loader(&context, &commitments, &membership, &home),
         journal(j),
         promise_log(&context, &commitments, journal,
@@ -54,7 +55,7 @@ struct Node::Parts {
                       return NamesOf(commitment, first, last);
                     }),
         restore(&context, &manifests, &commitments, &loader),
-        calls(&context, &manifests, &calendar, &commitments, &loader, &promise_log,
+        calls(&context, &manifests, &calendar, &below, &commitments, &loader, &promise_log,
               [this] { return PlanningBytes(); }) {}
 
   void Start();
@@ -103,7 +104,8 @@ struct Node::Parts {
 
   Context context;
   Manifests manifests;
-  planner::Calendar calendar;
+  planner::Calendar calendar;  // of the memory
+  planner::Calendar below;     // of the disk
   Commitments commitments;
   Membership membership;
   Home home;
@@ -147,11 +149,15 @@ std::string Node::StatusJson() const { return ToJson(parts_->State()); }
 
 Status Node::CheckInvariants() const {
   const Parts& parts = *parts_;
+  const Room tentative = parts.calls.Tentative();
   HF_RETURN_IF_ERROR(
-      parts.commitments.CheckBooks(parts.calls.TentativeBytes(), parts.streams.reserved_bytes()));
+      parts.commitments.CheckBooks({tentative.memory, parts.streams.reserved_bytes(),
+                                    tentative.disk + parts.streams.reserved_disk_bytes()}));
   HF_RETURN_IF_ERROR(parts.streams.CheckBooks());
-  if (parts.calendar.reserved() > parts.calendar.capacity())
+  if (parts.calendar.reserved() > parts.calendar.capacity() ||
+      parts.below.reserved() > parts.below.capacity()) {
     return Status::NoSpace("the calendar is overbooked");
+  }
   store::TierStats stats = parts.context.tier->Stats();
   if (stats.held_bytes > stats.live_bytes || stats.live_bytes > stats.object_bytes) {
     return Status::NoSpace("the tier holds more than it has");
@@ -239,7 +245,7 @@ void Node::Parts::On(PeerId from, wire::Hello& hello) {
   context.Send(from, wire::HelloReply{.node = options.node,
                                       .incarnation = options.incarnation,
                                       .capacity_bytes = context.tier->Stats().object_bytes,
-                                      .free_bytes = calendar.Room(),
+                                      .free_bytes = calendar.Room() + below.Room(),
                                       .max_object_bytes = context.tier->max_object_bytes(),
                                       .far_bytes_per_s = options.far_bytes_per_s,
                                       .far_objects_per_s = options.far_objects_per_s,
@@ -288,6 +294,7 @@ void Node::Parts::Maintain() {
   Time now = context.Now();
   context.tier->Maintain(now, kReclaimBudget);
   if (context.disk != nullptr) context.disk->Maintain();
+  commitments.TellLostBelow();
   Duration pause = loader.active() > 0 ? kBusyMaintenance : kIdleMaintenance;
   context.env.clock->At(now + pause, [this] { Maintain(); });
 }
@@ -296,8 +303,9 @@ void Node::Parts::Maintain() {
 
 uint64_t Node::Parts::PlanningBytes() const {
   uint64_t bytes = manifests.bytes() + loader.queue().memory_bytes() + commitments.memory_bytes() +
-                   home.memory_bytes() + loader.first_bytes() + promise_log.memory_bytes() +
-                   calls.memory_bytes() + snapshots.memory_bytes() + streams.memory_bytes();
+                   home.memory_bytes() + loader.first_bytes() + loader.copy_bytes() +
+                   promise_log.memory_bytes() + calls.memory_bytes() + snapshots.memory_bytes() +
+                   streams.memory_bytes();
   for (const auto& [id, drop] : drops) bytes += drop.memory_bytes();
   return bytes;
 }
@@ -309,7 +317,9 @@ NodeState Node::Parts::State() const {
                   .journal = {},
                   .calendar_capacity = calendar.capacity(),
                   .calendar_reserved = calendar.reserved(),
-                  .tentative_bytes = calls.TentativeBytes(),
+                  .tentative_bytes = calls.Tentative().memory,
+                  .disk_capacity = below.capacity(),
+                  .disk_reserved = below.reserved(),
                   .planning_bytes = PlanningBytes(),
                   .jobs = commitments.jobs().size(),
                   .pending_objects = commitments.pending_objects(),

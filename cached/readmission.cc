@@ -45,27 +45,37 @@ void Commitments::DropExcerpt(const Excerpt* excerpt) {
 
 void Commitments::Readmit(Commitment& commitment, const Bitmap& promised, const Bitmap& loadable) {
   std::vector<uint32_t> here;
+  Bitmap left = promised;
   promised.ForEach([&](size_t i) {
     const auto index = static_cast<uint32_t>(i);
-    if (context_->tier->Find(commitment.manifest->oid(index), commitment.manifest->version(index)))
+    const ObjectKey key = commitment.key(index);
+    if (context_->tier->Find(key.oid, key.version)) {
       here.push_back(index);
-  });
-  const Status no_room = Status::NoSpace("after a restart the node has less room than before");
-  for (uint32_t index : Keep(commitment, here)) Lose(commitment, index, no_room);
-  size_t next = 0;
-  promised.ForEach([&](size_t i) {
-    const auto index = static_cast<uint32_t>(i);
-    if (next < here.size() && here[next] == index) {
-      ++next;
-    } else if (!loadable.Get(i)) {
-      Lose(commitment, index, Status::NotFound("it was lost when the node was restarted"));
-    } else if (!ReserveOne(commitment, index)) {
-      Lose(commitment, index, no_room);
-    } else {
-      commitment.pending.Set(i);
-      ++pending_objects_;
+      left.Clear(i);
+    } else if (KeepBelow(commitment, index)) {
+      left.Clear(i);
     }
   });
+  const Status no_room = Status::NoSpace("after a restart the node has less room than before");
+  for (uint32_t index : Keep(commitment, here)) {
+    if (KeepBelow(commitment, index)) continue;
+    if (!ReadmitLater(commitment, index)) Lose(commitment, index, no_room);
+  }
+  left.ForEach([&](size_t i) {
+    const auto index = static_cast<uint32_t>(i);
+    if (!loadable.Get(i)) {
+      Lose(commitment, index, Status::NotFound("it was lost when the node was restarted"));
+    } else if (!ReadmitLater(commitment, index)) {
+      Lose(commitment, index, no_room);
+    }
+  });
+}
+
+bool Commitments::ReadmitLater(Commitment& commitment, uint32_t index) {
+  if (!ReserveOne(commitment, index)) return false;
+  commitment.pending.Set(index);
+  ++pending_objects_;
+  return true;
 }
 
 void Commitments::Withdraw(Commitment& commitment, uint32_t first, const Bitmap& chunk) {

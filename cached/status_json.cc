@@ -78,6 +78,8 @@ std::string ToJson(const NodeState& state) {
        {{"promisable_bytes", state.calendar_capacity},
         {"reserved_bytes", state.calendar_reserved},
         {"tentative_bytes", state.tentative_bytes},
+        {"disk_promisable_bytes", state.disk_capacity},
+        {"disk_reserved_bytes", state.disk_reserved},
         {"pending_objects", state.pending_objects},
         {"broken", state.promises_broken}}},
       {"planning_bytes", state.planning_bytes},

@@ -29,6 +29,8 @@ struct NodeState {
   uint64_t calendar_capacity;
   uint64_t calendar_reserved;
   uint64_t tentative_bytes;
+  uint64_t disk_capacity;  // of the disk's calendar
+  uint64_t disk_reserved;
   uint64_t planning_bytes;
   size_t jobs;
   uint64_t pending_objects;

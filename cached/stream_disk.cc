@@ -13,10 +13,12 @@ constexpr size_t kOpenSegments = 4;  // of a stream: smaller chunks fill what la
 
 }  // namespace
 
-StreamDisk::StreamDisk(store::DiskTier* disk, uint32_t percent)
-    : disk_(disk), most_segments_(disk == nullptr ? 0 : disk->segments() * percent / 100) {}
+StreamDisk::StreamDisk(store::DiskTier* disk, planner::Calendar* calendar, uint32_t percent)
+    : disk_(disk),
+      calendar_(calendar),
+      most_segments_(disk == nullptr ? 0 : disk->segments() * percent / 100) {}
 
-Result<StreamDisk::Place> StreamDisk::Take(uint64_t stream, uint32_t bytes) {
+Result<StreamDisk::Place> StreamDisk::Take(uint64_t stream, uint32_t bytes, Time now, Time until) {
   if (disk_ == nullptr) return Status::NoSpace("this node has no disk: see disk.directory");
   if (Disk::kBlock + bytes > disk_->segment_bytes()) {
     return Status::NoSpace("a chunk of " + FormatBytes(bytes) + " does not fit a segment of " +
@@ -28,24 +30,36 @@ Result<StreamDisk::Place> StreamDisk::Take(uint64_t stream, uint32_t bytes) {
   };
   auto found = std::find_if(open.begin(), open.end(), fits);
   if (found == open.end()) {
-    if (segments() >= most_segments_) {
-      return Status::NoSpace("streams have " + std::to_string(segments()) +
-                             " segments of the disk already, as many as they may; raise "
-                             "limits.stream_disk_percent or disk.limit");
-    }
-    const uint32_t segment = disk_->Lend();
-    if (segment == store::DiskSegments::kNone) {
-      return Status::NoSpace("no segment of the disk is free just now");
-    }
-    segments_[segment] = {.stream = stream};
+    const Result<uint32_t> segment = Lend(stream, now, until);
+    if (!segment.ok()) return segment.status();
     if (open.size() == kOpenSegments) open.erase(open.begin());
-    open.push_back(segment);
+    open.push_back(*segment);
     found = open.end() - 1;
   }
   Lent& lent = segments_[*found];
   const Place place{*found, lent.end, bytes};
   lent.end = shm::AlignUp(lent.end + bytes, Disk::kBlock);
   return place;
+}
+
+Result<uint32_t> StreamDisk::Lend(uint64_t stream, Time now, Time until) {
+  if (segments() >= most_segments_) {
+    return Status::NoSpace("streams have " + std::to_string(segments()) +
+                           " segments of the disk already, as many as they may; raise "
+                           "limits.stream_disk_percent or disk.limit");
+  }
+  if (!calendar_->Reserve(disk_->LentBytes(), now, until)) {
+    return Status::NoSpace(FormatBytes(calendar_->reserved()) + " of " +
+                           FormatBytes(calendar_->capacity()) +
+                           " of the disk are promised; raise disk.limit or wait for a job to end");
+  }
+  const uint32_t segment = disk_->Lend();
+  if (segment == store::DiskSegments::kNone) {
+    calendar_->Release(disk_->LentBytes(), until);
+    return Status::NoSpace("no segment of the disk is free just now");
+  }
+  segments_[segment] = {.stream = stream, .until = until};
+  return segment;
 }
 
 void StreamDisk::Write(const Place& place, ByteView bytes, std::function<void(Status)> done) {
@@ -82,6 +96,7 @@ void StreamDisk::Free(uint64_t stream) {
 void StreamDisk::Done(uint32_t segment) {
   auto it = segments_.find(segment);
   if (--it->second.busy > 0 || !it->second.freed) return;
+  calendar_->Release(disk_->LentBytes(), it->second.until);
   segments_.erase(it);
   disk_->GiveBack(segment);
 }

@@ -14,10 +14,11 @@ constexpr uint64_t kBookBytes = 224;
 
 }  // namespace
 
-StreamRooms::StreamRooms(const Context* context, planner::Calendar* calendar)
+StreamRooms::StreamRooms(const Context* context, planner::Calendar* calendar,
+                         planner::Calendar* below)
     : context_(context),
       calendar_(calendar),
-      disk_(context->disk, context->options.stream_disk_percent) {}
+      disk_(context->disk, below, context->options.stream_disk_percent) {}
 
 Result<StreamRoom*> StreamRooms::Open(const wire::StreamTerms& terms) {
   if (terms.stream == 0) return Status::Invalid("a stream's number is not 0");
@@ -61,7 +62,8 @@ Result<StreamChunk*> StreamRooms::Take(StreamRoom* room, const ChunkId& id, uint
                            (on_disk ? " of disk" : " of memory") + here);
   }
   if (on_disk) {
-    Result<StreamDisk::Place> place = disk_.Take(room->terms.stream, bytes);
+    Result<StreamDisk::Place> place =
+        disk_.Take(room->terms.stream, bytes, context_->Now(), room->expires);
     if (!place.ok()) return place.status();
     chunk.place = *place;
     room->disk_used += cost;

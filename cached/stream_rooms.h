@@ -48,7 +48,8 @@ class StreamRooms {
   static constexpr Duration kRemembered = std::chrono::minutes(10);
   static constexpr size_t kMaxRemembered = 4'096;
 
-  StreamRooms(const Context* context, planner::Calendar* calendar);
+  // Memory is reserved in `calendar`, segments of the disk in `below`.
+  StreamRooms(const Context* context, planner::Calendar* calendar, planner::Calendar* below);
 
   // The room of a stream, made if it is new. kInvalid for terms that cannot be, kNotFound for one that
   // was dropped, kNoSpace when there are too many streams.
@@ -81,7 +82,8 @@ class StreamRooms {
   StreamDisk& disk() { return disk_; }
   const std::map<uint64_t, StreamRoom>& rooms() const { return rooms_; }
   uint64_t reserved_bytes() const { return reserved_; }  // in the calendar
-  uint64_t memory_bytes() const;                         // of the books themselves
+  uint64_t reserved_disk_bytes() const { return disk_.reserved_bytes(); }
+  uint64_t memory_bytes() const;  // of the books themselves
   Status CheckBooks() const;
 
  private:

@@ -19,10 +19,10 @@ std::string Hex(uint64_t number) {
 
 }  // namespace
 
-Streams::Streams(const Context* context, planner::Calendar* calendar)
+Streams::Streams(const Context* context, planner::Calendar* calendar, planner::Calendar* below)
     : context_(context),
       catalogues_(context, context->options.max_planning_bytes / kCataloguePart),
-      rooms_(context, calendar),
+      rooms_(context, calendar, below),
       pulls_(context, &rooms_,
              std::min(context->options.max_planning_bytes / kBufferPart, kMostBuffered)),
       loads_(context, &rooms_) {}

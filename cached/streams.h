@@ -20,7 +20,7 @@ namespace holdfast::cached {
 
 class Streams {
  public:
-  Streams(const Context* context, planner::Calendar* calendar);
+  Streams(const Context* context, planner::Calendar* calendar, planner::Calendar* below);
 
   void On(PeerId from, const wire::StreamOpen& open);
   void On(PeerId from, const wire::StreamQuery& query);
@@ -37,6 +37,7 @@ class Streams {
   // Until when a stream holds this record of the memory tier; Time{} when none does.
   Time HeldUntil(const ObjectKey& key) const;
   uint64_t reserved_bytes() const { return rooms_.reserved_bytes(); }
+  uint64_t reserved_disk_bytes() const { return rooms_.reserved_disk_bytes(); }
   // In the planning memory.
   uint64_t memory_bytes() const;
   Status CheckBooks() const { return rooms_.CheckBooks(); }

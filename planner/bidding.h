@@ -20,6 +20,7 @@ struct BidInput {
   Bitmap
       held;  // over the chunk, subset of here: promised to somebody already, so a keep takes no room
   Bitmap disk{};  // over the chunk: on this node's disk, which it may offer unasked. Empty: nothing
+  Bitmap disk_held{};  // over the chunk, subset of disk: promised there already
   uint64_t max_object_bytes = 0;
   uint64_t room_bytes =
       0;  // that may be reserved for this chunk: the calendar's room, the job's cap
@@ -27,20 +28,28 @@ struct BidInput {
   uint64_t (*record_bytes)(uint64_t object_bytes, uint32_t name_bytes) = nullptr;
   uint32_t name_bytes = 0;
   uint64_t least_record_bytes = 0;  // what it takes at least
+  // What memory has no room for may be promised on the disk: objects of these sizes, and the room for
+  // them, in what `disk_record_bytes` says of a size.
+  uint64_t disk_least_bytes = 0;
+  uint64_t disk_most_bytes = 0;
+  uint64_t disk_room_bytes = 0;
+  uint64_t (*disk_record_bytes)(uint64_t object_bytes) = nullptr;
 };
 
 struct BidOutcome {
   Bitmap keep;  // disjoint, over the chunk
   Bitmap load;
   Bitmap spare;
-  Bitmap near;                  // of load and spare: on the disk
-  uint64_t reserved_bytes = 0;  // for `keep` without `held`, and for `load`
+  Bitmap near;                       // of load and spare: on the disk, or to be promised there
+  uint64_t reserved_bytes = 0;       // for `keep` without `held`, and for `load`
+  uint64_t disk_reserved_bytes = 0;  // for the loads for which memory has no room
 };
 
 // keep: asked and here, while there is room to promise it. load: asked, not here, home, not too large,
-// while there is room. spare: asked, not here, offered or on the disk, without home or without room for
-// it, not too large. Keeps are served before loads. So one node reserves for an object, wherever disks
-// have it.
+// while there is room in memory or on the disk; or here, with room on the disk alone. What is held on the
+// disk already is a load that takes no room, unless it is held in memory.
+// spare: asked, not here, offered or on the disk, without home or without room for it, not too large.
+// Keeps are served before loads. So one node reserves for an object, wherever disks have it.
 BidOutcome BidForChunk(const BidInput& input);
 
 }  // namespace holdfast::planner

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/disk_segment.h"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/hash.h"
@@ -9,6 +11,7 @@ namespace holdfast::disk {
 namespace {
 
 constexpr size_t kSealBytes = 72;  // the last 8 are the hash of those before
+constexpr std::array kMagics{kSealMagic, kPackSealMagic, kOpenMagic};  // by SegmentKind
 
 // Its hash covers the texts, too.
 uint64_t HeaderHash(shm::RecordHeader header, ByteView texts) {
@@ -71,7 +74,7 @@ uint64_t ClusterHash(std::string_view cluster) { return Hash64(AsBytes(cluster))
 
 void EncodeSeal(const Seal& seal, std::byte* into) {
   std::memset(into, 0, kBlock);
-  StoreAs(into, seal.kind == SegmentKind::kPacks ? kPackSealMagic : kSealMagic);
+  StoreAs(into, kMagics[static_cast<size_t>(seal.kind)]);
   StoreAs(into + 8, kFormatVersion);
   StoreAs(into + 12, seal.node);
   StoreAs(into + 16, seal.cluster);
@@ -86,9 +89,8 @@ void EncodeSeal(const Seal& seal, std::byte* into) {
 Result<Seal> DecodeSeal(ByteView block, uint64_t segment_bytes) {
   const std::byte* p = block.data();
   const uint64_t magic = block.size() < kSealBytes ? 0 : LoadAs<uint64_t>(p);
-  if (magic != kSealMagic && magic != kPackSealMagic) {
-    return Status::NotFound("not sealed");
-  }
+  const auto known = std::ranges::find(kMagics, magic);
+  if (known == kMagics.end()) return Status::NotFound("not sealed");
   if (LoadAs<uint64_t>(p + 64) != Hash64(block.first(kSealBytes - 8))) {
     return Status::Corrupt("the seal does not have its checksum");
   }
@@ -96,7 +98,7 @@ Result<Seal> DecodeSeal(ByteView block, uint64_t segment_bytes) {
     return Status::Invalid("its format is version " + std::to_string(version) +
                            ", this program knows " + std::to_string(kFormatVersion));
   }
-  Seal seal{.kind = magic == kPackSealMagic ? SegmentKind::kPacks : SegmentKind::kRecords,
+  Seal seal{.kind = static_cast<SegmentKind>(known - kMagics.begin()),
             .node = LoadAs<uint32_t>(p + 12),
             .cluster = LoadAs<uint64_t>(p + 16),
             .sequence = LoadAs<uint64_t>(p + 24),

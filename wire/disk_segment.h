@@ -18,11 +18,13 @@ namespace holdfast::disk {
 
 constexpr uint64_t kSealMagic = 0x3147455344464c48;      // "HLFDSEG1"
 constexpr uint64_t kPackSealMagic = 0x31534b5044464c48;  // "HLFDPKS1"
+constexpr uint64_t kOpenMagic = 0x314e504f44464c48;      // "HLFDOPN1"
 constexpr uint32_t kFormatVersion = 1;
 constexpr uint32_t kRecordMagic = 0x52444648;  // "HFDR"
 constexpr uint64_t kBlock = 4096;              // of batches and table; the seal is the first one
 constexpr uint64_t kAlign = 64;                // of records and payloads
 constexpr uint64_t kMaxText = 4096 + 256;      // name and ETag together
+constexpr uint64_t kMostHead = shm::kRecordAlign + kMaxText;  // what precedes a payload
 constexpr uint64_t kEntryBytes = 48;
 
 // Of a record, with its place in the segment.
@@ -69,8 +71,8 @@ void EncodeHead(const Head& head, std::byte* into);
 // record's place.
 Result<Head> DecodeHead(ByteView bytes, uint64_t offset, uint64_t limit);
 
-// What a segment has: records, or packs of tiny objects (wire/tiny_segment.h).
-enum class SegmentKind : uint8_t { kRecords, kPacks };
+// What a segment has: records, packs of tiny objects (wire/tiny_segment.h), or records and no table yet.
+enum class SegmentKind : uint8_t { kRecords, kPacks, kOpen };
 
 struct Seal {
   SegmentKind kind = SegmentKind::kRecords;

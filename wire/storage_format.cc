@@ -132,9 +132,8 @@ bool IsStoreName(std::string_view name) {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
   };
   return !name.empty() && name.size() <= kMaxNameBytes && alphanumeric(name.front()) &&
-         std::all_of(name.begin(), name.end(), [&](char c) {
-           return alphanumeric(c) || c == '.' || c == '_' || c == '-';
-         });
+         std::all_of(name.begin(), name.end(),
+                     [&](char c) { return alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
 }
 
 Status VisitRecords(ByteView body, uint32_t count, const std::function<void(ByteView)>& each) {

@@ -15,7 +15,7 @@ void DiskReclaim::Maintain() {
   const bool full = segments_->free() < kLeastFree;
   // While they are merged the oldest are not in the ring.
   if (!full && (!tiny_->TooMany() || tiny_->merging())) return;
-  victim_ = segments_->TakeOldest(!full);
+  victim_ = segments_->TakeVictim(!full);
   if (victim_ == DiskSegments::kNone) return;
   const DiskSegment& s = (*segments_)[victim_];
   if (s.kind == disk::SegmentKind::kPacks) return tiny_->Reclaim(victim_, [this] { End(); });
@@ -63,7 +63,9 @@ void DiskReclaim::Settle(ByteView table) {
     const uint32_t slot = records_->SlotOf(victim_, entry);
     if (slot == Index::kNone) continue;  // dropped, or written again
     const uint64_t bytes = entry.end() - entry.offset;
-    if (records_->index().was_read(slot) && bytes <= std::min(left, kKeepAtOnce)) {
+    if (records_->index().holds(slot) > 0) {
+      kept_.push_back(entry);
+    } else if (records_->index().was_read(slot) && bytes <= std::min(left, kKeepAtOnce)) {
       left -= bytes;
       kept_.push_back(entry);
     } else {
@@ -105,8 +107,10 @@ void DiskReclaim::Keep() {
 }
 
 // What could not be read does not have its checksums.
-void DiskReclaim::KeepRead(const Status&) {
+void DiskReclaim::KeepRead(const Status& status) {
+  unanswered_ = unanswered_ || status.code() == Code::kTimeout;
   if (--reads_ > 0) return;
+  if (std::exchange(unanswered_, false)) return GiveUp();
   std::vector<DiskWriter::Item> items;
   uint64_t at = 0;
   for (const disk::Entry& entry : reading_) {
@@ -121,11 +125,20 @@ void DiskReclaim::KeepRead(const Status&) {
     counters_.kept_bytes += whole.size();
     items.push_back({.head = *std::move(head), .payload = {}, .whole = whole});
   }
-  writer_->Write(std::move(items), [this] {
+  const auto written = [this] {
     for (const disk::Entry& entry : reading_) Evict(entry);  // those that were not written
     evictions_->SegmentDone();
     Keep();
-  });
+  };
+  writer_->Write(std::move(items), written, DiskWriter::Who::kReclaim);
+}
+
+// A disk elsewhere that does not answer has not lost what is held.
+void DiskReclaim::GiveUp() {
+  bytes_ = Buffer();
+  kept_.clear();
+  --(*segments_)[victim_].readers;
+  segments_->GiveUp(std::exchange(victim_, DiskSegments::kNone));
 }
 
 // --- 4. Clean ------------------------------------------------------------------------------------

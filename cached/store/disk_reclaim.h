@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Takes the oldest segment of a disk tier back, one at a time:
+// Takes segments of a disk tier back, the oldest or one of the oldest, one at a time:
 //
 //   1. Table   which records it has
-//   2. Settle  what was read since it was written is kept, up to a fifth of the segment, so that at most
-//              1.25 times as much is written as comes; the rest is evicted
+//   2. Settle  what is held is kept, and what was read since it was written, that up to a fifth of the
+//              segment, so that at most 1.25 times as much is written as comes; the rest is evicted
 //   3. Keep    those are read, a few MiB at a time, and written again
 //   4. Clean   (disk_writer.h)
 //
@@ -56,6 +56,7 @@ class DiskReclaim {
   void Keep();
   void KeepRead(const Status& status);
   void Evict(const disk::Entry& entry);
+  void GiveUp();
   void End();
 
   Env env_;
@@ -73,6 +74,7 @@ class DiskReclaim {
   std::vector<disk::Entry> kept_;     // still to be kept, the last one first
   std::vector<disk::Entry> reading_;  // at hand
   size_t reads_ = 0;                  // under way
+  bool unanswered_ = false;           // one of them
 };
 
 }  // namespace holdfast::store

@@ -19,14 +19,22 @@ uint64_t DiskRecords::MemoryBytes(uint64_t index_objects) {
 DiskRecords::DiskRecords(DiskSegments* segments, uint64_t index_objects)
     : segments_(segments), buckets_(BucketsFor(index_objects)), index_(std::span(buckets_)) {}
 
-std::vector<DiskRecords::Candidate> DiskRecords::Find(const Oid& oid, VersionHash version) const {
-  std::vector<Candidate> candidates;
+std::vector<uint32_t> DiskRecords::SlotsOf(const Oid& oid, VersionHash version) const {
+  std::vector<uint32_t> slots;
   index_.ForEachVersion(oid, [&](uint32_t slot) {
     const shm::Entry e = index_.entry(slot);
-    const Candidate found{shm::SegmentOf(e), Index::OffsetOnDisk(e)};
-    const bool fits = version == 0 || shm::OffsetOf(e) == Index::DiskOffset(found.offset, version);
-    if (fits) candidates.push_back(found);
+    const uint64_t wanted = Index::DiskOffset(Index::OffsetOnDisk(e), version);
+    if (version == 0 || shm::OffsetOf(e) == wanted) slots.push_back(slot);
   });
+  return slots;
+}
+
+std::vector<DiskRecords::Candidate> DiskRecords::Find(const Oid& oid, VersionHash version) const {
+  std::vector<Candidate> candidates;
+  for (const uint32_t slot : SlotsOf(oid, version)) {
+    const shm::Entry e = index_.entry(slot);
+    candidates.push_back({shm::SegmentOf(e), Index::OffsetOnDisk(e)});
+  }
   return candidates;
 }
 
@@ -41,6 +49,11 @@ bool DiskRecords::Link(uint32_t segment, const disk::Entry& entry) {
     DiskSegment& other = (*segments_)[shm::SegmentOf(index_.entry(slot))];
     if (other.sequence >= (*segments_)[segment].sequence) return false;
     --other.live;
+    if (index_.holds(slot) > 0) {
+      const uint64_t bytes = disk::RecordBytes(entry.size, 0, 0);
+      other.held_bytes -= std::min(bytes, other.held_bytes);
+      (*segments_)[segment].held_bytes += bytes;
+    }
     index_.Relink(slot, to);
     index_.ForgetReads(slot);  // it has to be read again to stay once more
   } else {
@@ -53,7 +66,35 @@ bool DiskRecords::Link(uint32_t segment, const disk::Entry& entry) {
   return true;
 }
 
+bool DiskRecords::Hold(const Oid& oid, VersionHash version, uint64_t size, uint32_t* holds) {
+  const uint32_t slot = index_.Find(oid, version);
+  if (slot == Index::kNone || index_.holds(slot) >= Index::kMaxHolds) return false;
+  *holds = index_.holds(slot) + 1u;
+  index_.SetHolds(slot, static_cast<uint16_t>(*holds));
+  if (*holds > 1) return true;
+  ++held_;
+  (*segments_)[shm::SegmentOf(index_.entry(slot))].held_bytes += disk::RecordBytes(size, 0, 0);
+  return true;
+}
+
+bool DiskRecords::Unhold(const Oid& oid, VersionHash version, uint64_t size, uint32_t* holds) {
+  const uint32_t slot = index_.Find(oid, version);
+  if (slot == Index::kNone || index_.holds(slot) == 0) return false;
+  *holds = index_.holds(slot) - 1u;
+  index_.SetHolds(slot, static_cast<uint16_t>(*holds));
+  if (*holds > 0) return true;
+  --held_;
+  DiskSegment& segment = (*segments_)[shm::SegmentOf(index_.entry(slot))];
+  segment.held_bytes -= std::min(disk::RecordBytes(size, 0, 0), segment.held_bytes);
+  return true;
+}
+
+// Its segment counts it as held until it is taken back.
 void DiskRecords::Unlink(uint32_t slot) {
+  if (index_.holds(slot) > 0) {
+    --held_;
+    ++lost_held_;
+  }
   --(*segments_)[shm::SegmentOf(index_.entry(slot))].live;
   --live_;
   index_.Unlink(slot);

@@ -26,7 +26,8 @@ class DiskRecords {
   Index& index() { return index_; }
   const Index& index() const { return index_; }
 
-  // In the order of their slots; version 0 finds any.
+  // What may be of this object; version 0 is any.
+  std::vector<uint32_t> SlotsOf(const Oid& oid, VersionHash version) const;
   std::vector<Candidate> Find(const Oid& oid, VersionHash version) const;
   // The slot that leads to this very record; Index::kNone when none does.
   uint32_t SlotOf(uint32_t segment, const disk::Entry& entry) const;
@@ -38,6 +39,15 @@ class DiskRecords {
   // Takes out all that leads to a segment: for one whose table cannot be read.
   void UnlinkSegment(uint32_t segment);
 
+  // One promise more or less for a record of an object of `size` bytes; false when it is not there, has
+  // Index::kMaxHolds already, or none to take away. `holds` tells how many it has then.
+  bool Hold(const Oid& oid, VersionHash version, uint64_t size, uint32_t* holds);
+  bool Unhold(const Oid& oid, VersionHash version, uint64_t size, uint32_t* holds);
+  // Is anything held?
+  bool any_held() const { return held_ > 0; }
+  // Records that were lost while they were held.
+  uint64_t lost_held() const { return lost_held_; }
+
   uint64_t live() const { return live_; }
 
  private:
@@ -47,6 +57,8 @@ class DiskRecords {
   std::vector<shm::Bucket> buckets_;
   Index index_;
   uint64_t live_ = 0;
+  uint64_t held_ = 0;  // records
+  uint64_t lost_held_ = 0;
 };
 
 }  // namespace holdfast::store

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cached/store/disk_recovery.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -59,6 +60,9 @@ void DiskRecovery::OnSeal(uint32_t segment, const Status& read) {
     refused_ = seal.status().Annotate("segment " + std::to_string(segment));
   } else if (!seal.ok() || !sequences_.insert(seal->sequence).second) {
     segments_->AddFree(segment);
+  } else if (seal->kind == disk::SegmentKind::kOpen) {
+    walks_[segment] = {.seal = *seal};
+    return ReadOpen(segment);
   } else {
     return ReadTable(segment, *seal);
   }
@@ -102,6 +106,62 @@ Status DiskRecovery::Link(uint32_t segment, const disk::Seal& seal, ByteView tab
   segments_->AddSealed(segment, seal, seal.sequence);
   for (const disk::Entry& entry : *entries) objects_ += records_->Link(segment, entry) ? 1 : 0;
   return {};
+}
+
+// --- 3. Open -------------------------------------------------------------------------------------
+
+void DiskRecovery::ReadOpen(uint32_t segment) {
+  const uint64_t at = walks_[segment].at;
+  Buffer& bytes = bytes_[segment] = Buffer(std::min(kWalk, segments_->segment_bytes() - at));
+  disk_->Read(segment, at, bytes.span(),
+              [this, segment](const Status& read, uint64_t) { OnOpen(segment, read); });
+}
+
+void DiskRecovery::OnOpen(uint32_t segment, const Status& read) {
+  if (Waits(segment, read, [this, segment] { ReadOpen(segment); })) return;
+  Walk& walk = walks_[segment];
+  const uint64_t begin = walk.at;
+  const ByteView bytes = read.ok() ? bytes_[segment].view() : ByteView();
+  while (walk.at < begin + bytes.size()) {
+    if (!Step(bytes, begin, &walk)) return EndWalk(segment);
+    // A head may reach beyond what was read, unless that is all that there is.
+    const uint64_t left = begin + bytes.size() - std::min(walk.at, begin + bytes.size());
+    if (left < disk::kMostHead && begin + bytes.size() < segments_->segment_bytes()) break;
+  }
+  if (!read.ok() || walk.at >= segments_->segment_bytes()) return EndWalk(segment);
+  ReadOpen(segment);
+}
+
+// Takes the record at walk->at, which is behind the last one or, of another batch, at the next block;
+// false when there is none.
+bool DiskRecovery::Step(ByteView bytes, uint64_t begin, Walk* walk) const {
+  const uint64_t most = segments_->segment_bytes();
+  Result<disk::Head> head = disk::DecodeHead(bytes.subspan(walk->at - begin), walk->at, most);
+  if (!head.ok() && walk->at % disk::kBlock != 0) {
+    walk->at = shm::AlignUp(walk->at, disk::kBlock);
+    return true;
+  }
+  const uint64_t table = (walk->entries.size() + 1) * disk::kEntryBytes;
+  if (!head.ok() || shm::AlignUp(head->entry.end(), disk::kBlock) + table > most) return false;
+  walk->entries.push_back(head->entry);
+  walk->at = walk->end = head->entry.end();
+  return true;
+}
+
+void DiskRecovery::EndWalk(uint32_t segment) {
+  auto walk = walks_.extract(segment);
+  if (walk.mapped().entries.empty()) {
+    segments_->AddFree(segment);
+    return Next(segment);
+  }
+  segments_->AddClosed(segment, walk.mapped().seal, walk.mapped().end);
+  DiskSegment& s = (*segments_)[segment];
+  for (const disk::Entry& entry : walk.mapped().entries)
+    objects_ += records_->Link(segment, entry) ? 1 : 0;
+  s.table = std::move(walk.mapped().entries);
+  s.entries = static_cast<uint32_t>(s.table.size());
+  found_open_.push_back(segment);
+  Next(segment);
 }
 
 }  // namespace holdfast::store

@@ -6,6 +6,13 @@
 #include "base/status.h"
 
 namespace holdfast::store {
+namespace {
+
+// Of all segments, those among which a victim is chosen first.
+constexpr uint32_t kOldestPart = 16;
+constexpr uint32_t kLeastOldest = 4;
+
+}  // namespace
 
 void DiskSegments::AddFree(uint32_t segment) {
   segments_[segment] = DiskSegment();
@@ -23,6 +30,14 @@ void DiskSegments::AddSealed(uint32_t segment, const disk::Seal& seal, uint64_t 
   s.table_hash = seal.table_hash;
   last_sequence_ = std::max(last_sequence_, seal.sequence);
   ring_.emplace(std::pair(s.order, s.sequence), segment);
+}
+
+void DiskSegments::AddClosed(uint32_t segment, const disk::Seal& seal, uint64_t end) {
+  DiskSegment& s = segments_[segment];
+  s.use = DiskUse::kClosed;
+  s.sequence = s.order = seal.sequence;
+  s.end = shm::AlignUp(end, disk::kBlock);
+  last_sequence_ = std::max(last_sequence_, seal.sequence);
 }
 
 bool DiskSegments::Fits(uint64_t bytes) const {
@@ -103,15 +118,30 @@ void DiskSegments::PutBack(uint32_t segment) {
   ring_.emplace(std::pair(s.order, s.sequence), segment);
 }
 
-uint32_t DiskSegments::TakeOldest(bool of_packs) {
-  const auto it = std::find_if(ring_.begin(), ring_.end(), [&](const auto& place) {
-    return !of_packs || segments_[place.second].kind == disk::SegmentKind::kPacks;
-  });
-  if (it == ring_.end()) return kNone;
-  const uint32_t segment = it->second;
-  ring_.erase(it);
+uint32_t DiskSegments::TakeVictim(bool of_packs) {
+  const uint32_t oldest = std::max(size() / kOldestPart, kLeastOldest);
+  auto best = ring_.end();
+  uint32_t seen = 0;
+  for (auto it = ring_.begin(); it != ring_.end(); ++it) {
+    const DiskSegment& s = segments_[it->second];
+    if (of_packs && s.kind != disk::SegmentKind::kPacks) continue;
+    if (best == ring_.end() || s.held_bytes < segments_[best->second].held_bytes) best = it;
+    const uint64_t held = segments_[best->second].held_bytes;
+    if (held == 0 || (++seen >= oldest && held <= segment_bytes_ / 4 * 3)) break;
+  }
+  if (best == ring_.end()) return kNone;
+  const uint32_t segment = best->second;
+  if (segments_[segment].held_bytes > segment_bytes_ / 8 * 7) return kNone;
+  ring_.erase(best);
   segments_[segment].use = DiskUse::kReclaimed;
   return segment;
+}
+
+void DiskSegments::GiveUp(uint32_t victim) {
+  DiskSegment& s = segments_[victim];
+  HF_CHECK(s.use == DiskUse::kReclaimed);
+  s.use = DiskUse::kSealed;
+  ring_.emplace(std::pair(s.order, s.sequence), victim);
 }
 
 uint32_t DiskSegments::Lend() {

@@ -33,13 +33,14 @@ enum class DiskUse : uint8_t {
 struct DiskSegment {
   DiskUse use = DiskUse::kFree;
   disk::SegmentKind kind = disk::SegmentKind::kRecords;
-  uint32_t writers = 0;   // batches under way
-  uint32_t readers = 0;   // reads under way
-  uint32_t live = 0;      // records that the index leads to
-  uint32_t entries = 0;   // records that were written; of packs: bytes of the table
-  uint64_t sequence = 0;  // younger segments have higher ones; 0 while free
-  uint64_t order = 0;     // in the ring; its sequence, unless what it holds is older
-  uint64_t end = 0;       // where the next record goes; once closed, where the table begins
+  uint32_t writers = 0;     // batches under way
+  uint32_t readers = 0;     // reads under way
+  uint32_t live = 0;        // records that the index leads to
+  uint64_t held_bytes = 0;  // of those that are held, at most
+  uint32_t entries = 0;     // records that were written; of packs: bytes of the table
+  uint64_t sequence = 0;    // younger segments have higher ones; 0 while free
+  uint64_t order = 0;       // in the ring; its sequence, unless what it holds is older
+  uint64_t end = 0;         // where the next record goes; once closed, where the table begins
   uint64_t table_hash = 0;
   std::vector<disk::Entry> table{};  // until it is sealed
 };
@@ -61,6 +62,8 @@ class DiskSegments {
   // At the start: it is free, or was found with its seal.
   void AddFree(uint32_t segment);
   void AddSealed(uint32_t segment, const disk::Seal& seal, uint64_t order);
+  // It was found open, with records up to `end`; it is to be sealed.
+  void AddClosed(uint32_t segment, const disk::Seal& seal, uint64_t end);
 
   // Is there room for a record, and its line in the table, in the open segment?
   bool Fits(uint64_t bytes) const;
@@ -80,8 +83,11 @@ class DiskSegments {
   // Leaves the ring to be merged; and comes back.
   void SetAside(uint32_t segment);
   void PutBack(uint32_t segment);
-  // The oldest of the ring, or of what it has of packs, leaves it; kNone when there is none.
-  uint32_t TakeOldest(bool of_packs = false);
+  // Of the oldest of the ring, or of what it has of packs, the one with the fewest held bytes leaves it;
+  // of all when none of those would give a quarter of itself. kNone when none would give an eighth.
+  uint32_t TakeVictim(bool of_packs = false);
+  // A victim that could not be read for now.
+  void GiveUp(uint32_t victim);
 
   // A free one for somebody else's bytes, until it is given back; kNone when there is none to spare.
   uint32_t Lend();

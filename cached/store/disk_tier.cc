@@ -21,6 +21,11 @@ constexpr uint64_t kBytesPerTiny = 2;
 constexpr uint64_t kMostObjects = uint64_t{1} << 31;
 // Of a segment: larger records leave too much of it empty.
 constexpr uint64_t kLargestPart = 4;
+constexpr uint64_t kLargestHeldPart = 8;
+// What may be held: seven tenths of all segments but a few. So there is always one of which at most
+// seven tenths are held: nine tenths of it are used at worst (kLargestHeldPart, the table).
+constexpr uint64_t kPromisedPercent = 70;
+constexpr uint64_t kNotPromised = 4;  // segments: open, free, being taken back
 
 uint64_t IndexObjects(uint64_t segments, uint64_t segment_bytes, const DiskTierOptions& options) {
   if (options.index_objects != 0) return options.index_objects;
@@ -29,7 +34,6 @@ uint64_t IndexObjects(uint64_t segments, uint64_t segment_bytes, const DiskTierO
 
 // What a look reads at least: any head fits. And records up to this size come whole, which costs a copy
 // and saves a read; of more bytes than that the copy costs as much.
-constexpr uint64_t kMostHead = sizeof(shm::RecordHeader) + disk::kMaxText;
 constexpr uint64_t kTogether = 80 * kKiB;
 
 TinyOptions TinyFor(uint64_t segments, uint64_t segment_bytes, const DiskTierOptions& options) {
@@ -98,6 +102,7 @@ void DiskTier::Recover(std::function<void(Status)> done) {
     ready_ = status.ok();
     recovering_ = false;
     was_full_ = segments_.free() < DiskReclaim::kLeastFree;
+    for (const uint32_t segment : recovery_.found_open()) writer_.SealFound(segment);
     done(status);
   });
 }
@@ -107,6 +112,23 @@ void DiskTier::Recover(std::function<void(Status)> done) {
 bool DiskTier::Has(const Oid& oid, VersionHash version) const {
   return ready_ &&
          (records_.index().Find(oid, version) != Index::kNone || tiny_.MayHave(oid, version));
+}
+
+uint64_t DiskTier::PromisableBytes() const {
+  const uint64_t segments = std::max<uint64_t>(segments_.size(), kNotPromised) - kNotPromised;
+  return segments * LentBytes();
+}
+
+uint64_t DiskTier::LentBytes() const { return segments_.segment_bytes() / 100 * kPromisedPercent; }
+
+uint64_t DiskTier::most_held_bytes() const {
+  const uint64_t most = segments_.segment_bytes() / kLargestHeldPart;
+  return std::min(most, DiskReclaim::kKeepAtOnce) - disk::kMostHead;
+}
+
+bool DiskTier::IsHeld(const Oid& oid, VersionHash version) const {
+  const uint32_t slot = records_.index().Find(oid, version);
+  return slot != Index::kNone && records_.index().holds(slot) > 0;
 }
 
 void DiskTier::Look(const Oid& oid, VersionHash version, uint64_t record_bytes,
@@ -120,15 +142,16 @@ void DiskTier::Look(const Oid& oid, VersionHash version, uint64_t record_bytes,
     return;
   }
   const uint64_t id = next_look_++;
-  looks_[id] = {.oid = oid,
-                .version = version,
-                .read_bytes = std::max(kMostHead, record_bytes <= kTogether ? record_bytes : 0),
-                .candidates = std::move(candidates),
-                .at = {},
-                .sequence = 0,
-                .bytes = {},
-                .from_copy = false,
-                .done = std::move(done)};
+  looks_[id] = {
+      .oid = oid,
+      .version = version,
+      .read_bytes = std::max(disk::kMostHead, record_bytes <= kTogether ? record_bytes : 0),
+      .candidates = std::move(candidates),
+      .at = {},
+      .sequence = 0,
+      .bytes = {},
+      .from_copy = false,
+      .done = std::move(done)};
   Try(id);
 }
 

@@ -76,12 +76,35 @@ class DiskTier {
 
   // Is it there? By the index alone: nearly always right. Version 0 is any.
   bool Has(const Oid& oid, VersionHash version) const;
-  // The same of many, with prefetch: sets here[i] for (oids[i], versions[i]). Tiny ones are not found:
-  // each would have to be looked for in every run.
-  void FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions,
-                Bitmap* here) const {
-    if (ready_) records_.index().FindMany(oids, versions, here, nullptr);
+  // The same of many, with prefetch: sets here[i] and, where held, held[i] (may be null) for (oids[i],
+  // versions[i]). Tiny ones are not found: each would have to be looked for in every run.
+  void FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, Bitmap* here,
+                Bitmap* held = nullptr) const {
+    if (ready_) records_.index().FindMany(oids, versions, here, held);
   }
+
+  // Promises. What is held reclaim writes again; it is lost to a damaged disk only. All that is held
+  // and all that is lent together stays within PromisableBytes, in HeldBytes and LentBytes.
+  uint64_t PromisableBytes() const;
+  // Objects of these sizes can be held: not what is packed, or too large.
+  uint64_t least_held_bytes() const { return tiny_.most_bytes() == 0 ? 0 : tiny_.most_bytes() + 1; }
+  uint64_t most_held_bytes() const;
+  // Is there a disk that takes what is written?
+  bool writable() const { return ready_ && !writer_.off(); }
+  // With a name of usual length.
+  static uint64_t HeldBytes(uint64_t size) { return disk::RecordBytes(size, 512, 0); }
+  uint64_t LentBytes() const;  // of a segment
+  // One promise more or less for an object of `size` bytes; false when it is not there, or has none to
+  // take away. `holds` tells how many it has then.
+  bool Hold(const Oid& oid, VersionHash version, uint64_t size, uint32_t* holds) {
+    return ready_ && records_.Hold(oid, version, size, holds);
+  }
+  bool Unhold(const Oid& oid, VersionHash version, uint64_t size, uint32_t* holds) {
+    return ready_ && records_.Unhold(oid, version, size, holds);
+  }
+  bool IsHeld(const Oid& oid, VersionHash version) const;
+  // Rises when something is lost that was held; IsHeld tells what.
+  uint64_t lost_held() const { return records_.lost_held(); }
 
   using Found = DiskFound;
   // kNotFound when it is not there. Of a record that is known to take `record_bytes` (0: not known) all
@@ -103,7 +126,7 @@ class DiskTier {
   // expires if it is not a tiny object.
   void Take(std::vector<DiskWriter::Item> items, std::function<void()> done);
 
-  // How many versions of it were there; of a tiny object at most one.
+  // How many versions of it were there and not held; of a tiny object at most one.
   uint64_t Drop(const Oid& oid, VersionHash version);
 
   // Visits what lies in a segment, and its age. What is still being written may be missed. The version

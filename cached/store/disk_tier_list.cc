@@ -7,13 +7,14 @@
 namespace holdfast::store {
 
 uint64_t DiskTier::Drop(const Oid& oid, VersionHash version) {
-  uint64_t dropped = 0;
-  for (;; ++dropped) {
-    const uint32_t slot = ready_ ? records_.index().Find(oid, version) : Index::kNone;
-    if (slot == Index::kNone) break;
+  if (!ready_) return 0;
+  uint64_t dropped = tiny_.Drop(oid, version) ? 1 : 0;
+  for (const uint32_t slot : records_.SlotsOf(oid, version)) {
+    if (records_.index().holds(slot) > 0) continue;
     records_.Unlink(slot);
+    ++dropped;
   }
-  return dropped + (ready_ && tiny_.Drop(oid, version) ? 1 : 0);
+  return dropped;
 }
 
 void DiskTier::List(uint32_t segment, Visit visit, std::function<void()> done) {

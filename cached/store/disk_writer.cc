@@ -21,21 +21,15 @@ uint64_t BytesOf(const DiskWriter::Item& item) {
 
 // --- 1. Plan -------------------------------------------------------------------------------------
 
-void DiskWriter::Write(std::vector<Item> items, std::function<void()> done) {
+void DiskWriter::Write(std::vector<Item> items, std::function<void()> done, Who who) {
   const uint64_t id = next_id_++;
   Group& group = groups_[id];
   group = {.items = std::move(items), .batches = 0, .done = std::move(done)};
   std::vector<Batch> batches;
   for (const Item& item : group.items) {
-    if (off() || !RoomFor(BytesOf(item))) break;
-    if (batches.empty() || batches.back().segment != segments_->open()) {
-      segments_->BeginBatch();
-      ++(*segments_)[segments_->open()].writers;  // it is not sealed before
-      batches.push_back({.group = id,
-                         .segment = segments_->open(),
-                         .offset = (*segments_)[segments_->open()].end,
-                         .heads = {}});
-    }
+    if (off() || !RoomFor(BytesOf(item), who)) break;
+    if (batches.empty() || batches.back().segment != segments_->open())
+      batches.push_back(Begin(id));
     Batch& batch = batches.back();
     batch.entries.push_back(item.head.entry);
     disk::Entry& entry = batch.entries.back();
@@ -65,8 +59,26 @@ void DiskWriter::Write(std::vector<Item> items, std::function<void()> done) {
   }
 }
 
-bool DiskWriter::RoomFor(uint64_t bytes) {
+DiskWriter::Batch DiskWriter::Begin(uint64_t group) {
+  const uint32_t segment = segments_->open();
+  segments_->BeginBatch();
+  DiskSegment& s = (*segments_)[segment];
+  ++s.writers;  // it is not sealed before
+  Batch batch{.group = group, .segment = segment, .offset = s.end};
+  if (s.end == disk::kFirstRecord) {
+    batch.mark = Buffer(disk::kBlock);
+    disk::Seal mark = SealOf(segment);
+    mark.kind = disk::SegmentKind::kOpen;
+    disk::EncodeSeal(mark, batch.mark.data());
+  }
+  return batch;
+}
+
+bool DiskWriter::RoomFor(uint64_t bytes, Who who) {
+  const uint32_t spare = who == Who::kAnyone && records_->any_held() ? 1 : 0;
+  if (segments_->free() < spare) return false;
   if (segments_->Fits(bytes)) return true;
+  if (segments_->free() <= spare) return false;
   CloseOpen();
   return segments_->Open() && segments_->Fits(bytes);
 }
@@ -93,7 +105,11 @@ void DiskWriter::Issue(Batch batch) {
   const uint64_t id = next_id_++;
   std::vector<ByteView> parts = std::exchange(batch.parts, {});
   const uint32_t segment = batch.segment;
-  const uint64_t offset = batch.offset;
+  uint64_t offset = batch.offset;
+  if (!batch.mark.empty()) {
+    parts.insert(parts.begin(), batch.mark.view());
+    offset -= disk::kBlock;
+  }
   batches_.emplace(id, std::move(batch));
   disk_->Write(segment, offset, std::move(parts),
                [this, id](const Status& status) { Written(id, status); });
@@ -177,18 +193,21 @@ void DiskWriter::WriteTable(uint32_t segment, Buffer bytes) {
   });
 }
 
-void DiskWriter::WriteSeal(uint32_t segment) {
+disk::Seal DiskWriter::SealOf(uint32_t segment) const {
   const DiskSegment& s = (*segments_)[segment];
+  return {.kind = s.kind,
+          .node = identity_.node,
+          .cluster = disk::ClusterHash(identity_.cluster),
+          .sequence = s.sequence,
+          .segment_bytes = segments_->segment_bytes(),
+          .table_offset = s.end,
+          .entries = s.entries,
+          .table_hash = s.table_hash};
+}
+
+void DiskWriter::WriteSeal(uint32_t segment) {
   Buffer& block = blocks_[segment] = Buffer(disk::kBlock);
-  disk::EncodeSeal({.kind = s.kind,
-                    .node = identity_.node,
-                    .cluster = disk::ClusterHash(identity_.cluster),
-                    .sequence = s.sequence,
-                    .segment_bytes = segments_->segment_bytes(),
-                    .table_offset = s.end,
-                    .entries = s.entries,
-                    .table_hash = s.table_hash},
-                   block.data());
+  disk::EncodeSeal(SealOf(segment), block.data());
   disk_->Write(segment, 0, {block.view()}, [this, segment](const Status& written) {
     const bool failed = Failed(written, "writing a seal");
     if (failed || !packs_.contains(segment)) return Finish(segment, !failed);

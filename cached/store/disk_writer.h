@@ -2,15 +2,16 @@
 // Writes records to a disk tier, many at a time, one segment after the other:
 //
 //   1. Plan    each record gets its place behind the last one; a segment without room is closed
-//   2. Write   a batch for each segment; its records can be found once it is on the disk
+//   2. Write   a batch for each segment; its records can be found once it is on the disk. The first of
+//              a segment begins with a mark, by which a start finds the one that was open
 //   3. Seal    a closed segment whose batches have come: table, sync, seal
 //   4. Clean   a reclaimed segment that nobody reads any more: its seal is taken away, synced; free
 //
 // Of packs the seal is synced with what it seals, and its removal is not: an old one leads to bytes
 // without their hashes, or to objects that are as right as ever.
 //
-// A batch that cannot be written is lost, and so is what the open segment holds at a crash: what lies
-// here is in the far store, too. Three failures in a row turn the disk off for a while.
+// A batch that cannot be written is lost, and so is what a machine had not synced when it crashed: what
+// lies here is in the far store, too. Three failures in a row turn the disk off for a while.
 #pragma once
 
 #include <cstdint>
@@ -53,8 +54,12 @@ class DiskWriter {
         segments_(segments),
         records_(records) {}
 
-  // What has no room, or cannot be written, is left out.
-  void Write(std::vector<Item> items, std::function<void()> done);
+  // What has no room, or cannot be written, is left out. Where records are held the last free segment is
+  // for those that reclaim moves.
+  enum class Who : uint8_t { kAnyone, kReclaim };
+  void Write(std::vector<Item> items, std::function<void()> done, Who who = Who::kAnyone);
+  // A segment that was found open, with its records in its table.
+  void SealFound(uint32_t segment) { SealIfDone(segment); }
   // Nothing leads to the segment, and it is not to be read any more. It is free once its readers have
   // gone: whoever takes one from it calls Clean again.
   void Clean(uint32_t segment);
@@ -72,6 +77,7 @@ class DiskWriter {
     uint64_t group = 0;
     uint32_t segment = 0;
     uint64_t offset = 0;
+    Buffer mark{};  // of the segment's first batch: it is open
     Buffer heads{};
     uint64_t head_bytes = 0;  // used
     std::vector<ByteView> parts{};
@@ -84,7 +90,8 @@ class DiskWriter {
     std::function<void()> done{};
   };
 
-  bool RoomFor(uint64_t bytes);
+  bool RoomFor(uint64_t bytes, Who who);
+  Batch Begin(uint64_t group);
   void Add(Batch& batch, const Item& item);
   void Issue(Batch batch);
   void Written(uint64_t id, const Status& status);
@@ -92,6 +99,7 @@ class DiskWriter {
   void SealIfDone(uint32_t segment);
   void WriteTable(uint32_t segment, Buffer table);
   void WriteSeal(uint32_t segment);
+  disk::Seal SealOf(uint32_t segment) const;
   void Finish(uint32_t segment, bool sealed);
   void Cleaned(uint32_t segment);
   void CleanLater(uint32_t segment);

@@ -52,6 +52,7 @@ class TinyTier {
   static uint64_t MemoryBytes(uint64_t segment_bytes, const TinyOptions& options);
 
   // Is it one that belongs here?
+  uint64_t most_bytes() const { return options_.most_bytes; }  // 0: nothing is packed
   bool Packs(uint64_t size) const { return size <= options_.most_bytes && options_.most_bytes > 0; }
   // Takes copies; the memory must not change until `done`, which waits for room, but not for long: then
   // the rest is left out.

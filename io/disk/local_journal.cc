@@ -26,7 +26,8 @@ void LocalJournal::Append(ByteView record, std::function<void(Status, uint64_t)>
 
 void LocalJournal::Replay(std::function<void(uint64_t, ByteView)> each,
                           std::function<void(Status)> done) {
-  deliveries_.Add([this, each = std::move(each), done = std::move(done)] { done(log_->Replay(each)); });
+  deliveries_.Add(
+      [this, each = std::move(each), done = std::move(done)] { done(log_->Replay(each)); });
 }
 
 }  // namespace holdfast::disk

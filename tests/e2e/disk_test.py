@@ -79,6 +79,33 @@ class Disk(Scratch):
         self.assertEqual(done[-1]["differing"], 0)
         self.assertLessEqual(self.status()["far"]["gets"] - gets, plan["far_requests_ahead"])
 
+    def test_a_list_larger_than_memory_is_held(self):
+        """Memory may promise a third of it; the rest is promised on the disk, also after the daemon was killed."""
+        self.settings += ["memory.keep=true", "journal.directory=" + f"{self.dir}/journal"]
+        self.start()
+        listed = self.write("names", "\n".join(self.names) + "\n")
+        self.ok(*self.config, "hold", listed, "--for", "10min", "--wait")
+
+        def read_all():
+            done = self.ok(*self.config, "--json", "run", listed, "--epochs", "1", "--wait").json()
+            self.assertEqual(done[-1]["differing"], 0)
+
+        status = self.status()
+        self.assertEqual(status["far"]["gets"], MANY)
+        self.assertLess(status["memory"]["held_objects"], MANY * 2 // 3)
+        self.assertGreater(status["promises"]["disk_reserved_bytes"], 100 * 100_000)
+        read_all()
+        self.assertEqual(self.status()["far"]["gets"], MANY)
+        self.node.kill()
+        self.node.start()
+        status = self.status()
+        self.assertEqual(status["journal"]["restored_objects"], MANY, status)
+        self.assertEqual(status["journal"]["lost_objects"], 0)
+        read_all()
+        status = self.status()
+        self.assertEqual(status["far"]["gets"], 0, status)
+        self.assertEqual(status["promises"]["broken"], 0)
+
     def test_a_killed_node_finds_its_disk_again(self):
         self.start()
         self.fetch_all()

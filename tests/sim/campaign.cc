@@ -209,6 +209,7 @@ void Campaign::Add(const RunReport& report) {
   sum_.promises.promised += report.promises.promised;
   sum_.promises.looks += report.promises.looks;
   sum_.promises.here += report.promises.here;
+  sum_.promises.below += report.promises.below;
   sum_.promises.carried += report.promises.carried;
   sum_.dropped_objects += report.dropped_objects;
   sum_.moved_bytes += report.moved_bytes;
@@ -252,11 +253,14 @@ void Campaign::Print() {
               100 * Share(reads.views, reads.reads), 100 * Share(reads.peer, reads.reads),
               100 * Share(reads.through_home, reads.reads), 100 * Share(reads.far, reads.reads),
               100 * Share(reads.failed, reads.reads));
-  std::printf("planned %" PRIu64 ", covered %.1f %%; promised %" PRIu64 ", looked at %" PRIu64
-              " times, loaded %.1f %%; still promised after a restart %" PRIu64 "\n",
-              sum_.planned_objects, 100 * Share(sum_.covered_objects, sum_.planned_objects),
-              sum_.promises.promised, sum_.promises.looks,
-              100 * Share(sum_.promises.here, sum_.promises.looks), sum_.promises.carried);
+  std::printf(
+      "planned %" PRIu64 ", covered %.1f %%; promised %" PRIu64 ", looked at %" PRIu64
+      " times, loaded %.1f %%, %.1f %% on a disk alone; still promised after a restart %" PRIu64
+      "\n",
+      sum_.planned_objects, 100 * Share(sum_.covered_objects, sum_.planned_objects),
+      sum_.promises.promised, sum_.promises.looks,
+      100 * Share(sum_.promises.here, sum_.promises.looks),
+      100 * Share(sum_.promises.below, sum_.promises.looks), sum_.promises.carried);
   std::printf("reclaim dropped %" PRIu64 " objects and moved %" PRIu64 " bytes; homes gave %" PRIu64
               " grants\n",
               sum_.dropped_objects, sum_.moved_bytes, sum_.grants);

@@ -231,10 +231,22 @@ void Promises::CheckTenancy(NodeHost& host, JobId job, Tenancy& tenancy, bool al
     Bitmap here(oids.size());
     Bitmap held(oids.size());
     host.tier().FindMany(oids, versions, &here, &held);
+    FindBelow(host, oids, versions, &here, &held);
     for (size_t i = 0; i < bits.size(); ++i) {
       CheckObject(host, job, tenancy, chunk, bits[i], here.Get(i), held.Get(i), all_loaded);
     }
   }
+}
+
+// What memory has no room for is held on the disk.
+void Promises::FindBelow(const NodeHost& host, const std::vector<Oid>& oids,
+                         const std::vector<VersionHash>& versions, Bitmap* here, Bitmap* held) {
+  if (host.disk() == nullptr) return;
+  Bitmap on_disk(oids.size()), held_there(oids.size());
+  host.disk()->FindMany(oids, versions, &on_disk, &held_there);
+  held_there.ForEach([&](size_t i) { counts_.below += held->Get(i) ? 0 : 1; });
+  here->OrAt(0, held_there);
+  held->OrAt(0, held_there);
 }
 
 void Promises::CheckObject(NodeHost& host, JobId job, Tenancy& tenancy, Chunk& chunk, uint32_t bit,

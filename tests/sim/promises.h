@@ -29,6 +29,7 @@ struct PromiseCounts {
   uint64_t promised = 0;  // objects acknowledged
   uint64_t looks = 0;     // at promised objects, in the tiers
   uint64_t here = 0;      // of those, loaded
+  uint64_t below = 0;     // of those, held on the disk alone
   uint64_t carried = 0;   // objects that were promised by one daemon and are by the next
 };
 
@@ -86,6 +87,8 @@ class Promises {
   void OnAck(const Delivery& delivery, const wire::Ack& ack);
   void OnProgress(const Delivery& delivery, const wire::Progress& progress);
   void CheckTenancy(NodeHost& host, JobId job, Tenancy& tenancy, bool all_loaded);
+  void FindBelow(const NodeHost& host, const std::vector<Oid>& oids,
+                 const std::vector<VersionHash>& versions, Bitmap* here, Bitmap* held);
   void CheckObject(NodeHost& host, JobId job, Tenancy& tenancy, Chunk& chunk, uint32_t bit,
                    bool here, bool held, bool all_loaded);
 

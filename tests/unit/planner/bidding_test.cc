@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/unit/planner/fixture.h"
 
 namespace holdfast::planner {
@@ -25,6 +27,7 @@ struct Case {
         home(And(offer, RandomBitmap(objects, random, 0.5))) {
     Bitmap here = RandomBitmap(count, random, here_share);
     Bitmap held = And(here, RandomBitmap(count, random, 0.5));
+    Bitmap disk = RandomBitmap(count, random, 0.2);
     input = {.manifest = &manifest,
              .first = first,
              .count = count,
@@ -33,39 +36,61 @@ struct Case {
              .home = &home,
              .here = here,
              .held = held,
-             .disk = RandomBitmap(count, random, 0.2),
+             .disk = disk,
+             .disk_held = And(disk, RandomBitmap(count, random, 0.3)),
              .max_object_bytes = 900,
              .room_bytes = 0,
              .record_bytes = RecordBytes,
-             .name_bytes = kNameBytes};
+             .name_bytes = kNameBytes,
+             .disk_least_bytes = 200,
+             .disk_most_bytes = 800,
+             .disk_room_bytes = 0,
+             .disk_record_bytes = [](uint64_t size) { return size + 100; }};
   }
 };
 
-// The rules of the header, an object at a time.
+// The rules of the header, an object at a time, and for what goes down from memory 64 at a time.
 BidOutcome Model(const BidInput& in) {
-  BidOutcome out{Bitmap(in.count), Bitmap(in.count), Bitmap(in.count), Bitmap(in.count), 0};
+  BidOutcome out{Bitmap(in.count), Bitmap(in.count), Bitmap(in.count), Bitmap(in.count), 0, 0};
   auto reserve = [&](uint32_t i) {
     uint64_t bytes = RecordBytes(in.manifest->object_bytes(in.first + i), kNameBytes);
     if (out.reserved_bytes + bytes > in.room_bytes) return false;
     out.reserved_bytes += bytes;
     return true;
   };
+  auto reserve_on_disk = [&](uint32_t i) {
+    const uint64_t size = in.manifest->object_bytes(in.first + i);
+    if (size < in.disk_least_bytes || size > in.disk_most_bytes) return false;
+    if (out.disk_reserved_bytes + size + 100 > in.disk_room_bytes) return false;
+    out.disk_reserved_bytes += size + 100;
+    return true;
+  };
+  auto go_down = [&](uint32_t first) {
+    for (uint32_t i = first; i < std::min(first + 64, in.count); ++i) {
+      if (!in.asked->Get(in.first + i) || !in.here.Get(i) || out.keep.Get(i)) continue;
+      if (!in.disk_held.Get(i) && !reserve_on_disk(i)) continue;
+      out.load.Set(i);
+      out.near.Set(i);
+    }
+  };
   for (uint32_t i = 0; i < in.count; ++i) {
     if (!in.asked->Get(in.first + i) || !in.here.Get(i)) continue;
-    if (in.held.Get(i) || reserve(i)) out.keep.Set(i);
+    if (in.held.Get(i) || (!in.disk_held.Get(i) && reserve(i))) out.keep.Set(i);
   }
   for (uint32_t i = 0; i < in.count; ++i) {
+    if (i > 0 && i % 64 == 0) go_down(i - 64);
     const bool disk = in.disk.Get(i);
     if (!in.asked->Get(in.first + i) || in.here.Get(i)) continue;
     if (!in.offer->Get(in.first + i) && !disk) continue;
     if (in.manifest->object_bytes(in.first + i) > in.max_object_bytes) continue;
     if (disk) out.near.Set(i);
-    if (in.home->Get(in.first + i) && reserve(i)) {
+    if (in.disk_held.Get(i) || (in.home->Get(in.first + i) && (reserve(i) || reserve_on_disk(i)))) {
       out.load.Set(i);
     } else {
       out.spare.Set(i);
     }
   }
+  go_down((in.count - 1) / 64 * 64);
   return out;
 }
 
@@ -77,6 +102,7 @@ TEST(Bidding, FollowsItsRulesWithAnyRoom) {
     Case c(random, first + count + static_cast<uint32_t>(random.Below(100)), first, count,
            random.Unit());
     c.input.room_bytes = random.Below(uint64_t{count} * 700);
+    c.input.disk_room_bytes = random.Below(uint64_t{count} * 500) * (round % 2);
     BidOutcome out = BidForChunk(c.input);
     BidOutcome model = Model(c.input);
     ASSERT_EQ(out.keep, model.keep);
@@ -84,6 +110,7 @@ TEST(Bidding, FollowsItsRulesWithAnyRoom) {
     ASSERT_EQ(out.spare, model.spare);
     ASSERT_EQ(out.near, model.near);
     ASSERT_EQ(out.reserved_bytes, model.reserved_bytes);
+    ASSERT_EQ(out.disk_reserved_bytes, model.disk_reserved_bytes);
     ASSERT_LE(out.reserved_bytes, c.input.room_bytes);
     ASSERT_TRUE(And(out.keep, out.load).None());
     ASSERT_TRUE(And(out.keep, out.spare).None());
@@ -97,7 +124,7 @@ TEST(Bidding, WithoutRoomOnlyWhatIsHeldAnywayIsKept) {
   c.input.room_bytes = 0;
   BidOutcome out = BidForChunk(c.input);
   EXPECT_EQ(out.keep, And(c.input.held, c.asked));
-  EXPECT_TRUE(out.load.None());
+  EXPECT_EQ(And(out.load, c.input.disk_held), out.load);
   EXPECT_EQ(out.reserved_bytes, 0u);
   EXPECT_FALSE(out.spare.None());
 }

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// A node whose memory of 8 MiB has a disk of 16 MiB below it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "tests/unit/cached/node_fixture.h"
+#include "tests/unit/cached/store/fake_disk.h"
+
+namespace holdfast::cached {
+
+inline constexpr uint64_t kBytes = 10'000;
+inline constexpr uint32_t kMany = 1'400;  // 14 MB for 8 MiB of memory
+
+class DiskNodeTest : public NodeTest {
+ protected:
+  void StartWithDisk() {
+    world_ = std::make_unique<World>(8 * kMiB, NodeOptions{});
+    disk_ = std::make_unique<store::FakeDisk>(&world_->clock, &image_);
+    tier_ = std::make_unique<store::DiskTier>(
+        world_->env, disk_.get(),
+        store::DiskTierOptions{.identity = {0, "holdfast"}, .index_objects = 20'000});
+    Status recovered = Status::Unavailable("not yet");
+    tier_->Recover([&](Status status) { recovered = std::move(status); });
+    world_->clock.RunFor(1s);
+    ASSERT_TRUE(recovered.ok()) << recovered.ToString();
+    node_ = std::make_unique<Node>(world_->env, world_->tier.get(), world_->context->options,
+                                   tier_.get());
+    node_->Start();
+  }
+
+  Status Get(uint32_t n, BulkMode mode = BulkMode::kFetch) {
+    const ObjectKey key = KeyOfObject(n, kBytes);
+    bulk::ReadMiss miss;
+    miss.oid = key.oid;
+    miss.version = key.version;
+    miss.mode = mode;
+    if (mode == BulkMode::kFetch) {
+      miss.size = kBytes;
+      miss.name = NameOfObject(n);
+      miss.etag = EtagOfObject(n);
+    }
+    std::optional<Status> got;
+    node_->OnMiss(std::move(miss), [&](Status status) { got = std::move(status); });
+    world_->clock.RunFor(200ms);
+    HF_CHECK(got.has_value());
+    if (got->ok()) {
+      const auto record = world_->tier->Find(key.oid, key.version);
+      EXPECT_TRUE(record && record->payload.size() == kBytes);
+      EXPECT_EQ(Hash64(record->payload), record->payload_hash);
+      EXPECT_EQ(record->payload[17], std::byte{7});
+      EXPECT_EQ(record->name, NameOfObject(n));
+      EXPECT_EQ(record->etag, EtagOfObject(n));
+    }
+    return *got;
+  }
+  void Fill() {
+    for (uint32_t n = 0; n < kMany; ++n) ASSERT_TRUE(Get(n).ok());
+  }
+  bool OnlyOnDisk(uint32_t n) const {
+    const ObjectKey key = KeyOfObject(n, kBytes);
+    return !world_->tier->Find(key.oid, key.version) && tier_->Has(key.oid, key.version);
+  }
+  std::vector<uint32_t> AllOnlyOnDisk() const {
+    std::vector<uint32_t> all;
+    for (uint32_t n = 0; n < kMany; ++n) {
+      if (OnlyOnDisk(n)) all.push_back(n);
+    }
+    return all;
+  }
+
+  sim::DiskImage image_{64, 256 * kKiB};
+  std::unique_ptr<store::FakeDisk> disk_;
+  std::unique_ptr<store::DiskTier> tier_;
+};
+
+}  // namespace holdfast::cached
