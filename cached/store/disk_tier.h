@@ -19,6 +19,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -82,6 +83,10 @@ class DiskTier {
                 Bitmap* here) const {
     if (ready_) records_.index().FindMany(oids, versions, here, nullptr);
   }
+
+  // Where it lies most likely, for a reader that reads it there: it was read, for reclaim. Nothing keeps
+  // it there. Nothing for tiny objects, which lie in packs.
+  std::optional<disk::Place> PlaceOf(const Oid& oid, VersionHash version);
 
   using Found = DiskFound;
   // kNotFound when it is not there. Of a record that is known to take `record_bytes` (0: not known) all

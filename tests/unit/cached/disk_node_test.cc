@@ -12,7 +12,7 @@ constexpr uint32_t kMany = 1'400;  // 14 MB for 8 MiB of memory
 class DiskNodeTest : public NodeTest {
  protected:
   void StartWithDisk() {
-    world_ = std::make_unique<World>(8 * kMiB, NodeOptions{});
+    world_ = std::make_unique<World>(8 * kMiB, options_);
     disk_ = std::make_unique<store::FakeDisk>(&world_->clock, &image_);
     tier_ = std::make_unique<store::DiskTier>(
         world_->env, disk_.get(),
@@ -66,6 +66,9 @@ class DiskNodeTest : public NodeTest {
     return all;
   }
 
+  std::optional<disk::Place> PlaceOf(uint32_t n, uint64_t size);
+
+  NodeOptions options_;
   sim::DiskImage image_{64, 256 * kKiB};
   std::unique_ptr<store::FakeDisk> disk_;
   std::unique_ptr<store::DiskTier> tier_;
@@ -85,6 +88,87 @@ TEST_F(DiskNodeTest, WhatMemoryLetGoOfComesFromTheDisk) {
   EXPECT_EQ(State()["loads"]["disk_objects"], 3);
   EXPECT_GT(State()["memory"]["descended_objects"], 400);
   Check();
+}
+
+// What a reader that can read the disk itself is answered: nothing when it is here now.
+std::optional<disk::Place> DiskNodeTest::PlaceOf(uint32_t n, uint64_t size) {
+  const ObjectKey key = KeyOfObject(n, kBytes);
+  bulk::ReadMiss miss;
+  miss.oid = key.oid;
+  miss.version = key.version;
+  miss.size = size;
+  miss.mode = BulkMode::kWait;
+  std::optional<disk::Place> told;
+  std::optional<Status> got;
+  miss.on_disk = [&](disk::Place place) {
+    EXPECT_FALSE(told || got);
+    told = place;
+  };
+  node_->OnMiss(std::move(miss), [&](Status status) {
+    EXPECT_FALSE(told || got);
+    got = std::move(status);
+  });
+  EXPECT_FALSE(told || got);  // never inside the call
+  world_->clock.RunFor(200ms);
+  EXPECT_TRUE(told || got->ok());
+  return told;
+}
+
+TEST_F(DiskNodeTest, WhoCanReadTheDiskIsToldThePlaceAndNothingIsLoaded) {
+  options_.least_placed_bytes = kBytes;
+  StartWithDisk();
+  Fill();
+  const std::vector<uint32_t> below = AllOnlyOnDisk();
+  const uint64_t gets = world_->far.Counters().gets;
+  for (uint32_t n : {below[3], below[4]}) {
+    const auto place = PlaceOf(n, n == below[3] ? kBytes : 0);  // of unknown size, too
+    ASSERT_TRUE(place.has_value());
+    Buffer record(kBytes + 4 * kKiB);
+    image_.Read(place->segment, place->offset, record.span());
+    const auto head = disk::DecodeHead(record.view(), place->offset, image_.segment_bytes());
+    ASSERT_TRUE(head.ok()) << head.status().ToString();
+    const ObjectKey key = KeyOfObject(n, kBytes);
+    EXPECT_TRUE(disk::CheckHead(*head, key.oid, key.version).ok());
+    EXPECT_TRUE(disk::CheckHead(*head, key.oid, 0).ok());
+    EXPECT_EQ(disk::CheckHead(*head, key.oid, key.version + 1).code(), Code::kNotFound);
+    EXPECT_EQ(disk::CheckHead(*head, KeyOfObject(n + 1, kBytes).oid, 0).code(), Code::kNotFound);
+    disk::Head other = *head;
+    other.etag += "x";
+    EXPECT_EQ(disk::CheckHead(other, key.oid, key.version).code(), Code::kCorrupt);
+    EXPECT_TRUE(OnlyOnDisk(n));
+  }
+  EXPECT_EQ(State()["loads"]["disk_objects"], 0);
+  EXPECT_EQ(State()["loads"]["disk_places"], 2);
+  EXPECT_EQ(world_->far.Counters().gets, gets);
+  // What is in memory is there, and what the disk does not have comes from elsewhere, as ever.
+  EXPECT_FALSE(PlaceOf(kMany - 1, kBytes));
+  // Read again so soon, it would have been in memory: now it will be.
+  EXPECT_FALSE(PlaceOf(below[3], kBytes));
+  EXPECT_FALSE(OnlyOnDisk(below[3]));
+  EXPECT_EQ(State()["loads"]["disk_objects"], 1);
+  Check();
+}
+
+// A set that does not fit memory pushes nothing out of it, however often it is read.
+TEST_F(DiskNodeTest, WhatIsReadInTurnStaysOnTheDisk) {
+  options_.least_placed_bytes = kBytes;
+  StartWithDisk();
+  Fill();
+  const std::vector<uint32_t> below = AllOnlyOnDisk();
+  ASSERT_GT(below.size() * kBytes, 5 * kMiB);
+  for (int epoch = 0; epoch < 3; ++epoch) {
+    for (uint32_t n : below) ASSERT_TRUE(PlaceOf(n, kBytes).has_value()) << epoch;
+  }
+  EXPECT_EQ(AllOnlyOnDisk(), below);
+  EXPECT_EQ(State()["loads"]["disk_objects"], 0);
+}
+
+TEST_F(DiskNodeTest, SmallObjectsAreReadForWhoCouldReadThemHimself) {
+  StartWithDisk();
+  Fill();
+  EXPECT_FALSE(PlaceOf(AllOnlyOnDisk().at(7), kBytes));
+  EXPECT_EQ(State()["loads"]["disk_objects"], 1);
+  EXPECT_EQ(State()["loads"]["disk_places"], 0);
 }
 
 TEST_F(DiskNodeTest, ALookFindsAnyVersionOnTheDisk) {
