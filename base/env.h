@@ -67,6 +67,8 @@ struct BulkOutcome {
   uint64_t hash = 0;  // XXH3-64 of the bytes
   // The node said so itself: its error is about the object, not about the node.
   bool answered = false;
+  // The node only said where on its disk it lies, and this side has read it there.
+  bool own_disk = false;
 };
 
 enum class BulkMode : uint8_t {

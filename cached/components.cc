@@ -47,6 +47,7 @@ Result<std::unique_ptr<Disk>> Components::OpenNearDisk() {
                                          .segments = segments,
                                          .segment_bytes = config_->disk_segment,
                                          .depth = static_cast<uint32_t>(config_->disk_depth),
+                                         .group = config_->group,
                                          .log = log_},
                                         post_, watcher_);
   if (!files.ok()) return files.status().Annotate("disk");

@@ -168,15 +168,16 @@ Status Daemon::Parts::OpenMemory() {
     log->Info("memory: " + FormatCount(found.found_objects) + " objects, " +
               FormatBytes(found.live_bytes) + ", are still there from an earlier start");
   }
-  Result<std::unique_ptr<shm::AttachServer>> server =
-      shm::AttachServer::Open({.path = region->attach_path(),
-                               .group = region->group(),
-                               .node = config.node.node,
-                               .incarnation = config.node.incarnation,
-                               .region_fd = region->read_only_fd(),
-                               .region_bytes = plan.region_bytes,
-                               .sessions = session_files.get(),
-                               .log = log});
+  Result<std::unique_ptr<shm::AttachServer>> server = shm::AttachServer::Open(
+      {.path = region->attach_path(),
+       .group = region->group(),
+       .node = config.node.node,
+       .incarnation = config.node.incarnation,
+       .region_fd = region->read_only_fd(),
+       .region_bytes = plan.region_bytes,
+       .disk_directory = config.disk_at.empty() ? config.disk_directory : std::string(),
+       .sessions = session_files.get(),
+       .log = log});
   if (!server.ok()) return server.status();
   attach = *std::move(server);
   HF_RETURN_IF_ERROR(

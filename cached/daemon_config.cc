@@ -160,6 +160,7 @@ void ReadDisk(config::ConfigFile* file, DaemonConfig* config) {
   file->Get("disk.index_objects", &config->disk.index_objects, 0, uint64_t{1} << 31);
   file->Get("disk.tiny_objects", &config->disk.tiny.most_objects, 0, uint64_t{1} << 36);
   file->Get("disk.depth", &config->disk_depth, 1, 256);
+  file->GetBytes("disk.least_local", &config->node.least_placed_bytes);
   file->Get("disk.at", &config->disk_at);
   file->GetDuration("disk.patience", &config->disk_patience, 1s);
   file->Get("disk.far_copy", &config->disk_far_copy);

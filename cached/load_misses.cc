@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The part of the loader that readers ask: what they miss, now.
+#include <algorithm>
 #include <utility>
 
 #include "base/hash.h"
@@ -16,9 +17,11 @@ void Loader::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
   };
   if (Load* loading = Loading(key)) {
     if (miss.mode == BulkMode::kFetch && OidOf(miss.name) == miss.oid) {
-      MayGoFar(
-          *loading,
-          {.key = key, .size = miss.size, .name = miss.name, .etag = miss.etag, .waiters = {}});
+      MayGoFar(*loading, {.key = key,
+                          .size = miss.version == 0 ? 0 : miss.size,  // a guess of somebody's
+                          .name = miss.name,
+                          .etag = miss.etag,
+                          .waiters = {}});
     }
     loading->want.waiters.push_back(Wanting(key, loading->want, std::move(done)));
     return;
@@ -29,6 +32,7 @@ void Loader::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
     want.waiters.push_back(std::move(done));
     return AddUrgent(std::move(want));
   }
+  if (TellPlace(miss)) return;
   if (miss.mode != BulkMode::kFetch && OnDiskHere(key)) {
     want.key = key;
     want.local = true;
@@ -55,6 +59,20 @@ void Loader::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
   }
   want.waiters.push_back(std::move(done));
   AddUrgent(std::move(want));
+}
+
+// Nobody waits for it, nothing is promised of it. What would be in memory had it been loaded the last
+// time is loaded now.
+bool Loader::TellPlace(const bulk::ReadMiss& miss) {
+  const uint64_t least = context_->options.least_placed_bytes;
+  const bool small = miss.size != 0 && miss.size < least;
+  if (!miss.on_disk || small || context_->disk == nullptr) return false;
+  const std::optional<disk::Place> place = context_->disk->PlaceOf(miss.oid, miss.version);
+  if (!place || second_reads_.Note(miss.oid, miss.size)) return false;
+  ++counters_.disk_places;
+  context_->env.clock->At(context_->Now(),
+                          [on_disk = miss.on_disk, place = *place] { on_disk(place); });
+  return true;
 }
 
 Status Loader::TooLarge(uint64_t size) const {

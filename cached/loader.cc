@@ -21,7 +21,8 @@ Loader::Loader(const Context* context, Commitments* commitments, Membership* mem
               Answered(question, decision);
             }),
       copy_down_(context, commitments, [this] { SchedulePump(); }),
-      far_pace_(context->options.far_objects_per_s, context->options.far_bytes_per_s) {}
+      far_pace_(context->options.far_objects_per_s, context->options.far_bytes_per_s),
+      second_reads_(context->tier->Stats().object_bytes) {}
 
 // --- What is to be loaded, and in which order ----------------------------------------------------
 

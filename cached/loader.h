@@ -3,7 +3,8 @@
 // now. One object's way:
 //
 //   1. Begin      it is here already, or on its way: done, or wait with the others
-//   1a. LookOnDisk  it may be on this node's disk, which is asked before anybody else
+//   1a. LookOnDisk  it may be on this node's disk, which is asked before anybody else; who can read it
+//                 there itself is told the place, and nothing is loaded
 //   2. AskHome    whoever goes far asks the object's home first, many objects a message
 //   3. Verdict    the home has it or somebody is loading it: take it from there; if that fails ask
 //                 again, and somebody will go
@@ -43,6 +44,7 @@
 #include "cached/load_queue.h"
 #include "cached/membership.h"
 #include "cached/pace.h"
+#include "cached/second_reads.h"
 
 namespace holdfast::cached {
 
@@ -72,6 +74,7 @@ class Loader {
     uint64_t peer_bytes = 0;
     uint64_t disk_objects = 0;
     uint64_t disk_bytes = 0;
+    uint64_t disk_places = 0;  // told to readers instead of loading
     uint64_t failed = 0;
     uint64_t late = 0;  // after their need-by
   };
@@ -138,6 +141,7 @@ class Loader {
   void CountRequests(const Load& load, uint32_t requests);
   bool OnDiskHere(const ObjectKey& key) const;
   void AddUrgent(Want want);
+  bool TellPlace(const bulk::ReadMiss& miss);
   Status TooLarge(uint64_t size) const;
   std::function<void(Status)> Wanting(const ObjectKey& key, const Want& loaded,
                                       std::function<void(Status)> done) const;
@@ -204,6 +208,7 @@ class Loader {
   Counters counters_;
   Pace far_pace_;  // and from peers
   Pace disk_pace_{20'000, 500'000'000};
+  SecondReads second_reads_;
   Duration far_latency_ = 50ms;  // smoothed
 };
 

@@ -45,6 +45,9 @@ struct NodeOptions {
   uint32_t max_loads = 256;                // far and peer reads under way
   uint64_t max_load_bytes = 256 * kMiB;    // their bytes
   uint64_t first_part_bytes = 256 * kKiB;  // of an object of unknown size, at most
+  // Smaller objects on the disk are read for everybody: to hand a read to another process's thread
+  // costs more than the bytes.
+  uint64_t least_placed_bytes = 32 * kKiB;
   uint64_t far_bytes_per_s = 200'000'000;  // until measured
   uint64_t far_objects_per_s = 2'000;
 

@@ -92,6 +92,7 @@ std::string ToJson(const NodeState& state) {
         {"peer_bytes", state.loads.peer_bytes},
         {"disk_objects", state.loads.disk_objects},
         {"disk_bytes", state.loads.disk_bytes},
+        {"disk_places", state.loads.disk_places},
         {"failed", state.loads.failed},
         {"late", state.loads.late}}},
       {"grants", state.grants},

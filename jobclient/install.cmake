@@ -2,7 +2,7 @@
 # What `cmake --install` gives to others: one archive with everything of ours in it, the headers that client.h needs,
 # and a package for find_package(holdfast). The headers lie in a folder of their own, so that "base/status.h" is nobody
 # else's.
-set(parts hf_base hf_packs hf_wire hf_planner hf_snapshot hf_jobclient hf_io_config hf_io_net hf_io_bulk hf_io_far hf_io_shm holdfast)
+set(parts hf_base hf_packs hf_wire hf_planner hf_snapshot hf_jobclient hf_io_config hf_io_net hf_io_bulk hf_io_far hf_io_shm hf_io_disk_reader holdfast)
 list(TRANSFORM parts REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE objects)
 add_library(holdfast_archive STATIC ${objects})
 set_target_properties(holdfast_archive PROPERTIES OUTPUT_NAME holdfast EXPORT_NAME holdfast LINKER_LANGUAGE CXX

@@ -10,7 +10,7 @@
 namespace holdfast::jobclient {
 namespace {
 
-enum class Step : uint8_t { kAwaitLocal, kPromised, kHome, kFar };
+enum class Step : uint8_t { kAwaitLocal, kPromised, kOwnDisk, kHome, kFar };
 
 Step After(Step step) { return static_cast<Step>(static_cast<uint8_t>(step) + 1); }
 
@@ -179,6 +179,13 @@ NodeId OrderedReader::Parts::NodeFor(const Item& item) const {
       return job->NodeOf(item.index) == job->reader() ? job->reader() : kNoNode;
     case Step::kPromised:
       return job->NodeOf(item.index);
+    case Step::kOwnDisk:
+      // Where it is another step's node it looks there by that.
+      if (!options.own_disk || job->NodeOf(item.index) == job->reader() ||
+          job->FetcherOf(item.index) == job->reader()) {
+        return kNoNode;
+      }
+      return job->reader();
     case Step::kHome:
       return job->FetcherOf(item.index);
     case Step::kFar:
@@ -306,14 +313,17 @@ void OrderedReader::Parts::Landed(uint64_t ordinal, Step step, NodeId node, Bulk
     return Go(ordinal, item);
   }
   if (outcome.status.ok() && IsPlanned(item, outcome)) {
-    Source source = step == Step::kHome ? Source::kThroughHome : Source::kPeer;
+    Source source = outcome.own_disk      ? Source::kOwnDisk
+                    : step == Step::kHome ? Source::kThroughHome
+                                          : Source::kPeer;
     return Deliver(ordinal, item,
                    {.status = {}, .bytes = std::move(bytes), .local = false, .source = source});
   }
   if (step == Step::kPromised) Blame(node, item, outcome);
-  if (step == Step::kHome && !outcome.answered && outcome.status.code() == Code::kUnavailable)
+  const bool asked = step == Step::kHome || step == Step::kOwnDisk;
+  if (asked && !outcome.answered && outcome.status.code() == Code::kUnavailable)
     job->NodeFailed(node, outcome.status.ToString());
-  ++counters.detours;
+  if (step != Step::kOwnDisk) ++counters.detours;
   item.bytes = std::move(bytes);
   item.step = After(step);
   Go(ordinal, item);

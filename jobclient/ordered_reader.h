@@ -8,6 +8,7 @@
 // One object's way, each step only if the one before did not do:
 //   own node's memory (the caller's, without this class)
 //   → the node that promised it, waiting for its load (kWait)
+//   → the own node's disk, if this process can read it (kWait)
 //   → its home, which fetches it for everybody (kFetch)
 //   → the far store, directly
 #pragma once
@@ -23,7 +24,8 @@
 
 namespace holdfast::jobclient {
 
-enum class Source : uint8_t { kLocal = 0, kPeer = 1, kThroughHome = 2, kFar = 3 };
+enum class Source : uint8_t { kLocal = 0, kPeer = 1, kThroughHome = 2, kFar = 3, kOwnDisk = 4 };
+constexpr size_t kSources = 5;
 
 struct ReadResult {
   Status
@@ -39,16 +41,18 @@ struct OrderedReaderOptions {
   uint32_t batch_objects = 64;
   Duration wait = 30s;  // for a promised load, before going another way
   Duration far_deadline = 300s;
+  // This process can read the own node's disk. It may have what nobody has promised, or what was lost.
+  bool own_disk = false;
   bool last_pass =
       false;  // what was read is not needed again by this job: another call need not ask for it
 };
 
 // Of what was fetched: objects and bytes by their source.
 struct ReadCounters {
-  uint64_t objects[4] = {};
-  uint64_t bytes[4] = {};
+  uint64_t objects[kSources] = {};
+  uint64_t bytes[kSources] = {};
   uint64_t failed = 0;
-  uint64_t detours = 0;  // steps that did not do
+  uint64_t detours = 0;  // steps that did not do, but for looks at the own disk
 };
 
 class OrderedReader {

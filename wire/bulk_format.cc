@@ -18,16 +18,17 @@ constexpr size_t kMagic = 0, kVersion = 8, kCode = 10, kReserved = 11, kText = 1
 }
 namespace batch {
 constexpr size_t kLength = 0, kMagic = 4, kRequest = 8, kReceived = 16, kPatience = 24, kCount = 32,
-                 kMode = 34, kReserved = 35;
+                 kMode = 34, kPlaces = 35, kReserved = 36;
 }
 namespace want {
 constexpr size_t kOid = 0, kVersion = 16, kSize = 24, kRoom = 32, kName = 40, kEtag = 42,
                  kReserved = 44;
 }
 namespace answer {
-constexpr size_t kMagic = 0, kItem = 4, kCode = 6, kMore = 7, kRequest = 8, kVersion = 16,
+constexpr size_t kMagic = 0, kItem = 4, kCode = 6, kFlags = 7, kRequest = 8, kVersion = 16,
                  kSize = 24, kHash = 32, kText = 40, kCheck = 44;
-}
+constexpr uint8_t kMore = 1, kPlace = 2;  // bits of kFlags
+}  // namespace answer
 
 bool AllZero(const std::byte* p, size_t n) {
   return std::all_of(p, p + n, [](std::byte b) { return b == std::byte{0}; });
@@ -164,6 +165,7 @@ void StoreBatchHeader(const BatchHeader& header, std::byte* at) {
   StoreAs(at + batch::kPatience, static_cast<uint64_t>(header.patience.count()));
   StoreAs(at + batch::kCount, header.count);
   StoreAs(at + batch::kMode, static_cast<uint8_t>(header.mode));
+  StoreAs(at + batch::kPlaces, static_cast<uint8_t>(header.places ? 1 : 0));
 }
 
 Result<std::optional<size_t>> BatchLength(ByteView bytes) {
@@ -193,6 +195,7 @@ Result<BatchHeader> DecodeBatch(ByteView bytes, std::vector<Want>* wants) {
   auto patience_us = LoadAs<uint64_t>(bytes.data() + batch::kPatience);
   header.count = LoadAs<uint16_t>(bytes.data() + batch::kCount);
   auto mode = LoadAs<uint8_t>(bytes.data() + batch::kMode);
+  auto places = LoadAs<uint8_t>(bytes.data() + batch::kPlaces);
   if (patience_us > static_cast<uint64_t>(kMaxPatience.count())) {
     return Status::Corrupt("bulk batch: patience is over an hour");
   }
@@ -200,11 +203,13 @@ Result<BatchHeader> DecodeBatch(ByteView bytes, std::vector<Want>* wants) {
   if (mode > static_cast<uint8_t>(BulkMode::kFetch)) {
     return Status::Corrupt("bulk batch: unknown mode");
   }
-  if (!AllZero(bytes.data() + batch::kReserved, kBatchHeaderBytes - batch::kReserved)) {
+  if (places > 1 ||
+      !AllZero(bytes.data() + batch::kReserved, kBatchHeaderBytes - batch::kReserved)) {
     return Status::Corrupt("bulk batch: reserved bytes are not zero");
   }
   header.patience = Duration(patience_us);
   header.mode = static_cast<BulkMode>(mode);
+  header.places = places == 1;
   ByteView rest = bytes.subspan(kBatchHeaderBytes);
   if (rest.size() < header.count * kWantBytes) {
     return Status::Corrupt("bulk batch: more items than bytes");
@@ -221,7 +226,8 @@ void StoreAnswer(const Answer& item, std::byte* at) {
   StoreAs(at + answer::kMagic, kAnswerMagic);
   StoreAs(at + answer::kItem, item.item);
   StoreAs(at + answer::kCode, static_cast<uint8_t>(item.code));
-  StoreAs(at + answer::kMore, static_cast<uint8_t>(item.more ? 1 : 0));
+  StoreAs(at + answer::kFlags, static_cast<uint8_t>((item.more ? answer::kMore : 0) |
+                                                    (item.place ? answer::kPlace : 0)));
   StoreAs(at + answer::kRequest, item.request);
   StoreAs(at + answer::kVersion, item.version);
   StoreAs(at + answer::kSize, item.size);
@@ -240,7 +246,7 @@ Result<Answer> DecodeAnswer(ByteView bytes) {
     return Status::Corrupt("bulk answer: its header fails its checksum");
   }
   auto code = LoadAs<uint8_t>(p + answer::kCode);
-  auto more = LoadAs<uint8_t>(p + answer::kMore);
+  auto flags = LoadAs<uint8_t>(p + answer::kFlags);
   Answer item{.request = LoadAs<uint64_t>(p + answer::kRequest),
               .item = LoadAs<uint16_t>(p + answer::kItem),
               .code = static_cast<Code>(code),
@@ -248,13 +254,32 @@ Result<Answer> DecodeAnswer(ByteView bytes) {
               .size = LoadAs<uint64_t>(p + answer::kSize),
               .payload_hash = LoadAs<uint64_t>(p + answer::kHash),
               .text_bytes = LoadAs<uint32_t>(p + answer::kText),
-              .more = more == 1};
+              .more = (flags & answer::kMore) != 0,
+              .place = (flags & answer::kPlace) != 0};
   bool ok = item.code == Code::kOk;
-  if (!IsCode(code) || more > 1 || item.item >= kMaxBatchItems || item.size > kMaxObjectBytes ||
+  bool bare = item.version == 0 && item.size == 0 && item.payload_hash == 0;
+  if (!IsCode(code) || flags > (answer::kMore | answer::kPlace) || (item.place && !(ok && bare)) ||
+      item.item >= kMaxBatchItems || item.size > kMaxObjectBytes ||
       item.text_bytes > kMaxTextBytes || (ok ? item.text_bytes != 0 : item.payload_hash != 0)) {
     return Status::Corrupt("bulk answer: a field is out of range");
   }
   return item;
+}
+
+std::array<std::byte, kPlaceBytes> Encode(const disk::Place& place) {
+  std::array<std::byte, kPlaceBytes> bytes{};
+  StoreAs(bytes.data(), place.offset);
+  StoreAs(bytes.data() + 8, place.segment);
+  return bytes;
+}
+
+Result<disk::Place> DecodePlace(ByteView bytes) {
+  const disk::Place place{.segment = LoadAs<uint32_t>(bytes.data() + 8),
+                          .offset = LoadAs<uint64_t>(bytes.data())};
+  const bool right = place.offset >= disk::kFirstRecord && place.offset % disk::kAlign == 0 &&
+                     place.offset < disk::kMaxSegmentBytes && AllZero(bytes.data() + 12, 4);
+  if (!right) return Status::Corrupt("bulk answer: no record can lie at its place");
+  return place;
 }
 
 }  // namespace holdfast::bulk

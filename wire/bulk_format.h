@@ -30,6 +30,7 @@
 #include "base/ids.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "wire/disk_segment.h"
 
 namespace holdfast::bulk {
 
@@ -103,6 +104,7 @@ struct BatchHeader {
   Duration patience{};  // from receipt; what is not ready by then is answered with kTimeout
   uint16_t count = 0;
   BulkMode mode = BulkMode::kLook;
+  bool places = false;  // the reader can read the node's segments on disk itself
 };
 
 // Appends the item of a batch; HF_CHECKs its limits (cut names that are too long before).
@@ -126,6 +128,7 @@ Result<BatchHeader> DecodeBatch(ByteView bytes, std::vector<Want>* wants);
 // the reader knows where the next few bodies go, and takes them with one system call.
 constexpr size_t kAnswerBytes = 48;
 constexpr size_t kMaxGroup = 128;
+constexpr size_t kPlaceBytes = 16;
 struct Answer {
   uint64_t request = 0;
   uint16_t item = 0;  // index in its batch
@@ -135,9 +138,15 @@ struct Answer {
   uint64_t payload_hash = 0;  // XXH3-64; 0 unless kOk
   uint32_t text_bytes = 0;    // of the error's text; 0 when kOk
   bool more = false;          // another header of the same group follows, and not yet a body
+  // With kOk, and only to a reader that can use it: the body is a Place, where the object lies most
+  // likely. Version, size and hash are 0: the record there has them.
+  bool place = false;
 
   // What follows the group's headers.
-  uint64_t body_bytes() const { return code == Code::kOk ? size : text_bytes; }
+  uint64_t body_bytes() const {
+    if (place) return kPlaceBytes;
+    return code == Code::kOk ? size : text_bytes;
+  }
 };
 
 // The last four bytes are the low half of the XXH3-64 of the others: a flipped bit must not hand
@@ -145,6 +154,10 @@ struct Answer {
 void StoreAnswer(const Answer& answer, std::byte* at);
 // `bytes` has exactly kAnswerBytes. kCorrupt for everything that is not an answer.
 Result<Answer> DecodeAnswer(ByteView bytes);
+
+std::array<std::byte, kPlaceBytes> Encode(const disk::Place& place);
+// `bytes` has exactly kPlaceBytes. kCorrupt for what is no place of a record.
+Result<disk::Place> DecodePlace(ByteView bytes);
 
 // --- What a node does about objects that are not there -------------------------------------------
 
@@ -157,6 +170,9 @@ struct ReadMiss {
   std::string etag;
   BulkMode mode = BulkMode::kWait;
   Duration patience{};  // the reader is gone after this long
+  // Not empty: the reader can read the node's disk itself. May run instead of `done`, under the same
+  // rules, with the place where the object lies.
+  std::function<void(disk::Place)> on_disk{};
 };
 
 // Gets the object into the segments, or says why not. `done` is called exactly once, from any

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/hash.h"
+#include "base/uri.h"
 
 namespace holdfast::disk {
 namespace {
@@ -68,6 +69,17 @@ Result<Head> DecodeHead(ByteView bytes, uint64_t offset, uint64_t limit) {
   head.name = text.substr(0, header.name_bytes);
   head.etag = text.substr(header.name_bytes);
   return head;
+}
+
+Status CheckHead(const Head& head, const Oid& oid, VersionHash version) {
+  const Entry& entry = head.entry;
+  if (entry.oid != oid || (version != 0 && entry.version != version)) {
+    return Status::NotFound("another record lies there");
+  }
+  if (OidOf(head.name) != oid || HashVersion(head.etag, entry.size) != entry.version) {
+    return Status::Corrupt("a record whose name or ETag is not its own");
+  }
+  return {};
 }
 
 uint64_t ClusterHash(std::string_view cluster) { return Hash64(AsBytes(cluster)); }

@@ -56,6 +56,13 @@ struct Head {
   uint32_t expires_s = 0;  // since 1970; 0: never. Only objects of packs can say it
 };
 
+// Where a record begins, as one process tells it to another that reads the same segments.
+struct Place {
+  uint32_t segment = 0;
+  uint64_t offset = 0;
+  friend bool operator==(const Place&, const Place&) = default;
+};
+
 constexpr uint64_t kFirstRecord = kBlock;
 constexpr uint64_t kMaxSegmentBytes = uint64_t{64} << 20;
 
@@ -70,6 +77,11 @@ void EncodeHead(const Head& head, std::byte* into);
 // kCorrupt for what is no head, or one whose record would reach beyond `limit`. `offset` is the
 // record's place.
 Result<Head> DecodeHead(ByteView bytes, uint64_t offset, uint64_t limit);
+
+// Is this the object in this version (0: any)? kNotFound when it is another, kCorrupt when what it says
+// of itself does not agree: the OID is its name's, the version that of its ETag and size. The payload is
+// for the caller to check.
+Status CheckHead(const Head& head, const Oid& oid, VersionHash version);
 
 // What a segment has: records, packs of tiny objects (wire/tiny_segment.h), or records and no table yet.
 enum class SegmentKind : uint8_t { kRecords, kPacks, kOpen };

@@ -131,6 +131,15 @@ bool DiskTier::IsHeld(const Oid& oid, VersionHash version) const {
   return slot != Index::kNone && records_.index().holds(slot) > 0;
 }
 
+std::optional<disk::Place> DiskTier::PlaceOf(const Oid& oid, VersionHash version) {
+  if (!ready_) return std::nullopt;
+  const uint32_t slot = records_.index().Find(oid, version);
+  if (slot == Index::kNone) return std::nullopt;
+  const shm::Entry e = records_.index().entry(slot);
+  records_.index().AddRead(slot);
+  return disk::Place{.segment = shm::SegmentOf(e), .offset = Index::OffsetOnDisk(e)};
+}
+
 void DiskTier::Look(const Oid& oid, VersionHash version, uint64_t record_bytes,
                     std::function<void(Result<Found>)> done) {
   std::vector<DiskRecords::Candidate> candidates;

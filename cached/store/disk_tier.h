@@ -19,6 +19,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -105,6 +106,10 @@ class DiskTier {
   bool IsHeld(const Oid& oid, VersionHash version) const;
   // Rises when something is lost that was held; IsHeld tells what.
   uint64_t lost_held() const { return records_.lost_held(); }
+
+  // Where it lies most likely, for a reader that reads it there: it was read, for reclaim. Nothing keeps
+  // it there. Nothing for tiny objects, which lie in packs.
+  std::optional<disk::Place> PlaceOf(const Oid& oid, VersionHash version);
 
   using Found = DiskFound;
   // kNotFound when it is not there. Of a record that is known to take `record_bytes` (0: not known) all

@@ -117,8 +117,8 @@ bool AnswerReader::TakeHeaders() {
 
 // Moves what is staged of a body to its place.
 void AnswerReader::TakeBody(Part* part) {
-  if (part->answer.code != Code::kOk && part->taken == 0) {
-    text_.resize(part->answer.text_bytes);
+  if (!part->is_payload() && part->taken == 0) {
+    text_.resize(part->answer.body_bytes());
     part->into = text_.data();
   }
   uint64_t n = std::min<uint64_t>(staged(), part->missing());
@@ -133,7 +133,7 @@ void AnswerReader::TakeBody(Part* part) {
 
 void AnswerReader::HashPlaced(const Part& part) {
   // An empty body has a hash without having a place.
-  if (part.answer.code != Code::kOk || (part.into == nullptr && part.taken > 0)) return;
+  if (!part.is_payload() || (part.into == nullptr && part.taken > 0)) return;
   ByteView unhashed(part.into + hashed_, part.taken - hashed_);
   if (part.missing() == 0 && hashed_ == 0) {
     hash_ = Hash64(unhashed);

@@ -7,7 +7,7 @@
 //   kHello   server_hello() and text() are there
 //   kAnswer  answer() is there, the next header of a group; say where its body goes (Place), then go on
 //   kBody    the next body of the group has come, in the order of the headers: answer() is its header again, and
-//            body_hash(), or text() of an error, is there
+//            body_hash(), or text() of an error or a place, is there
 //   kBlocked nothing more in the socket now
 //   kBroken  error() says why; the connection is over
 #pragma once
@@ -38,6 +38,7 @@ class AnswerReader {
   const ServerHello& server_hello() const { return hello_; }
   const Answer& answer() const { return group_[current_].answer; }
   std::string_view text() const { return AsText(text_); }
+  ByteView place() const { return text_; }
   // XXH3-64 of the body, valid after kBody of an answer with kOk that was placed.
   uint64_t body_hash() const { return hash_; }
   const Status& error() const { return error_; }
@@ -59,6 +60,7 @@ class AnswerReader {
     std::byte* into = nullptr;
     uint64_t taken = 0;  // bytes of the body
     uint64_t missing() const { return answer.body_bytes() - taken; }
+    bool is_payload() const { return answer.code == Code::kOk && !answer.place; }
   };
 
   Step Hello();

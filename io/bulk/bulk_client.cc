@@ -34,9 +34,11 @@ struct BulkClient::Impl {
   }
 
   void Submit(const std::string& endpoint, BulkMode mode, std::vector<BulkItem> items,
-              Time deadline, std::function<void(size_t, BulkOutcome)> each) {
+              Time deadline, std::function<void(size_t, BulkOutcome)> each,
+              std::function<void(size_t, disk::Place)> placed) {
     if (loop != nullptr) {
-      return loop->Submit(endpoint, mode, std::move(items), deadline, std::move(each));
+      return loop->Submit(endpoint, mode, std::move(items), deadline, std::move(each),
+                          std::move(placed));
     }
     for (size_t i = 0; i < items.size(); ++i) {
       each(i, {.status = Status::Unavailable("the reader is shutting down"),
@@ -56,10 +58,11 @@ BulkClient::~BulkClient() {
 }
 
 void BulkClient::Read(const std::string& endpoint, BulkMode mode, std::vector<BulkItem> items,
-                      Time deadline, std::function<void(size_t index, BulkOutcome outcome)> each) {
+                      Time deadline, std::function<void(size_t index, BulkOutcome outcome)> each,
+                      std::function<void(size_t index, disk::Place place)> placed) {
   impl_->mailbox.Post([impl = impl_.get(), endpoint, mode, items = std::move(items), deadline,
-                       each = std::move(each)]() mutable {
-    impl->Submit(endpoint, mode, std::move(items), deadline, std::move(each));
+                       each = std::move(each), placed = std::move(placed)]() mutable {
+    impl->Submit(endpoint, mode, std::move(items), deadline, std::move(each), std::move(placed));
   });
 }
 

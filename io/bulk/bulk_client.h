@@ -51,8 +51,12 @@ class BulkClient {
   //   cluster name kCorrupt      the bytes failed their checksum, or the peer does not speak the
   //   protocol
   // and whatever the node's miss handler says. Names are sent with kFetch only.
+  //
+  // With `placed` the reader says that it can read the segments of this node's disk itself. It runs
+  // instead of `each`, under the same rules, for an item that the node has only told the place of.
   void Read(const std::string& endpoint, BulkMode mode, std::vector<BulkItem> items, Time deadline,
-            std::function<void(size_t index, BulkOutcome outcome)> each);
+            std::function<void(size_t index, BulkOutcome outcome)> each,
+            std::function<void(size_t index, disk::Place place)> placed = {});
 
   // CLOCK_MONOTONIC now, for deadlines.
   static Time Now();

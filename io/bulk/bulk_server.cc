@@ -157,11 +157,12 @@ void Worker::Open(Fd fd, bool tcp) {
   }
   if (tcp) SetNoDelay(fd.get());
   uint64_t number = next_connection_++;
-  auto done = [mailbox = mailbox_, worker = this, number](uint64_t miss, Status status) {
-    mailbox->Post([worker, number, miss, status = std::move(status)] {
+  auto done = [mailbox = mailbox_, worker = this, number](uint64_t miss,
+                                                          ServerConnection::MissOutcome outcome) {
+    mailbox->Post([worker, number, miss, outcome = std::move(outcome)] {
       auto it = worker->connections_.find(number);
       if (it == worker->connections_.end()) return;
-      worker->Settle(it, it->second.connection->OnMissDone(miss, status, worker->now_));
+      worker->Settle(it, it->second.connection->OnMissDone(miss, outcome, worker->now_));
     });
   };
   int raw = fd.get();
@@ -281,6 +282,7 @@ BulkServerStats BulkServer::Stats() const {
           .hits = s.hits.load(),
           .bytes = s.bytes.load(),
           .misses = s.misses.load(),
+          .places = s.places.load(),
           .timed_out = s.timed_out.load()};
 }
 

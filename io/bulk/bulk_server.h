@@ -48,6 +48,7 @@ struct BulkServerStats {
   uint64_t hits = 0;         // with kOk
   uint64_t bytes = 0;        // of payload
   uint64_t misses = 0;       // handed to the miss handler
+  uint64_t places = 0;       // answered with a place on the disk
   uint64_t timed_out = 0;    // connections closed because a reader stalled
 };
 

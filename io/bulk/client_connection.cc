@@ -25,6 +25,13 @@ void ClientCall::Finish(size_t index, BulkOutcome outcome) {
   each(index, std::move(outcome));
 }
 
+void ClientCall::FinishPlaced(size_t index, disk::Place place) {
+  states[index] |= kDone;
+  --left;
+  --*items_left;
+  placed(index, place);
+}
+
 ClientConnection::ClientConnection(const BulkClientOptions& options, const Endpoint& endpoint,
                                    Fd fd, uint64_t number, Time now,
                                    std::function<void(ClientCall*)> settled,
@@ -101,7 +108,8 @@ void ClientConnection::Ask(ClientCall* call, size_t most, Time now) {
                     .received = reader_.received(),
                     .patience = std::clamp(call->deadline - now, Duration(0), kMaxPatience),
                     .count = asked.count,
-                    .mode = call->mode},
+                    .mode = call->mode,
+                    .places = static_cast<bool>(call->placed)},
                    out_.data() + at);
   told_ = reader_.received();
   owed_bytes_ = 0;
@@ -158,7 +166,7 @@ Status ClientConnection::Receive(Time now) {
         HF_RETURN_IF_ERROR(OnAnswer());
         break;
       case AnswerReader::Step::kBody:
-        OnBody();
+        HF_RETURN_IF_ERROR(OnBody());
         refill_(this);
         HF_RETURN_IF_ERROR(Flush(now));
         break;
@@ -194,6 +202,7 @@ Status ClientConnection::OnAnswer() {
   call->states[number] |= ClientCall::kAnnounced;
   announced_.push_back({.asked = &found->second, .item = number});
   if (answer.code != Code::kOk) return {};
+  if (answer.place) return call->placed ? Status() : Violation("a place that was not asked for");
   const BulkItem& item = call->items[number];
   if (answer.size > item.into.size()) return Violation("more bytes than there is room for");
   if (item.version != 0 && answer.version != item.version) {
@@ -203,28 +212,41 @@ Status ClientConnection::OnAnswer() {
   return {};
 }
 
-void ClientConnection::OnBody() {
+Status ClientConnection::OnBody() {
   const Answer& answer = reader_.answer();
   Announced answered = announced_.front();
   announced_.pop_front();
   ClientCall* call = answered.asked->call;
   size_t item = answered.item;
   bool wanted = !(call->states[item] & ClientCall::kDone);
+  disk::Place place;
+  if (answer.place && wanted) {  // of what is not, some may have been dropped
+    Result<disk::Place> decoded = DecodePlace(reader_.place());
+    if (!decoded.ok()) return Violation(decoded.status().message());
+    place = *decoded;
+  }
   if (answer.size >= kMinAcknowledgedBytes && answer.code == Code::kOk) owed_bytes_ += answer.size;
   Answered(answered);
-  if (wanted) {
-    BulkOutcome outcome{
-        .status = {}, .version = answer.version, .size = answer.size, .hash = 0, .answered = true};
-    if (answer.code != Code::kOk) {
-      outcome.status = Status(answer.code, endpoint_.text + ": " + std::string(reader_.text()));
-    } else if (reader_.body_hash() != answer.payload_hash) {
-      outcome.status = Status::Corrupt(endpoint_.text + ": an object's bytes fail their checksum");
-    } else {
-      outcome.hash = answer.payload_hash;
-    }
-    call->Finish(item, std::move(outcome));
+  if (wanted && answer.place) {
+    call->FinishPlaced(item, place);
+  } else if (wanted) {
+    call->Finish(item, OutcomeOf(answer));
   }
   settled_(call);
+  return {};
+}
+
+BulkOutcome ClientConnection::OutcomeOf(const Answer& answer) const {
+  BulkOutcome outcome{
+      .status = {}, .version = answer.version, .size = answer.size, .hash = 0, .answered = true};
+  if (answer.code != Code::kOk) {
+    outcome.status = Status(answer.code, endpoint_.text + ": " + std::string(reader_.text()));
+  } else if (reader_.body_hash() != answer.payload_hash) {
+    outcome.status = Status::Corrupt(endpoint_.text + ": an object's bytes fail their checksum");
+  } else {
+    outcome.hash = answer.payload_hash;
+  }
+  return outcome;
 }
 
 // The books of the item that was just received.

@@ -19,7 +19,7 @@ namespace holdfast::bulk {
 
 // One Read. Lives until every item is done and no connection waits for an answer to it.
 struct ClientCall {
-  // Bits of `states`: its `each` has run; its header has come; its body, too.
+  // Bits of `states`: its `each` or `placed` has run; its header has come; its body, too.
   enum : uint8_t { kDone = 1, kAnnounced = 2, kAnswered = 4 };
 
   uint64_t number = 0;
@@ -33,9 +33,12 @@ struct ClientCall {
   size_t in_flight = 0;          // items asked for and not answered, done or not
   bool queued = false;           // in its node's queue
   size_t* items_left = nullptr;  // over all calls
+  // Empty: places are of no use.
+  std::function<void(size_t, disk::Place)> placed;
 
   bool finished() const { return left == 0; }
   void Finish(size_t index, BulkOutcome outcome);
+  void FinishPlaced(size_t index, disk::Place place);
   // The bytes that an item may bring.
   uint64_t Weight(size_t index) const {
     const BulkItem& item = items[index];
@@ -98,7 +101,8 @@ class ClientConnection {
   Status Receive(Time now);
   Status OnHello();
   Status OnAnswer();
-  void OnBody();
+  Status OnBody();
+  BulkOutcome OutcomeOf(const Answer& answer) const;
   void Answered(const Announced& answered);
   Status Violation(const std::string& what) const;
   void AppendAcknowledgement();

@@ -76,7 +76,8 @@ Result<ClientLoop::Node*> ClientLoop::NodeOf(const std::string& endpoint) {
 }
 
 void ClientLoop::Submit(const std::string& endpoint, BulkMode mode, std::vector<BulkItem> items,
-                        Time deadline, std::function<void(size_t, BulkOutcome)> each) {
+                        Time deadline, std::function<void(size_t, BulkOutcome)> each,
+                        std::function<void(size_t, disk::Place)> placed) {
   now_ = {MonotonicUs()};
   auto node = NodeOf(endpoint);
   Status refusal = node.status();
@@ -97,6 +98,7 @@ void ClientLoop::Submit(const std::string& endpoint, BulkMode mode, std::vector<
   call->states.resize(call->items.size());
   call->deadline = deadline;
   call->each = std::move(each);
+  call->placed = std::move(placed);
   call->left = call->items.size();
   call->items_left = &items_left_;
   call->queued = true;

@@ -17,7 +17,7 @@
 
 namespace holdfast::bulk {
 
-// Belongs to one thread: all methods are called on it, and every `each` runs inside RunOnce, Submit
+// Belongs to one thread: all methods are called on it, and every `each` and `placed` runs inside RunOnce, Submit
 // or the destructor.
 class ClientLoop {
  public:
@@ -28,7 +28,8 @@ class ClientLoop {
 
   // As BulkClient::Read. Not from inside an `each` (post it to yourself).
   void Submit(const std::string& endpoint, BulkMode mode, std::vector<BulkItem> items,
-              Time deadline, std::function<void(size_t, BulkOutcome)> each);
+              Time deadline, std::function<void(size_t, BulkOutcome)> each,
+              std::function<void(size_t, disk::Place)> placed = {});
   // Waits at most `most` for something to happen, and deals with it.
   void RunOnce(Duration most);
   // RunOnce also returns, after calling `run`, when `fd` is readable.

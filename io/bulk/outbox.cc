@@ -34,11 +34,19 @@ Outbox::~Outbox() {
 void Outbox::AddRaw(ByteView bytes) { tail_.insert(tail_.end(), bytes.begin(), bytes.end()); }
 
 bool Outbox::AddError(Answer answer, std::string_view text) {
-  if (!large_.empty() || small_.size() == kSmall) return false;
   text = text.substr(0, kMaxTextBytes);
   answer.text_bytes = static_cast<uint32_t>(text.size());
+  return AddText(answer, std::string(text));
+}
+
+bool Outbox::AddPlace(const Answer& answer, const disk::Place& place) {
+  return AddText(answer, std::string(AsText(Encode(place))));
+}
+
+bool Outbox::AddText(const Answer& answer, std::string text) {
+  if (!large_.empty() || small_.size() == kSmall) return false;
   stream_bytes_ += kAnswerBytes + text.size();
-  small_.push_back({.answer = answer, .view = {}, .text = std::string(text)});
+  small_.push_back({.answer = answer, .view = {}, .text = std::move(text)});
   return true;
 }
 

@@ -37,6 +37,7 @@ class Outbox {
   // Each is false when there is no place for it now: Flush first. `text` is cut to its limit;
   // text_bytes is set here.
   bool AddError(Answer answer, std::string_view text);
+  bool AddPlace(const Answer& answer, const disk::Place& place);
   // version, size and hash are taken from the record.
   bool AddRecord(uint64_t request, uint16_t item, LocalView view, Time now);
 
@@ -62,8 +63,8 @@ class Outbox {
 
   struct Small {
     Answer answer;
-    LocalView view;  // or
-    std::string text;
+    LocalView view;    // or
+    std::string text;  // of an error, or a place
   };
   struct Large {
     Answer answer;
@@ -74,6 +75,7 @@ class Outbox {
     uint64_t stream_end = 0;  // where it ends in the answer stream
   };
 
+  bool AddText(const Answer& answer, std::string text);
   bool AddLarge(const Answer& answer, LocalView view, Time now);
   State FlushTail();
   State FlushSmall();

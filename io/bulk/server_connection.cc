@@ -153,7 +153,7 @@ bool ServerConnection::Serve(Time now) {
     }
     if (state == Outbox::State::kBroken) return false;
     blocked_ = state == Outbox::State::kBlocked;
-    if (ready_.empty() && failed_.empty()) break;
+    if (ready_.empty() && missed_.empty()) break;
   }
   if (out_.sent_bytes() != seen_sent_) {
     seen_sent_ = out_.sent_bytes();
@@ -168,9 +168,11 @@ bool ServerConnection::Serve(Time now) {
 
 // As much as the outbox takes before it must be flushed.
 void ServerConnection::AnswerReady(Time now) {
-  while (!failed_.empty()) {
-    if (!AnswerError(failed_.front().first, failed_.front().second)) return;
-    failed_.pop_front();
+  while (!missed_.empty()) {
+    const auto& [item, outcome] = missed_.front();
+    if (!(outcome.place ? AnswerPlace(item, *outcome.place) : AnswerError(item, outcome.status)))
+      return;
+    missed_.pop_front();
   }
   for (size_t answered = 0; !ready_.empty(); ++answered) {
     if (answered % kPrefetchItems == 0) PrefetchReady();
@@ -237,27 +239,34 @@ bool ServerConnection::Miss(Item item, Time now) {
   uint64_t number = next_miss_++;
   ++item.looks;
   waiting_.emplace(number, item);
-  shared_->on_miss(ReadMiss{.oid = want.oid,
-                            .version = want.version,
-                            .size = want.size,
-                            .name = std::string(want.name),
-                            .etag = std::string(want.etag),
-                            .mode = item.batch->header.mode,
-                            .patience = item.batch->deadline - now},
-                   [number, done = miss_done_](Status status) { done(number, std::move(status)); });
+  std::function<void(disk::Place)> on_disk;
+  // Without room for it nobody wants to read it, only to know that it is here.
+  if (item.batch->header.places && want.room > 0 && want.room >= want.size) {
+    on_disk = [number, done = miss_done_](disk::Place place) { done(number, {.place = place}); };
+  }
+  shared_->on_miss(
+      ReadMiss{.oid = want.oid,
+               .version = want.version,
+               .size = want.size,
+               .name = std::string(want.name),
+               .etag = std::string(want.etag),
+               .mode = item.batch->header.mode,
+               .patience = item.batch->deadline - now,
+               .on_disk = std::move(on_disk)},
+      [number, done = miss_done_](Status status) { done(number, {.status = std::move(status)}); });
   return true;
 }
 
-bool ServerConnection::OnMissDone(uint64_t miss, const Status& status, Time now) {
+bool ServerConnection::OnMissDone(uint64_t miss, const MissOutcome& outcome, Time now) {
   auto found = waiting_.find(miss);
   if (found == waiting_.end()) return true;  // its deadline passed before
   Item item = found->second;
   waiting_.erase(found);
   shared_->misses_now.fetch_sub(1, std::memory_order_relaxed);
-  if (status.ok()) {
+  if (outcome.status.ok() && !outcome.place) {
     ready_.push_back(item);
   } else {
-    failed_.emplace_back(item, status);
+    missed_.emplace_back(item, outcome);
   }
   return Serve(now);
 }
@@ -268,6 +277,14 @@ bool ServerConnection::AnswerError(const Item& item, const Status& status, uint6
                 .code = status.code(),
                 .size = size};
   if (!out_.AddError(answer, status.message())) return false;
+  Finish(item);
+  return true;
+}
+
+bool ServerConnection::AnswerPlace(const Item& item, const disk::Place& place) {
+  Answer answer{.request = item.batch->header.request, .item = item.index, .place = true};
+  if (!out_.AddPlace(answer, place)) return false;
+  shared_->places.fetch_add(1, std::memory_order_relaxed);
   Finish(item);
   return true;
 }
@@ -296,7 +313,9 @@ bool ServerConnection::OnTick(Time now) {
       ++it;
       continue;
     }
-    failed_.emplace_back(item, Status::Timeout("the reader's deadline passed before it was ready"));
+    missed_.emplace_back(
+        item,
+        MissOutcome{.status = Status::Timeout("the reader's deadline passed before it was ready")});
     shared_->misses_now.fetch_sub(1, std::memory_order_relaxed);
     it = waiting_.erase(it);
   }

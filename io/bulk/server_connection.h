@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,14 +46,20 @@ struct ServerShared {
   std::atomic<uint64_t> hits{0};
   std::atomic<uint64_t> bytes{0};
   std::atomic<uint64_t> misses{0};
+  std::atomic<uint64_t> places{0};
   std::atomic<uint64_t> timed_out{0};
 };
 
 // Belongs to one I/O thread.
 class ServerConnection {
  public:
+  // What became of a miss: it is here now, it is not, or where on the disk it lies.
+  struct MissOutcome {
+    Status status{};
+    std::optional<disk::Place> place{};
+  };
   // Called with the connection's number for a miss when its answer has come, on any thread.
-  using MissDone = std::function<void(uint64_t miss, Status status)>;
+  using MissDone = std::function<void(uint64_t miss, MissOutcome outcome)>;
 
   // `refusal` not ok: the reader is told so and nothing else is done.
   ServerConnection(Fd fd, bool tcp, Status refusal, ServerShared* shared, MissDone miss_done,
@@ -63,7 +70,7 @@ class ServerConnection {
   // Each returns false when the connection is over and is to be destroyed.
   bool OnReadable(Time now);
   bool OnWritable(Time now);
-  bool OnMissDone(uint64_t miss, const Status& status, Time now);
+  bool OnMissDone(uint64_t miss, const MissOutcome& outcome, Time now);
   // Timeouts; every 100 ms or so.
   bool OnTick(Time now);
 
@@ -99,6 +106,7 @@ class ServerConnection {
   bool AnswerItem(const Item& item, Time now);
   bool Miss(Item item, Time now);
   bool AnswerError(const Item& item, const Status& status, uint64_t size = 0);
+  bool AnswerPlace(const Item& item, const disk::Place& place);
   void Finish(const Item& item);
   bool Abort(const std::string& why);
 
@@ -118,7 +126,7 @@ class ServerConnection {
   std::vector<std::unique_ptr<Batch>> spare_batches_;
   std::deque<Item> ready_;            // to be looked up
   std::map<uint64_t, Item> waiting_;  // with the miss handler, by number
-  std::deque<std::pair<Item, Status>> failed_;
+  std::deque<std::pair<Item, MissOutcome>> missed_;
   uint64_t next_miss_ = 1;
 
   Time last_activity_;  // anything received or sent

@@ -50,7 +50,10 @@ Result<std::unique_ptr<SegmentFiles>> SegmentFiles::Open(
   files->directory_ = options.directory;
   files->segment_bytes_ = options.segment_bytes;
   files->post_ = std::move(post);
-  HF_RETURN_IF_ERROR(shm::MakePrivateDirectory(options.directory, std::nullopt));
+  Result<std::optional<gid_t>> group = shm::ResolveGroup(options.group);
+  if (!group.ok()) return group.status();
+  files->group_ = *group;
+  HF_RETURN_IF_ERROR(shm::MakePrivateDirectory(options.directory, *group));
   HF_RETURN_IF_ERROR(files->Lock());
   HF_RETURN_IF_ERROR(files->CheckLayout(options));
   HF_RETURN_IF_ERROR(files->RaiseDescriptors(options.segments));
@@ -183,6 +186,7 @@ Status SegmentFiles::OpenFile(uint32_t segment) {
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return shm::ErrnoStatus("cannot look at " + path);
   if (!S_ISREG(status.st_mode)) return Status::Invalid(path + " is not a regular file");
+  HF_RETURN_IF_ERROR(shm::SetAccess(fd.get(), path, 0640, group_));
   const auto bytes = static_cast<off_t>(segment_bytes_);
   // A longer one is of somebody else; a shorter one was not finished, or has lost its end.
   if (status.st_size > bytes) return Status::Invalid(path + " is longer than a segment");

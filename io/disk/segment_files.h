@@ -28,6 +28,7 @@ struct SegmentFilesOptions {
   uint32_t segments = 0;
   uint64_t segment_bytes = 0;  // a multiple of 4096
   uint32_t depth = 32;         // small reads at a time; a quarter as many operations of other kinds
+  std::string group{};         // whose members may read the segments; a name or number, or nobody
   Log* log = nullptr;          // may be null; outlives it
 };
 
@@ -78,6 +79,7 @@ class SegmentFiles : public Disk {
   std::string directory_;
   uint64_t segment_bytes_ = 0;
   bool direct_ = true;
+  std::optional<gid_t> group_;
   shm::Fd lock_;
   std::vector<shm::Fd> files_;
   std::function<void(std::function<void()>)> post_;

@@ -142,6 +142,7 @@ Status Attaching::Ask() {
   if (!region_ || !session_) return Status::Corrupt("the daemon sent no memory");
   attachment_->node_ = reply_.node;
   attachment_->session_ = reply_.session;
+  attachment_->disk_directory_.assign(reply_.text, reply_.text_bytes);
   return {};
 }
 
@@ -203,6 +204,7 @@ Status Attaching::Receive() {
       reply_.text_bytes > kAttachTextBytes || reply_.code > static_cast<uint8_t>(Code::kTimeout)) {
     return Status::Corrupt(options_.path + " is not the socket of a daemon of this version");
   }
+  if (reply_.code == 0) return {};
   return {static_cast<Code>(reply_.code), std::string(reply_.text, reply_.text_bytes)};
 }
 

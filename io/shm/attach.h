@@ -40,6 +40,8 @@ class LocalAttachment {
   Incarnation incarnation() const { return reader_->incarnation(); }  // of the daemon that runs now
   uint32_t session() const { return session_; }
   ByteView region() const { return region_; }
+  // Where the node's segments on disk are; empty: there are none that a client may read.
+  const std::string& disk_directory() const { return disk_directory_; }
 
  private:
   friend class Attaching;
@@ -52,6 +54,7 @@ class LocalAttachment {
   Fd session_fd_;  // holds the lock
   NodeId node_ = kNoNode;
   uint32_t session_ = 0;
+  std::string disk_directory_;
   uint32_t forks_ = 0;  // of this process when it attached
   std::unique_ptr<LocalReader> reader_;
   std::shared_ptr<Populator> populator_;  // shared with its thread

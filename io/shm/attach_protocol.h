@@ -41,6 +41,8 @@ struct AttachReply {
   uint8_t code = 0;  // a holdfast::Code
   uint8_t reserved = 0;
   uint16_t text_bytes = 0;
+  // Why not, with a code other than 0; else the directory of the node's segments on disk, whose files
+  // this client may try to open for reading, or nothing.
   char text[kAttachTextBytes] = {};
   uint32_t session = 0;
   NodeId node = kNoNode;

@@ -48,6 +48,7 @@ Fd OpenSpare() { return Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 }  // namespace
 
 Result<std::unique_ptr<AttachServer>> AttachServer::Open(AttachServerOptions options) {
+  if (options.disk_directory.size() > kAttachTextBytes) options.disk_directory.clear();
   std::unique_ptr<AttachServer> server(new AttachServer(std::move(options)));
   HF_RETURN_IF_ERROR(server->Listen());
   return server;
@@ -211,9 +212,10 @@ void AttachServer::Close(Connections::iterator connection) {
 AttachReply AttachServer::Reply(const Status& status) const {
   AttachReply reply;
   reply.code = static_cast<uint8_t>(status.code());
-  size_t bytes = std::min<size_t>(status.message().size(), kAttachTextBytes);
-  reply.text_bytes = static_cast<uint16_t>(bytes);
-  std::memcpy(reply.text, status.message().data(), bytes);
+  std::string_view text = std::string_view(status.message()).substr(0, kAttachTextBytes);
+  if (status.ok()) text = options_.disk_directory;
+  reply.text_bytes = static_cast<uint16_t>(text.size());
+  std::memcpy(reply.text, text.data(), text.size());
   reply.node = options_.node;
   reply.incarnation = options_.incarnation;
   reply.region_bytes = options_.region_bytes;

@@ -30,6 +30,9 @@ struct AttachServerOptions {
   Incarnation incarnation = 0;
   int region_fd = -1;  // open for reading only; outlives the server
   uint64_t region_bytes = 0;
+  // Of the node's segments on disk, for clients that can read them; empty: none. A path that does not
+  // fit into a reply is not told.
+  std::string disk_directory{};
   SessionFiles* sessions = nullptr;  // outlives the server
   Log* log = nullptr;                // may be null
 };

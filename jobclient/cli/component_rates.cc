@@ -13,7 +13,24 @@ namespace {
 
 constexpr double kFrameBytes = 64 * 1024;  // records that share a frame
 constexpr double kLengthBytes = 4;
-constexpr uint64_t kNameBytes = 64;  // and ETag, of a record
+constexpr uint64_t kNameBytes = 64;              // and ETag, of a record
+constexpr double kKeptAtOnce = 4 * 1024 * 1024;  // that reclaim reads of a segment with one request
+
+// The far store's part, for so many bytes a second that are written to segments, on the wire.
+ComponentNeed FarNeeds(const ComponentPlan& plan, double written) {
+  const auto segment = static_cast<double>(plan.segment_bytes);
+  const double segments = written / kWireFactor / segment;
+  const bool reads = plan.reclaim_reads_far && plan.kept > 0;
+  ComponentNeed far{.component = "far store",
+                    .in_bytes_per_s = written,
+                    .out_bytes_per_s = reads ? written : 0,
+                    .why = "each segment once"};
+  far.puts_per_s = segments;
+  if (plan.reclaim_reads_far)
+    far.gets_per_s = segments * (1 + std::ceil(plan.kept * segment / kKeptAtOnce));
+  if (reads) far.why += ", and what reclaim reads of it";
+  return far;
+}
 
 }  // namespace
 
@@ -34,15 +51,20 @@ ComponentNeeds NeedsOf(const ComponentPlan& plan) {
   const double misses =
       static_cast<double>(plan.read_bytes_per_s) * (1 - plan.hits) * needs.segment_factor;
   const double to_disk = plan.disk_elsewhere ? segments + again : 0;
-  const double from_disk = plan.disk_elsewhere ? again + misses : 0;
-  needs.needs.push_back({"node", from_disk, journal + to_disk,
+  const double copied = plan.far_copy ? segments + again : 0;
+  const bool reclaim_far = plan.far_copy && plan.reclaim_reads_far;
+  const double from_disk = plan.disk_elsewhere ? (reclaim_far ? 0 : again) + misses + copied : 0;
+  const ComponentNeed far = plan.far_copy ? FarNeeds(plan, copied) : ComponentNeed{};
+  needs.needs.push_back({"node", from_disk + far.out_bytes_per_s,
+                         journal + to_disk + far.in_bytes_per_s,
                          "writes to the journal and to the segments; reclaim reads and writes"});
   if (plan.journal_elsewhere) needs.needs.push_back({"journal", journal, 0, "every value once"});
   if (plan.disk_elsewhere) {
-    needs.needs.push_back({"storage", segments + again, again + misses,
+    needs.needs.push_back({"storage", segments + again, from_disk,
                            "every record once, and what reclaim keeps; reads that memory misses"});
     needs.needs.push_back({"reclaim", again, again, "at the node, and counted there"});
   }
+  if (plan.far_copy) needs.needs.push_back(far);
   return needs;
 }
 

@@ -6,6 +6,9 @@
 //   segments  it goes there once, from the node, as a record; reclaim reads what it keeps and writes it
 //             again, at the node: with a share k kept of each segment, k / (1 - k) of what comes
 // and of every read that is not found in the node's memory the record comes back.
+//   far store  with copies of the segments each is read once more where it lies, and put there, in one
+//             request; if reclaim reads the copies, one request brings the table, and others what is kept,
+//             a few MiB each with all that lies between: about the whole segment
 #pragma once
 
 #include <cstdint>
@@ -24,6 +27,9 @@ struct ComponentPlan {
   bool disk_elsewhere = true;
   uint64_t read_bytes_per_s = 0;  // of values
   double hits = 0.98;             // share of the reads that memory has
+  bool far_copy = false;          // as disk.far_copy
+  bool reclaim_reads_far = false;
+  uint64_t segment_bytes = 64 * kMiB;
 };
 
 struct ComponentNeed {
@@ -31,6 +37,8 @@ struct ComponentNeed {
   double in_bytes_per_s = 0;
   double out_bytes_per_s = 0;
   std::string why{};
+  double puts_per_s = 0;  // requests; of the far store only
+  double gets_per_s = 0;
 };
 
 struct ComponentNeeds {

@@ -18,6 +18,9 @@ struct Arguments {
   std::string elsewhere = "both";
   double kept = 20;
   double hits = 98;
+  bool far_copy = false;
+  std::string reclaim_reads = "disk";
+  std::string segment = "64MiB";
 };
 
 double Gbit(double bytes_per_s) { return bytes_per_s * 8 / 1e9; }
@@ -32,6 +35,9 @@ Json ToJson(const ComponentNeeds& needs) {
                                   {"in_bytes_per_s", static_cast<uint64_t>(need.in_bytes_per_s)},
                                   {"out_bytes_per_s", static_cast<uint64_t>(need.out_bytes_per_s)},
                                   {"why", need.why}});
+    if (need.puts_per_s == 0) continue;
+    json["components"].back()["puts_per_s"] = need.puts_per_s;
+    json["components"].back()["gets_per_s"] = need.gets_per_s;
   }
   return json;
 }
@@ -44,6 +50,11 @@ void Print(const ComponentPlan& plan, const ComponentNeeds& needs) {
   for (const ComponentNeed& need : needs.needs) {
     std::printf("  %-9s %14.3f %14.3f   %s\n", need.component.c_str(), Gbit(need.in_bytes_per_s),
                 Gbit(need.out_bytes_per_s), need.why.c_str());
+  }
+  for (const ComponentNeed& need : needs.needs) {
+    if (need.puts_per_s == 0) continue;
+    std::printf("\nThe far store gets %.3f puts/s of segments of %s and %.3f gets/s.\n",
+                need.puts_per_s, FormatBytes(plan.segment_bytes).c_str(), need.gets_per_s);
   }
   std::printf(
       "\nA byte of a value is %.2f bytes on the wire to the journal and %.2f to the segments "
@@ -75,6 +86,13 @@ int Run(const Globals& globals, const Arguments& arguments) {
   plan.value_bytes = *value;
   plan.kept = arguments.kept / 100;
   plan.hits = arguments.hits / 100;
+  Result<uint64_t> segment = ParseBytes(arguments.segment);
+  if (!segment.ok()) return Fail(segment.status().Annotate("--segment"));
+  if (*segment < kMiB || *segment > 64 * kMiB)
+    return Fail(Status::Invalid("--segment: must be at least 1 MiB and at most 64 MiB"));
+  plan.segment_bytes = *segment;
+  plan.far_copy = arguments.far_copy;
+  plan.reclaim_reads_far = arguments.far_copy && arguments.reclaim_reads == "far";
   plan.journal_elsewhere = arguments.elsewhere != "disk";
   plan.disk_elsewhere = arguments.elsewhere != "journal";
   const ComponentNeeds needs = NeedsOf(plan);
@@ -103,6 +121,13 @@ void AddComponentsCommand(CLI::App& app, const Globals& globals, Chosen* chosen)
   command->add_option("--read-rate", arguments->read_rate, "of values, likewise");
   command->add_option("--hits", arguments->hits, "percent of the reads that memory has (98)")
       ->check(CLI::Range(0.0, 100.0));
+  CLI::Option* far_copy = command->add_flag("--far-copy", arguments->far_copy,
+                                            "each segment has a copy in the far store");
+  command->add_option("--segment", arguments->segment, "bytes of a segment (64MiB)")
+      ->needs(far_copy);
+  command->add_option("--reclaim-reads", arguments->reclaim_reads, "as disk.reclaim_reads (disk)")
+      ->check(CLI::IsMember({"disk", "far"}))
+      ->needs(far_copy);
   command->callback(
       [=, &globals] { *chosen = [=, &globals] { return Run(globals, *arguments); }; });
 }

@@ -95,6 +95,8 @@ const char* WordFor(ObjectSource source) {
       return "its home";
     case ObjectSource::kFar:
       return "far away";
+    case ObjectSource::kOwnDisk:
+      return "own disk";
   }
   return "";
 }

@@ -2,8 +2,10 @@
 // holdfast plan LIST, holdfast run LIST
 #include <charconv>
 #include <chrono>
+#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <set>
 
 #include "base/hash.h"
@@ -88,16 +90,16 @@ Result<EpochResult> ReadEpoch(const Globals& globals, Client& client, PlannedJob
 std::string ByHomes(uint64_t reads) {
   return reads == 0 ? "" : " and up to " + FormatCount(reads) + " by homes";
 }
-constexpr int kThroughHome = static_cast<int>(ObjectSource::kThroughHome);
+constexpr size_t kThroughHome = static_cast<size_t>(ObjectSource::kThroughHome);
 
 void PrintEpoch(uint64_t epoch, const EpochResult& result) {
   const ReaderReport& r = result.report;
   uint64_t objects = 0, bytes = 0;
-  for (int source = 0; source < 4; ++source) {
+  for (size_t source = 0; source < kObjectSources; ++source) {
     objects += r.objects[source];
     bytes += r.bytes[source];
   }
-  auto percent = [&](int source) {
+  auto percent = [&](size_t source) {
     return objects == 0
                ? 0.0
                : 100.0 * static_cast<double>(r.objects[source]) / static_cast<double>(objects);
@@ -108,8 +110,9 @@ void PrintEpoch(uint64_t epoch, const EpochResult& result) {
                                                 std::max(result.seconds, 1e-9)))
                   .c_str());
   std::printf(
-      "  own memory %.1f %%   other nodes %.1f %%   fetched by a home %.1f %%   far away %.1f %%\n",
-      percent(0), percent(1), percent(2), percent(3));
+      "  own memory %.1f %%   own disk %.1f %%   other nodes %.1f %%   fetched by a home %.1f %%   "
+      "far away %.1f %%\n",
+      percent(0), percent(4), percent(1), percent(2), percent(3));
   std::printf("  far requests %s, %s%s; waited %s%s\n", FormatCount(result.far_requests).c_str(),
               FormatBytes(result.far_bytes).c_str(), ByHomes(r.objects[kThroughHome]).c_str(),
               FormatDuration(r.waited).c_str(),
@@ -118,13 +121,15 @@ void PrintEpoch(uint64_t epoch, const EpochResult& result) {
 
 Json EpochJson(uint64_t epoch, const EpochResult& result) {
   const ReaderReport& r = result.report;
+  const uint64_t bytes = std::accumulate(std::begin(r.bytes), std::end(r.bytes), uint64_t{0});
   return {{"epoch", epoch + 1},
           {"seconds", result.seconds},
           {"local_objects", r.objects[0]},
+          {"own_disk_objects", r.objects[4]},
           {"peer_objects", r.objects[1]},
           {"through_home_objects", r.objects[2]},
           {"far_objects", r.objects[3]},
-          {"bytes", r.bytes[0] + r.bytes[1] + r.bytes[2] + r.bytes[3]},
+          {"bytes", bytes},
           {"failed", r.failed},
           {"detours", r.detours},
           {"waited_us", r.waited.count()},
@@ -178,7 +183,7 @@ int Finish(const Globals& globals, const ClientOptions& options, const PlannedJo
     by_homes += epoch.report.objects[kThroughHome];
     far.requests += epoch.far_requests;
     far.bytes += epoch.far_bytes;
-    for (int source = 0; source < 4; ++source) {
+    for (size_t source = 0; source < kObjectSources; ++source) {
       reads += epoch.report.objects[source];
       bytes += epoch.report.bytes[source];
     }

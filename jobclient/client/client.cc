@@ -93,10 +93,15 @@ Status Client::Parts::OpenNetwork() {
   bulk_options.cluster = options.cluster;
   if (key) bulk_options.token = net::BulkToken(*key);
   bulk = std::make_unique<bulk::BulkClient>(bulk_options);
+  if (own != nullptr && !own->disk_directory().empty()) {
+    own_disk = std::make_unique<client::OwnDisk>(loop.get(), bulk.get(), own->disk_directory());
+  }
   net::ZmqOptions zmq_options;
   zmq_options.key = key;
   auto read = [this](const std::string& endpoint, BulkMode mode, std::vector<BulkItem> items,
                      Time deadline, std::function<void(size_t, BulkOutcome)> each) {
+    if (IsOwnNode(endpoint))
+      return own_disk->Read(endpoint, mode, std::move(items), deadline, std::move(each));
     bulk->Read(endpoint, mode, std::move(items), deadline, std::move(each));
   };
   Result<std::unique_ptr<net::ZmqNetwork>> opened =
@@ -118,6 +123,13 @@ Status Client::Parts::OpenNetwork() {
   return {};
 }
 
+// Whose disk this process may be able to read.
+bool Client::Parts::IsOwnNode(const std::string& endpoint) const {
+  if (own_disk == nullptr) return false;
+  const std::string* of_own = cluster->BulkEndpoint(own->node());
+  return of_own != nullptr && *of_own == endpoint;
+}
+
 Status Client::Parts::OpenPacked() {
   packs::PackedStore::Options packs{.sets = {},
                                     .prices = {.per_1000_gets = options.far.micro_usd_per_1000_gets,
@@ -137,6 +149,7 @@ Status Client::Parts::OpenPacked() {
 // The threads that write into buffers end before the buffers do.
 Client::Parts::~Parts() {
   thread.reset();
+  if (own_disk != nullptr) own_disk->Stop();
   bulk.reset();
   far.reset();
   buried.clear();
@@ -352,6 +365,10 @@ Status Client::Release(JobId job, Duration timeout) {
 FarSpending Client::Spent() const {
   FarCounters c = parts_->thread->Call([this] { return parts_->far->Counters(); });
   return {c.gets, c.heads, c.lists, c.bytes, c.retries, c.errors, c.money};
+}
+
+OwnDiskReads Client::ReadsOfOwnDisk() const {
+  return parts_->own_disk == nullptr ? OwnDiskReads{} : parts_->own_disk->reads();
 }
 
 std::optional<NodeId> Client::own_node() const {

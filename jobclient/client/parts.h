@@ -22,6 +22,7 @@
 #include "jobclient/client/job_env.h"
 #include "jobclient/client/loop_thread.h"
 #include "jobclient/client/once_log.h"
+#include "jobclient/client/own_disk.h"
 #include "jobclient/client/single_read.h"
 #include "jobclient/client/whereabouts.h"
 #include "jobclient/job.h"
@@ -58,6 +59,7 @@ struct Client::Parts {
   std::unique_ptr<shm::LocalAttachment> own;
   std::unique_ptr<net::EventLoop> loop;
   std::unique_ptr<bulk::BulkClient> bulk;
+  std::unique_ptr<client::OwnDisk> own_disk;  // in front of it; null: there is none to be read
   std::unique_ptr<far::FarClient> far;
   std::unique_ptr<packs::PackedStore> packed;  // in front of it
   std::unique_ptr<net::ZmqNetwork> network;
@@ -73,6 +75,7 @@ struct Client::Parts {
   Status Open();
   Status OpenNetwork();
   Status OpenPacked();
+  bool IsOwnNode(const std::string& endpoint) const;
   Env env() const;
   client::SingleRead::World world() const { return {env(), cluster.get(), whereabouts.get()}; }
   jobclient::JobOptions JobOptionsFor(const PlanOptions& plan) const;

@@ -12,7 +12,9 @@ namespace {
 
 static_assert(static_cast<int>(ObjectSource::kLocal) ==
                   static_cast<int>(jobclient::Source::kLocal) &&
-              static_cast<int>(ObjectSource::kFar) == static_cast<int>(jobclient::Source::kFar));
+              static_cast<int>(ObjectSource::kFar) == static_cast<int>(jobclient::Source::kFar) &&
+              static_cast<int>(ObjectSource::kOwnDisk) ==
+                  static_cast<int>(jobclient::Source::kOwnDisk));
 
 constexpr Duration kShortestNap = 50us;
 constexpr Duration kLongestNap = 400us;
@@ -41,6 +43,7 @@ void Reader::Parts::Open() {
                                       .batch_objects = 64,
                                       .wait = options.wait,
                                       .far_deadline = options.far_deadline,
+                                      .own_disk = client->own_disk != nullptr,
                                       .last_pass = options.last_pass},
       [core, own](uint32_t index) { return own != kNoNode && core->NodeOf(index) == own; },
       [this](uint64_t ordinal, jobclient::ReadResult result) {

@@ -109,6 +109,7 @@ void SingleRead::Read(NodeId node, BulkMode mode, Time deadline, ByteSpan into,
   item.oid = OidOf(uri_);
   item.name = uri_;
   item.into = into;
+  item.size = said_size_;
   if (wanted_) {
     item.version = HashVersion(wanted_->etag, wanted_->size);
     item.size = wanted_->size;
@@ -148,10 +149,12 @@ bool SingleRead::MakeRoom(uint64_t size) {
 void SingleRead::Landed(NodeId node, BulkOutcome outcome) {
   if (outcome.status.ok()) {
     whereabouts_->WentFar(OidOf(uri_), node, env_.clock->Now() - begun_, outcome.size);
-    return Finish(std::move(buffer_), outcome.size, ObjectSource::kThroughHome);
+    return Finish(std::move(buffer_), outcome.size,
+                  outcome.own_disk ? ObjectSource::kOwnDisk : ObjectSource::kThroughHome);
   }
   const Code code = outcome.status.code();
   if (code == Code::kNoSpace && outcome.size > buffer_.size()) {
+    said_size_ = outcome.size;
     if (MakeRoom(outcome.size)) AskNext();
     return;
   }

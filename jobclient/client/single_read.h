@@ -100,6 +100,7 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
   std::optional<Status> far_failed_;  // while the look of a race is still out
   Buffer buffer_;                     // of the way far
   Buffer look_buffer_;
+  uint64_t said_size_ = 0;  // by a node, of what is larger than there was room for
 };
 
 }  // namespace holdfast::client

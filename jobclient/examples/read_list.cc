@@ -59,9 +59,11 @@ int main(int argc, char** argv) {
   }
   const holdfast::ReaderReport report = (*reader)->Report();
   std::printf(
-      "%llu objects, %s: %llu local, %llu from other nodes, %llu fetched for us, %llu far\n",
+      "%llu objects, %s: %llu local, %llu from its disk, %llu from other nodes, %llu fetched for "
+      "us, %llu far\n",
       static_cast<unsigned long long>((*reader)->total() - failed),
       holdfast::FormatBytes(bytes).c_str(), static_cast<unsigned long long>(report.objects[0]),
+      static_cast<unsigned long long>(report.objects[4]),
       static_cast<unsigned long long>(report.objects[1]),
       static_cast<unsigned long long>(report.objects[2]),
       static_cast<unsigned long long>(report.objects[3]));

@@ -43,7 +43,7 @@ class Examples(Scratch):
         listed = self.write("list", "\n".join(self.paths) + "\n")
         done = self.run_program(os.environ["E2E_READ_LIST"], self.nodes.client, listed, "5")
         self.assertEqual(done.code, OK, done)
-        self.assertRegex(done.text, r"^39 objects, .*: \d+ local, \d+ from other nodes, \d+ fetched for us, 0 far\n$")
+        self.assertRegex(done.text, r"^39 objects, .*: \d+ local, \d+ from its disk, \d+ from other nodes, \d+ fetched for us, 0 far\n$")
         missing = self.run_program(os.environ["E2E_READ_LIST"], self.nodes.client, f"{self.dir}/none")
         self.assertEqual(missing.code, 1, missing)
         self.assertIn(f"{self.dir}/none", missing.said)

@@ -46,10 +46,19 @@ void TrySealedAnswer(ByteView input) {
                 .size = LoadAs<uint64_t>(input.data() + 24),
                 .payload_hash = LoadAs<uint64_t>(input.data() + 32),
                 .text_bytes = LoadAs<uint32_t>(input.data() + 40),
-                .more = input[11] != std::byte{0}};
+                .more = (input[11] & std::byte{1}) != std::byte{0},
+                .place = (input[11] & std::byte{2}) != std::byte{0}};
   std::array<std::byte, kAnswerBytes> bytes;
   StoreAnswer(answer, bytes.data());
   TryAnswer(bytes);
+}
+
+void TryPlace(ByteView input) {
+  if (input.size() < kPlaceBytes) return;
+  auto place = DecodePlace(input.first(kPlaceBytes));
+  if (!place.ok()) return;
+  auto again = Encode(*place);
+  Require(std::memcmp(again.data(), input.data(), again.size()) == 0);
 }
 
 }  // namespace
@@ -67,5 +76,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   TryBatch(input);
   TryAnswer(input);
   TrySealedAnswer(input);
+  TryPlace(input);
   return 0;
 }

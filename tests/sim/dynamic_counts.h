@@ -20,6 +20,7 @@ struct DynamicCounts {
   uint64_t silent = 0;                   // looks that were not answered
   uint64_t through_home = 0;
   uint64_t far = 0;
+  uint64_t own_disk = 0;
   uint64_t failed = 0;  // because the far store refuses
 };
 

@@ -167,6 +167,7 @@ void DynamicReader::Ended(uint64_t id, Result<client::SingleRead::Found> found) 
   if (found->source == ObjectSource::kPeer) ++counts_->found;
   if (found->source == ObjectSource::kThroughHome) ++counts_->through_home;
   if (found->source == ObjectSource::kFar) ++counts_->far;
+  if (found->source == ObjectSource::kOwnDisk) ++counts_->own_disk;
   world_->Note("got",
                {process_, id, static_cast<uint64_t>(found->source), Hash64(found->bytes.view())});
 }

@@ -222,6 +222,9 @@ void JobProcess::Take(jobclient::ReadResult result) {
     case jobclient::Source::kFar:
       ++counts_->far;
       break;
+    case jobclient::Source::kOwnDisk:
+      ++counts_->own_disk;
+      break;
   }
   Advance(static_cast<uint64_t>(result.source), Hash64(result.bytes.view()));
 }

@@ -47,6 +47,7 @@ struct ReadCounts {
   uint64_t peer = 0;
   uint64_t through_home = 0;
   uint64_t far = 0;
+  uint64_t own_disk = 0;
   uint64_t failed = 0;  // because the far store refuses
 };
 

@@ -89,7 +89,7 @@ void NodeHost::Start(bool warm) {
   d.node = std::make_unique<cached::Node>(d.env.env(), d.tier.get(), setup_.node, d.disk_tier.get(),
                                           d.journal.get());
   d.bulk = std::make_unique<SimBulkServer>(fabric_, process, node(), setup_.node.bulk_endpoint,
-                                           d.bulk_session, d.node.get());
+                                           d.bulk_session, d.node.get(), disk_image_);
   world_->Note("start", {node(), process, warm});
   // On the process itself, as everything that the core does.
   world_->After({}, process, [&d] { d.node->Start(); });

@@ -67,6 +67,7 @@ NodeSetup DrawNode(Random* random, const store::MemoryTierOptions& tier) {
   setup.node.max_loads = static_cast<uint32_t>(4 + random->Below(60));
   setup.node.max_load_bytes = 64 * kKiB + random->Below(1 * kMiB);
   setup.node.first_part_bytes = 64 + random->Below(8 * kKiB);
+  setup.node.least_placed_bytes = random->Below(8 * kKiB);
   setup.node.offer_ttl = Duration(1'000'000 + random->Below(5'000'000));
   setup.node.grant_ttl = Duration(10'000'000 + random->Below(50'000'000));
   return setup;
@@ -108,6 +109,7 @@ JobSetup DrawJob(Random* random, size_t number, size_t nodes) {
   bool beside_a_node = random->Chance(0.8);
   setup.host = static_cast<HostId>(beside_a_node ? random->Below(nodes) : nodes + number);
   setup.job.reader = beside_a_node ? static_cast<NodeId>(setup.host) : kNoNode;
+  setup.reader.own_disk = random->Chance(0.5);
   setup.job.hold =
       random->Chance(0.7) ? Duration(3'600s) : Duration(5'000'000 + random->Below(60'000'000));
   setup.job.lease = Duration(3'000'000 + random->Below(12'000'000));

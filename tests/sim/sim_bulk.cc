@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include "base/hash.h"
 
@@ -18,6 +20,7 @@ struct BulkTransfer {
   Fabric* fabric;
   BulkRequest request;
   std::vector<bool> ended;
+  std::vector<bool> bytes_only;  // what the disk was read for in vain
   size_t left = 0;
   bool broken = false;
 
@@ -77,6 +80,45 @@ void Answer(const TransferPtr& transfer, size_t item, Duration delay, BulkOutcom
   });
 }
 
+// What lies on the disk at this instant; nullopt when it is not the object, or not whole.
+std::optional<BulkOutcome> ReadOnDisk(const DiskImage& image, disk::Place place,
+                                      const BulkItem& want) {
+  const uint64_t limit = image.segment_bytes();
+  if (place.segment >= image.segments() || place.offset >= limit) return std::nullopt;
+  Buffer rest(limit - place.offset);
+  image.Read(place.segment, place.offset, rest.span());
+  Result<disk::Head> head = disk::DecodeHead(rest.view(), place.offset, limit);
+  if (!head.ok() || !disk::CheckHead(*head, want.oid, want.version).ok()) return std::nullopt;
+  const disk::Entry& entry = head->entry;
+  const ByteView payload = rest.view().subspan(entry.payload_offset() - entry.offset, entry.size);
+  if (Hash64(payload) != head->payload_hash) return std::nullopt;
+  BulkOutcome outcome{.status = {}, .version = entry.version, .size = entry.size, .answered = true};
+  if (entry.size > want.into.size()) {
+    outcome.status = Status::NoSpace("the reader's buffer is too small");
+    return outcome;
+  }
+  if (entry.size > 0) std::memcpy(want.into.data(), payload.data(), payload.size());
+  outcome.hash = head->payload_hash;
+  outcome.own_disk = true;
+  return outcome;
+}
+
+// On the client's process.
+void ReadPlaced(const TransferPtr& transfer, size_t item, disk::Place place,
+                const DiskImage& image) {
+  if (transfer->ended[item] || transfer->broken) return;
+  World* world = transfer->world();
+  const BulkItem& want = transfer->request.items[item];
+  std::optional<BulkOutcome> outcome = ReadOnDisk(image, place, want);
+  world->Note("own disk", {transfer->request.client, want.oid.hi, outcome.has_value()});
+  if (outcome) return transfer->End(item, *std::move(outcome));
+  transfer->bytes_only[item] = true;
+  SimBulkServer* server = transfer->fabric->BulkListener(transfer->request.endpoint);
+  if (server == nullptr) return BreakAfter(transfer, Duration(1'000));
+  world->After(Duration(100), server->process(),
+               [server, transfer, item] { server->Serve(transfer, item); });
+}
+
 void Connect(const TransferPtr& transfer) {
   World* world = transfer->world();
   Fabric* fabric = transfer->fabric;
@@ -110,6 +152,7 @@ void StartBulkRead(Fabric* fabric, BulkRequest request) {
   transfer->request = std::move(request);
   transfer->left = transfer->request.items.size();
   transfer->ended.resize(transfer->left);
+  transfer->bytes_only.resize(transfer->left);
   if (transfer->left == 0) return;
   Time deadline = transfer->request.deadline;
   if (deadline == Time::Max()) {
@@ -121,7 +164,8 @@ void StartBulkRead(Fabric* fabric, BulkRequest request) {
 }
 
 SimBulkServer::SimBulkServer(Fabric* fabric, ProcessId process, HostId host, std::string endpoint,
-                             std::shared_ptr<SessionFile> session, cached::Node* node)
+                             std::shared_ptr<SessionFile> session, cached::Node* node,
+                             std::shared_ptr<const DiskImage> disk)
     : fabric_(fabric),
       world_(fabric->world()),
       process_(process),
@@ -129,6 +173,7 @@ SimBulkServer::SimBulkServer(Fabric* fabric, ProcessId process, HostId host, std
       endpoint_(std::move(endpoint)),
       session_(std::move(session)),
       node_(node),
+      disk_(std::move(disk)),
       random_(world_->Stream("bulk " + world_->NameOf(process))) {
   fabric_->ListenBulk(endpoint_, this);
 }
@@ -180,12 +225,15 @@ void SimBulkServer::Miss(const TransferPtr& transfer, size_t item, int tries) {
                                     world_->NameOf(request.client) + ", patience " +
                                     FormatDuration(miss.patience));
   world_->Note("miss", {request.client, process_, want.oid.hi, fetch});
-  auto answered = std::make_shared<bool>(false);
-  node_->OnMiss(std::move(miss), [this, world = world_, process = process_, transfer, item, tries,
-                                  answered, number, open = open_misses_](const Status& status) {
-    if (*answered) return world->Violate("flows-end", "a miss was answered twice");
-    *answered = true;
+  auto answered = [world = world_, once = std::make_shared<bool>(false), number,
+                   open = open_misses_] {
+    if (std::exchange(*once, true)) world->Violate("flows-end", "a miss was answered twice");
     open->erase(number);
+  };
+  miss.on_disk = OnDisk(transfer, item, answered);
+  node_->OnMiss(std::move(miss), [this, world = world_, process = process_, transfer, item, tries,
+                                  answered](const Status& status) {
+    answered();
     // The node may answer from its destructor, when this server is no more.
     if (!world->alive(process)) return;
     if (status.ok()) {
@@ -195,6 +243,25 @@ void SimBulkServer::Miss(const TransferPtr& transfer, size_t item, int tries) {
       Answer(transfer, item, Duration(100), {.status = status}, 0, std::make_shared<Buffer>());
     }
   });
+}
+
+// Empty for who cannot read the disk.
+std::function<void(disk::Place)> SimBulkServer::OnDisk(const TransferPtr& transfer, size_t item,
+                                                       std::function<void()> answered) {
+  const BulkRequest& request = transfer->request;
+  const bool may = disk_ != nullptr && request.client_host == host_ &&
+                   !transfer->bytes_only[item] && !request.items[item].into.empty();
+  if (!may) return {};
+  return [this, world = world_, process = process_, transfer, item,
+          answered = std::move(answered)](disk::Place place) {
+    answered();
+    if (!world->alive(process)) return;
+    Duration delay(100 + random_.Below(2'000));
+    if (world->faults().Fires(Fault::kBulkStall)) delay += Duration(random_.Below(8'000'000));
+    world->After(delay, transfer->request.client, [transfer, item, place, image = disk_] {
+      ReadPlaced(transfer, item, place, *image);
+    });
+  };
 }
 
 void SimBulkServer::Send(const TransferPtr& transfer, size_t item, LocalView view) {

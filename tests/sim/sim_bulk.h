@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bulk reads: the server serves out of the node's segments by the rule of local reading, pins a
 // record until its bytes are on the other side, and hands misses to the node; the client verifies
-// XXH3 before it says that it has an object.
+// XXH3 before it says that it has an object. A client on the node's own host reads the disk itself where
+// the node has only told the place, some time later and with nothing to keep it, and asks for the bytes
+// if they are not right.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +15,7 @@
 
 #include "base/env.h"
 #include "cached/node.h"
+#include "tests/sim/disk_image.h"
 #include "tests/sim/fabric.h"
 #include "tests/sim/sim_memory.h"
 #include "tests/sim/world.h"
@@ -40,7 +43,8 @@ void StartBulkRead(Fabric* fabric, BulkRequest request);
 class SimBulkServer {
  public:
   SimBulkServer(Fabric* fabric, ProcessId process, HostId host, std::string endpoint,
-                std::shared_ptr<SessionFile> session, cached::Node* node);
+                std::shared_ptr<SessionFile> session, cached::Node* node,
+                std::shared_ptr<const DiskImage> disk = nullptr);
   ~SimBulkServer();
 
   // On the server's process.
@@ -60,6 +64,8 @@ class SimBulkServer {
  private:
   void Look(const std::shared_ptr<BulkTransfer>& transfer, size_t item, int tries);
   void Miss(const std::shared_ptr<BulkTransfer>& transfer, size_t item, int tries);
+  std::function<void(disk::Place)> OnDisk(const std::shared_ptr<BulkTransfer>& transfer,
+                                          size_t item, std::function<void()> answered);
   void Send(const std::shared_ptr<BulkTransfer>& transfer, size_t item, LocalView view);
 
   Fabric* fabric_;
@@ -69,6 +75,7 @@ class SimBulkServer {
   std::string endpoint_;
   std::shared_ptr<SessionFile> session_;
   cached::Node* node_;
+  std::shared_ptr<const DiskImage> disk_;  // that readers on this host can read themselves; or null
   Random random_;
   using Misses = std::map<uint64_t, std::string>;  // what was asked, by number
   std::shared_ptr<Misses> open_misses_ = std::make_shared<Misses>();

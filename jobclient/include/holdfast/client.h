@@ -102,7 +102,9 @@ enum class ObjectSource : uint8_t {
   kPeer = 1,         // a node that had promised it, or was known to have it
   kThroughHome = 2,  // a node that fetched it for us
   kFar = 3,          // the far store, by this process
+  kOwnDisk = 4,      // this host's node's disk, by this process
 };
+constexpr size_t kObjectSources = 5;
 
 // An object that was read: a view of mapped memory, or bytes of its own; the same type, and nobody
 // needs to know. Move-only. A view keeps its part of the node's memory from being reused, so let go
@@ -176,8 +178,8 @@ struct ReaderOptions {
 };
 
 struct ReaderReport {
-  uint64_t objects[4] = {};  // by ObjectSource
-  uint64_t bytes[4] = {};
+  uint64_t objects[kObjectSources] = {};  // by ObjectSource
+  uint64_t bytes[kObjectSources] = {};
   uint64_t failed = 0;
   uint64_t detours = 0;  // ways that were tried and did not do
   Duration waited{};     // in Next()
@@ -250,6 +252,14 @@ struct GetOptions {
   Duration timeout = std::chrono::seconds(300);  // for each
 };
 
+// What this process has read out of the files of its own node's disk.
+struct OwnDiskReads {
+  uint64_t objects = 0;
+  uint64_t bytes = 0;
+  uint64_t missed = 0;  // they did not lie there (any more), or not whole: the node gave them
+  uint64_t failed = 0;  // the files could not be opened or read: the node gave them
+};
+
 struct DropResult {
   uint64_t dropped_objects = 0;
   uint64_t dropped_bytes = 0;
@@ -314,6 +324,7 @@ class Client {
   Status Release(JobId job, Duration timeout = std::chrono::seconds(5));
 
   FarSpending Spent() const;
+  OwnDiskReads ReadsOfOwnDisk() const;
   // The node of this host, whose memory is read without messages; nullopt: none is attached.
   std::optional<NodeId> own_node() const;
 

@@ -18,7 +18,7 @@ inline constexpr uint32_t kMany = 1'400;  // 14 MB for 8 MiB of memory
 class DiskNodeTest : public NodeTest {
  protected:
   void StartWithDisk() {
-    world_ = std::make_unique<World>(8 * kMiB, NodeOptions{});
+    world_ = std::make_unique<World>(8 * kMiB, options_);
     disk_ = std::make_unique<store::FakeDisk>(&world_->clock, &image_);
     tier_ = std::make_unique<store::DiskTier>(
         world_->env, disk_.get(),
@@ -72,6 +72,31 @@ class DiskNodeTest : public NodeTest {
     return all;
   }
 
+  // What a reader that can read the disk itself is answered: nothing when it is here now.
+  std::optional<disk::Place> PlaceOf(uint32_t n, uint64_t size) {
+    const ObjectKey key = KeyOfObject(n, kBytes);
+    bulk::ReadMiss miss;
+    miss.oid = key.oid;
+    miss.version = key.version;
+    miss.size = size;
+    miss.mode = BulkMode::kWait;
+    std::optional<disk::Place> told;
+    std::optional<Status> got;
+    miss.on_disk = [&](disk::Place place) {
+      EXPECT_FALSE(told || got);
+      told = place;
+    };
+    node_->OnMiss(std::move(miss), [&](Status status) {
+      EXPECT_FALSE(told || got);
+      got = std::move(status);
+    });
+    EXPECT_FALSE(told || got);  // never inside the call
+    world_->clock.RunFor(200ms);
+    EXPECT_TRUE(told || got->ok());
+    return told;
+  }
+
+  NodeOptions options_;
   sim::DiskImage image_{64, 256 * kKiB};
   std::unique_ptr<store::FakeDisk> disk_;
   std::unique_ptr<store::DiskTier> tier_;

@@ -21,6 +21,63 @@ TEST_F(DiskNodeTest, WhatMemoryLetGoOfComesFromTheDisk) {
   Check();
 }
 
+TEST_F(DiskNodeTest, WhoCanReadTheDiskIsToldThePlaceAndNothingIsLoaded) {
+  options_.least_placed_bytes = kBytes;
+  StartWithDisk();
+  Fill();
+  const std::vector<uint32_t> below = AllOnlyOnDisk();
+  const uint64_t gets = world_->far.Counters().gets;
+  for (uint32_t n : {below[3], below[4]}) {
+    const auto place = PlaceOf(n, n == below[3] ? kBytes : 0);  // of unknown size, too
+    ASSERT_TRUE(place.has_value());
+    Buffer record(kBytes + 4 * kKiB);
+    image_.Read(place->segment, place->offset, record.span());
+    const auto head = disk::DecodeHead(record.view(), place->offset, image_.segment_bytes());
+    ASSERT_TRUE(head.ok()) << head.status().ToString();
+    const ObjectKey key = KeyOfObject(n, kBytes);
+    EXPECT_TRUE(disk::CheckHead(*head, key.oid, key.version).ok());
+    EXPECT_TRUE(disk::CheckHead(*head, key.oid, 0).ok());
+    EXPECT_EQ(disk::CheckHead(*head, key.oid, key.version + 1).code(), Code::kNotFound);
+    EXPECT_EQ(disk::CheckHead(*head, KeyOfObject(n + 1, kBytes).oid, 0).code(), Code::kNotFound);
+    disk::Head other = *head;
+    other.etag += "x";
+    EXPECT_EQ(disk::CheckHead(other, key.oid, key.version).code(), Code::kCorrupt);
+    EXPECT_TRUE(OnlyOnDisk(n));
+  }
+  EXPECT_EQ(State()["loads"]["disk_objects"], 0);
+  EXPECT_EQ(State()["loads"]["disk_places"], 2);
+  EXPECT_EQ(world_->far.Counters().gets, gets);
+  // What is in memory is there, and what the disk does not have comes from elsewhere, as ever.
+  EXPECT_FALSE(PlaceOf(kMany - 1, kBytes));
+  // Read again so soon, it would have been in memory: now it will be.
+  EXPECT_FALSE(PlaceOf(below[3], kBytes));
+  EXPECT_FALSE(OnlyOnDisk(below[3]));
+  EXPECT_EQ(State()["loads"]["disk_objects"], 1);
+  Check();
+}
+
+// A set that does not fit memory pushes nothing out of it, however often it is read.
+TEST_F(DiskNodeTest, WhatIsReadInTurnStaysOnTheDisk) {
+  options_.least_placed_bytes = kBytes;
+  StartWithDisk();
+  Fill();
+  const std::vector<uint32_t> below = AllOnlyOnDisk();
+  ASSERT_GT(below.size() * kBytes, 5 * kMiB);
+  for (int epoch = 0; epoch < 3; ++epoch) {
+    for (uint32_t n : below) ASSERT_TRUE(PlaceOf(n, kBytes).has_value()) << epoch;
+  }
+  EXPECT_EQ(AllOnlyOnDisk(), below);
+  EXPECT_EQ(State()["loads"]["disk_objects"], 0);
+}
+
+TEST_F(DiskNodeTest, SmallObjectsAreReadForWhoCouldReadThemHimself) {
+  StartWithDisk();
+  Fill();
+  EXPECT_FALSE(PlaceOf(AllOnlyOnDisk().at(7), kBytes));
+  EXPECT_EQ(State()["loads"]["disk_objects"], 1);
+  EXPECT_EQ(State()["loads"]["disk_places"], 0);
+}
+
 TEST_F(DiskNodeTest, ALookFindsAnyVersionOnTheDisk) {
   StartWithDisk();
   Fill();

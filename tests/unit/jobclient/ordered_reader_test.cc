@@ -172,6 +172,41 @@ TEST_F(OrderedReading, ABrokenPromiseIsReadThroughTheHome) {
   EXPECT_EQ(Count(Source::kPeer) + Count(Source::kThroughHome), 500u);
 }
 
+// Nobody has promised it, and its home does not know of it.
+TEST_F(OrderedReading, WhatLiesAtTheOwnNodeIsNotFetchedByAnother) {
+  for (bool own_disk : {false, true}) {
+    StartAgain();
+    world.AddNodes(4);
+    for (auto& [id, node] : world.nodes) node->free = 0;
+    list = FakeWorld::List(400, 1000);
+    world.KnowNames(list);
+    JobOptions options = world.options();
+    options.reader = 2;
+    job.emplace(world.env(), options);
+    ASSERT_TRUE(PlanNow(world, *job, list).ok());
+    for (uint32_t i = 0; i < 400; ++i) {
+      order.push_back(i);
+      ASSERT_EQ(job->NodeOf(job->IndexOf(i)), kNoNode);
+      if (i % 2 == 0) world.node(2).holds.insert(Hash128(AsBytes(list.item(i).uri)));
+    }
+    Open({.own_disk = own_disk});
+    ReadAll();
+    // A half lies there, and of a quarter of all it is the home.
+    EXPECT_NEAR(static_cast<double>(Count(Source::kPeer)), own_disk ? 150 : 0, own_disk ? 25 : 0);
+    EXPECT_EQ(Count(Source::kPeer) + Count(Source::kThroughHome), 400u);
+    EXPECT_EQ(reader->Counters().detours, 0u);
+  }
+}
+
+TEST_F(OrderedReading, AnOwnNodeThatIsAwayIsNoReasonToWait) {
+  Plan(3, 200, 1000, 1);
+  for (auto& [id, node] : world.nodes) node->holds.clear();
+  world.node(1).bulk_fails = Code::kUnavailable;
+  Open({.own_disk = true});
+  ReadAll();
+  EXPECT_EQ(Count(Source::kThroughHome) + Count(Source::kFar) + local, 200u);
+}
+
 TEST_F(OrderedReading, EveryStepThatFailsLeadsToTheNext) {
   for (Code code : {Code::kUnavailable, Code::kTimeout, Code::kNotFound, Code::kNoSpace,
                     Code::kCorrupt, Code::kDenied, Code::kInvalid}) {

@@ -93,6 +93,34 @@ TEST(BulkFormat, ABatchWithoutItemsIsAnAcknowledgement) {
   EXPECT_EQ(header->received, 12u);
 }
 
+TEST(BulkFormat, AReaderSaysThatPlacesWillDo) {
+  std::vector<Want> wants;
+  BatchHeader header = SampleHeader();
+  EXPECT_FALSE(DecodeBatch(MakeBatch(SampleWants(), header), &wants)->places);
+  header.places = true;
+  EXPECT_TRUE(DecodeBatch(MakeBatch(SampleWants(), header), &wants)->places);
+}
+
+TEST(BulkFormat, APlaceComesBackIfARecordCanLieThere) {
+  std::array<std::byte, kAnswerBytes> bytes;
+  StoreAnswer({.request = 5, .item = 6, .more = true, .place = true}, bytes.data());
+  auto answer = DecodeAnswer(bytes);
+  ASSERT_TRUE(answer.ok());
+  EXPECT_TRUE(answer->place && answer->more);
+  EXPECT_EQ(answer->body_bytes(), kPlaceBytes);
+  const disk::Place place{.segment = 65'534, .offset = disk::kMaxSegmentBytes - 64};
+  auto back = DecodePlace(Encode(place));
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(*back, place);
+  for (uint64_t wrong : {uint64_t{0}, disk::kFirstRecord - 64, disk::kFirstRecord + 1,
+                         disk::kMaxSegmentBytes, ~uint64_t{63}}) {
+    EXPECT_FALSE(DecodePlace(Encode({.segment = 1, .offset = wrong})).ok()) << wrong;
+  }
+  auto reserved = Encode(place);
+  reserved[13] = std::byte{1};
+  EXPECT_FALSE(DecodePlace(reserved).ok());
+}
+
 TEST(BulkFormat, LengthIsKnownFromEightBytesAndLimited) {
   auto bytes = MakeBatch(SampleWants(), SampleHeader());
   for (size_t n = 0; n < 8; ++n) {
@@ -136,7 +164,8 @@ TEST(BulkFormat, FieldsOutOfRangeAreCorrupt) {
   expect_corrupt(32, uint16_t{4});
   expect_corrupt(34, uint8_t{3});                          // mode
   expect_corrupt(34, uint8_t{0});                          // names without kFetch
-  expect_corrupt(35, uint8_t{1});                          // reserved
+  expect_corrupt(35, uint8_t{2});                          // places
+  expect_corrupt(36, uint8_t{1});                          // reserved
   expect_corrupt(kBatchHeaderBytes + 40, uint16_t{4097});  // name
   expect_corrupt(kBatchHeaderBytes + 42, uint16_t{257});   // ETag
   expect_corrupt(kBatchHeaderBytes + 44, uint32_t{1});     // reserved
@@ -182,6 +211,10 @@ TEST(BulkFormat, AnswersOutOfRangeAreCorrupt) {
       {.code = Code::kNotFound, .text_bytes = kMaxTextBytes + 1},
       {.code = Code::kNotFound, .payload_hash = 1},
       {.text_bytes = 1},
+      {.code = Code::kNotFound, .place = true},
+      {.version = 1, .place = true},
+      {.size = 1, .place = true},
+      {.payload_hash = 1, .place = true},
   };
   for (const Answer& answer : wrong) {
     std::array<std::byte, kAnswerBytes> bytes;

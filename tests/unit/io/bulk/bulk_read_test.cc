@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Client and server together over real sockets.
+#include <optional>
 #include <thread>
 
 #include "tests/unit/io/bulk/test_node.h"
@@ -213,6 +214,52 @@ TEST_P(BulkRead, MissesAreHandedOverAndServedWhenThere) {
   EXPECT_EQ(seen[0].etag, "etag");
   EXPECT_EQ(seen[0].size, 2000u);
   EXPECT_GT(seen[0].patience, 0us);
+}
+
+TEST_P(BulkRead, WhoCanReadTheDiskIsToldThePlace) {
+  std::atomic<int> offered{0};
+  Serve([&](ReadMiss miss, std::function<void(Status)> done) {
+    const uint64_t n = miss.size - 1'000;
+    if (miss.on_disk) ++offered;
+    if (miss.on_disk && n % 2 == 0)
+      return miss.on_disk({.segment = static_cast<uint32_t>(n), .offset = 4096 + 64 * n});
+    node_.Put(n, miss.size);
+    done({});
+  });
+  BulkClient client(Options());
+  PendingRead bytes(200), told(200), narrow(4);
+  auto items = bytes.Items(0, 2'000);
+  auto wanted = told.Items(0, 2'000);
+  for (size_t i = 0; i < items.size(); ++i) items[i].size = wanted[i].size = 1'000 + i;
+  // Who has no room only wants to know whether it is there.
+  auto looked = narrow.Items(300, 0);
+  for (size_t i = 0; i < looked.size(); ++i) looked[i].size = 1'300 + i;
+  std::vector<std::optional<disk::Place>> places(wanted.size());
+  auto placed = [&](size_t i, disk::Place place) {
+    places[i] = place;
+    told.Each()(i, {});
+  };
+  client.Read(node_.endpoint(), BulkMode::kWait, std::move(wanted), In(60s), told.Each(), placed);
+  client.Read(node_.endpoint(), BulkMode::kWait, std::move(looked), In(60s), narrow.Each(),
+              [](size_t, disk::Place) { FAIL() << "a place for who has no room"; });
+  told.Wait();
+  narrow.Wait();
+  narrow.ExpectAll(Code::kNoSpace);
+  EXPECT_EQ(offered, 200);
+  for (size_t i = 0; i < places.size(); ++i) {
+    ASSERT_EQ(places[i].has_value(), i % 2 == 0) << i;
+    if (places[i]) {
+      EXPECT_EQ(*places[i], (disk::Place{static_cast<uint32_t>(i), 4096 + 64 * i}));
+    } else {
+      ASSERT_NO_FATAL_FAILURE(told.ExpectBytes(i, i, 1'000 + i));
+    }
+  }
+  EXPECT_EQ(node_.server()->Stats().places, 100u);
+  // Who does not say that a place will do gets bytes.
+  client.Read(node_.endpoint(), BulkMode::kWait, std::move(items), In(60s), bytes.Each());
+  bytes.Wait();
+  EXPECT_EQ(offered, 200);
+  for (size_t i = 0; i < 200; ++i) ASSERT_NO_FATAL_FAILURE(bytes.ExpectBytes(i, i, 1'000 + i));
 }
 
 TEST_P(BulkRead, LookNeverAsksTheMissHandlerAndWaitCarriesNoName) {

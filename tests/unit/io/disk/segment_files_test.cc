@@ -134,6 +134,27 @@ TEST_P(SegmentFilesTest, WhatWasWrittenIsThereForTheNextProcess) {
   EXPECT_EQ(got, bytes);
 }
 
+// Whoever may read the memory of the node may read these; without a group nobody else.
+TEST_P(SegmentFilesTest, TheGroupMayReadTheSegments) {
+  SegmentFilesOptions options = Options();
+  const auto modes = [&] {
+    const auto mode_of = [](const std::string& path) {
+      return static_cast<unsigned>(std::filesystem::status(path).permissions());
+    };
+    return std::pair(mode_of(options.directory), mode_of(options.directory + "/000001.segment"));
+  };
+  ASSERT_TRUE(Open(options).ok());
+  EXPECT_EQ(modes(), std::pair(0700u, 0600u));
+  options.group = std::to_string(::getegid());
+  ASSERT_TRUE(Open(options).ok());
+  EXPECT_EQ(modes(), std::pair(0750u, 0640u));
+  options.group.clear();
+  ASSERT_TRUE(Open(options).ok());
+  EXPECT_EQ(modes(), std::pair(0700u, 0600u));
+  options.group = "no such group";
+  EXPECT_EQ(Open(options).status().code(), Code::kInvalid);
+}
+
 TEST_P(SegmentFilesTest, ManyAtATime) {
   auto files = Open(Options());
   ASSERT_TRUE(files.ok());

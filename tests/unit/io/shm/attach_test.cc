@@ -46,6 +46,7 @@ class AttachTest : public ::testing::Test {
     options.incarnation = kIncarnation;
     options.region_fd = region_->read_only_fd();
     options.region_bytes = region.plan.region_bytes;
+    options.disk_directory = disk_directory_;
     options.sessions = sessions_.get();
     auto server = AttachServer::Open(options);
     ASSERT_TRUE(server.ok()) << server.status().ToString();
@@ -105,6 +106,7 @@ class AttachTest : public ::testing::Test {
   }
 
   TestDirectory directory_;
+  std::string disk_directory_;
   Time now_{1'000'000};
   std::map<uint32_t, ByteSpan> attached_;
   std::unique_ptr<RegionFile> region_;
@@ -126,6 +128,24 @@ TEST_F(AttachTest, ClientAttachesAndItsDeathIsSeen) {
   client->Kill();
   sessions_->Sweep(now_);
   EXPECT_EQ(attached_.size(), 0u);
+}
+
+TEST_F(AttachTest, AClientIsToldWhereTheSegmentsOnDiskAre) {
+  const std::string longest(kAttachTextBytes, 'd');
+  for (const std::string& directory :
+       {std::string(), std::string("/mnt/disk"), longest, longest + "d"}) {
+    disk_directory_ = directory;
+    Start();
+    const std::string told = directory.size() > kAttachTextBytes ? std::string() : directory;
+    Child client([told, path = region_->attach_path()](Child& parent) {
+      auto attachment = AttachLocal({.path = path, .timeout = 20s, .populate = true});
+      parent.Say(attachment.ok() && (*attachment)->disk_directory() == told ? 't' : 'x');
+      return static_cast<int>(parent.Hear());
+    });
+    EXPECT_EQ(Serve(client), 't') << directory;
+    client.Kill();
+    Stop();
+  }
 }
 
 TEST_F(AttachTest, AttachmentGivenBackFreesTheSession) {

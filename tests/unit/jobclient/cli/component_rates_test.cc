@@ -36,6 +36,37 @@ TEST(ComponentRates, WhatIsHereTakesNoNetwork) {
   EXPECT_EQ(Find(journal, "node")->in_bytes_per_s, 0);
 }
 
+TEST(ComponentRates, CopiesInTheFarStoreArePutOnceAndReadAsReclaimReads) {
+  ComponentPlan plan{.write_bytes_per_s = 200'000'000, .value_bytes = 1'000'000};
+  EXPECT_EQ(Find(NeedsOf(plan), "far store"), nullptr);
+  const ComponentNeeds without = NeedsOf(plan);
+  plan.far_copy = true;
+  const ComponentNeeds with = NeedsOf(plan);
+  const ComponentNeed* far = Find(with, "far store");
+  ASSERT_NE(far, nullptr);
+  // 250 MB/s are written for 200, in segments of 64 MiB.
+  EXPECT_NEAR(far->puts_per_s, 250e6 / (64 << 20), 0.01);
+  EXPECT_EQ(far->gets_per_s, 0);
+  EXPECT_EQ(far->out_bytes_per_s, 0);
+  EXPECT_NEAR(far->in_bytes_per_s, 250e6 * kWireFactor, 1e6);
+  const auto differ = [&](const char* component, double in, double out) {
+    const ComponentNeed *before = Find(without, component), *after = Find(with, component);
+    EXPECT_NEAR(after->in_bytes_per_s - before->in_bytes_per_s, in, 1) << component;
+    EXPECT_NEAR(after->out_bytes_per_s - before->out_bytes_per_s, out, 1) << component;
+  };
+  // What is put is read at the storage server first.
+  differ("node", far->in_bytes_per_s, far->in_bytes_per_s);
+  differ("storage", 0, far->in_bytes_per_s);
+  plan.reclaim_reads_far = true;
+  const ComponentNeeds reclaim = NeedsOf(plan);
+  far = Find(reclaim, "far store");
+  EXPECT_NEAR(far->gets_per_s, far->puts_per_s * 5, 0.01);  // a table, and 12.8 MiB in four
+  EXPECT_NEAR(far->out_bytes_per_s, far->in_bytes_per_s, 1);
+  EXPECT_LT(Find(reclaim, "storage")->out_bytes_per_s, Find(with, "storage")->out_bytes_per_s);
+  plan.disk_elsewhere = false;
+  EXPECT_NEAR(Find(NeedsOf(plan), "node")->in_bytes_per_s, far->out_bytes_per_s, 1);
+}
+
 TEST(ComponentRates, AmplificationFollowsWhatIsKept) {
   EXPECT_EQ(NeedsOf({.write_bytes_per_s = 1, .kept = 0}).write_amplification, 1);
   EXPECT_DOUBLE_EQ(NeedsOf({.write_bytes_per_s = 1, .kept = 0.2}).write_amplification, 1.25);
