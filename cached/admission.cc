@@ -266,22 +266,50 @@ void Commitments::FailedBelow(const ObjectKey& key, const Status& why) {
 
 // --- Lost ----------------------------------------------------------------------------------------
 
-// The disk counts what it has lost of what is held, and does not say which: that is rare.
+// Lists may say other sizes of one object: each pays what its own says.
+void Commitments::PassOnBelow(const ObjectKey& key) {
+  bool paid = false;
+  ForEachWith(key, [&](Commitment& other, uint32_t index) {
+    if (paid || !other.kept.Get(index) || !other.below.Get(index)) return;
+    paid = below_->Reserve(other.BelowBytes(index), context_->Now(), other.until);
+    if (paid) return other.paid.Set(index);
+    uint32_t holds = 0;
+    context_->disk->Unhold(key.oid, key.version, other.manifest->object_bytes(index), &holds);
+    LoseBelow(other, index, Status::NoSpace("who had paid for it has left"));
+  });
+}
+
+void Commitments::LoseBelow(Commitment& commitment, uint32_t index, const Status& why) {
+  commitment.kept.Clear(index);
+  commitment.below.Clear(index);
+  if (!commitment.ending) Lose(commitment, index, why);
+}
+
 void Commitments::TellLostBelow() {
-  if (context_->disk == nullptr || context_->disk->lost_held() == lost_below_) return;
-  lost_below_ = context_->disk->lost_held();
-  for (auto& [ids, c] : commitments_) {
-    Commitment& commitment = c;
-    commitment.below.ForEach([&](size_t i) {
-      const auto index = static_cast<uint32_t>(i);
-      const ObjectKey key = commitment.key(index);
-      if (!commitment.kept.Get(i) || context_->disk->IsHeld(key.oid, key.version)) return;
-      if (commitment.paid.Get(i)) ReleaseWaiting(commitment, index);
-      commitment.kept.Clear(i);
-      commitment.below.Clear(i);
-      if (!commitment.ending) Lose(commitment, index, Status::Corrupt("the disk has lost it"));
-    });
+  if (context_->disk == nullptr) return;
+  const store::DiskRecords::Lost lost = context_->disk->TakeLost();
+  if (lost.many) {  // a whole segment, of which nobody knows what it had
+    for (auto& [ids, c] : commitments_) {
+      c.below.ForEach(
+          [&, &commitment = c](size_t i) { CheckBelow(commitment, static_cast<uint32_t>(i)); });
+    }
+    return;
   }
+  for (const Oid& oid : lost.oids) {
+    for (auto& [digest, group] : by_manifest_) {
+      const std::optional<uint32_t> index = group.front()->manifest->Find(oid);
+      if (!index) continue;
+      for (Commitment* commitment : group) CheckBelow(*commitment, *index);
+    }
+  }
+}
+
+void Commitments::CheckBelow(Commitment& commitment, uint32_t index) {
+  const ObjectKey key = commitment.key(index);
+  const bool promised = commitment.kept.Get(index) && commitment.below.Get(index);
+  if (!promised || context_->disk->IsHeld(key.oid, key.version)) return;
+  if (commitment.paid.Get(index)) ReleaseWaiting(commitment, index);
+  LoseBelow(commitment, index, Status::Corrupt("the disk has lost it"));
 }
 
 }  // namespace holdfast::cached

@@ -130,6 +130,7 @@ planner::BidInput CallFlow::InputFor(uint32_t first) const {
   input.disk_most_bytes = context_->disk->most_held_bytes();
   input.disk_room_bytes = room.disk;
   input.disk_record_bytes = store::DiskTier::HeldBytes;
+  input.disk_least_record_bytes = context_->disk->least_promise_bytes();
   return input;
 }
 
@@ -183,7 +184,8 @@ Room CallFlow::RoomForThisCall() const {
     const uint64_t room = calendar.Room() - std::min(dry, calendar.Room());
     return std::min(room, share - std::min(share, taken + dry));
   };
-  const bool disk = context_->disk != nullptr && context_->disk->writable();
+  const bool disk = context_->disk != nullptr && context_->disk->writable() &&
+                    call_.name_bytes <= store::DiskTier::kUsualText;
   return {left(*planning_->calendar, used.memory, dry_.memory),
           disk ? left(*planning_->below, used.disk, dry_.disk) : 0};
 }

@@ -127,6 +127,13 @@ void Commitments::Expire() {
   EndWhere([now](const Commitment& commitment) { return commitment.until <= now; });
 }
 
+const Commitment* Commitments::Another(const Commitment& than) const {
+  for (const Commitment* other : by_manifest_.at(than.manifest->digest())) {
+    if (other != &than && !other->ending) return other;
+  }
+  return nullptr;
+}
+
 bool Commitments::EndWhere(const std::function<bool(const Commitment&)>& which) {
   std::vector<Ids> ends;
   bool any = false;
@@ -136,7 +143,7 @@ bool Commitments::EndWhere(const std::function<bool(const Commitment&)>& which) 
     if (!std::exchange(commitment.ending, true)) ends.push_back(ids);
   }
   for (auto [job, call] : ends) {
-    if (ended_) ended_(job, call);
+    if (ended_) ended_(commitments_.at({job, call}));
     EndSlice(job, call, 0);
   }
   return any;
@@ -151,6 +158,8 @@ Commitment& Commitments::Create(JobId job, uint32_t call, const planner::Manifes
   commitment.call = call;
   commitment.manifest = manifest;
   commitment.least_record_bytes = context_->least_record_bytes;
+  if (context_->disk != nullptr)
+    commitment.least_below_bytes = context_->disk->least_promise_bytes();
   commitment.name_allowance = name_allowance;
   commitment.until = until;
   commitment.kept = commitment.pending = commitment.paid = commitment.below =
@@ -217,7 +226,7 @@ void Commitments::EndObject(Commitment& commitment, uint32_t index) {
   ObjectKey key = commitment.key(index);
   store::MemoryTier::Held held;
   HF_CHECK(context_->tier->Unhold(key.oid, key.version, &held));
-  if (paid) PassOn(commitment, key, CostOf(held.bytes), false);
+  if (paid) PassOn(commitment, key, CostOf(held.bytes));
 }
 
 // What the disk has lost meanwhile is not held there any more; the others are told, too.
@@ -226,17 +235,17 @@ void Commitments::EndBelow(Commitment& commitment, uint32_t index, bool paid) {
   uint32_t holds = 0;
   commitment.below.Clear(index);
   context_->disk->Unhold(key.oid, key.version, commitment.manifest->object_bytes(index), &holds);
-  if (paid) PassOn(commitment, key, commitment.BelowBytes(index), true);
+  if (!paid) return;
+  below_->Release(commitment.BelowBytes(index), commitment.until);
+  PassOnBelow(key);
 }
 
-void Commitments::PassOn(const Commitment& payer, const ObjectKey& key, uint64_t bytes,
-                         bool below) {
-  planner::Calendar* const calendar = below ? below_ : calendar_;
-  calendar->Release(bytes, payer.until);
+void Commitments::PassOn(const Commitment& payer, const ObjectKey& key, uint64_t bytes) {
+  calendar_->Release(bytes, payer.until);
   bool paid = false;
   ForEachWith(key, [&](Commitment& other, uint32_t index) {
-    if (paid || !other.kept.Get(index) || other.below.Get(index) != below) return;
-    paid = calendar->Reserve(bytes, context_->Now(), other.until);
+    if (paid || !other.kept.Get(index) || other.below.Get(index)) return;
+    paid = calendar_->Reserve(bytes, context_->Now(), other.until);
     HF_CHECK(paid);  // as much was released
     other.paid.Set(index);
   });

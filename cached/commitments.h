@@ -43,7 +43,8 @@ struct Commitment {
   const Excerpt* excerpt = nullptr;  // null: the manifest is the whole list
   uint8_t priority = 0;              // of its loads
   uint64_t least_record_bytes = 0;
-  uint32_t name_allowance = 0;  // the most bytes of name and ETag that an object of the call has
+  uint64_t least_below_bytes = 0;  // on the disk
+  uint32_t name_allowance = 0;     // the most bytes of name and ETag that an object of the call has
   Time until;
   Bitmap kept;     // here, held for this commitment
   Bitmap pending;  // promised, not here yet
@@ -65,7 +66,7 @@ struct Commitment {
   }
   // Of what is promised on the disk.
   uint64_t BelowBytes(uint32_t index) const {
-    return store::DiskTier::HeldBytes(manifest->object_bytes(index));
+    return std::max(store::DiskTier::HeldBytes(manifest->object_bytes(index)), least_below_bytes);
   }
   // Of an object that is waited for in memory.
   uint64_t ReservedBytes(uint32_t index) const {
@@ -108,7 +109,7 @@ class Commitments {
               planner::Calendar* below);
 
   // Called when a commitment begins to end, before its manifest may go.
-  void OnEnd(std::function<void(JobId, uint32_t call)> ended) { ended_ = std::move(ended); }
+  void OnEnd(std::function<void(const Commitment&)> ended) { ended_ = std::move(ended); }
 
   // Called when a job's lease has another length than before, and, without one, when it has ended.
   // `known` runs when that outlives the process, or not at all.
@@ -176,6 +177,8 @@ class Commitments {
 
   size_t size() const { return commitments_.size(); }
   const std::map<JobId, Job>& jobs() const { return jobs_; }
+  // Another one on the same manifest that is not ending; nullptr when there is none.
+  const Commitment* Another(const Commitment& than) const;
   // The first commitment that is not ending after (job, call), in their order; nullptr at the end.
   const Commitment* Next(JobId job, uint32_t call) const;
   // Of the bitmaps and of the losses that nobody has seen.
@@ -226,8 +229,11 @@ class Commitments {
   using Ids = std::pair<JobId, uint32_t>;
   static void ForgetLosses(Job& job, uint64_t seen);
   void DropExcerpt(const Excerpt* excerpt);
-  // The payer does not hold it any more, in memory or on the disk; another one may.
-  void PassOn(const Commitment& payer, const ObjectKey& key, uint64_t bytes, bool below);
+  // The payer does not hold it any more; another one may.
+  void PassOn(const Commitment& payer, const ObjectKey& key, uint64_t bytes);
+  void PassOnBelow(const ObjectKey& key);
+  void LoseBelow(Commitment& commitment, uint32_t index, const Status& why);
+  void CheckBelow(Commitment& commitment, uint32_t index);
   Status CheckPaid(uint64_t paid, uint64_t paid_below, const Others& others) const;
 
   const Context* context_;
@@ -238,12 +244,11 @@ class Commitments {
   std::map<Ids, Commitment> commitments_;
   std::map<ManifestDigest, std::vector<Commitment*>> by_manifest_;
   std::map<ManifestDigest, Excerpt> excerpts_;  // by list
-  std::function<void(JobId, uint32_t)> ended_;
+  std::function<void(const Commitment&)> ended_;
   OnJobChange job_changed_;
   uint64_t past_losses_ = 0;  // above every number of a record that is gone
   uint64_t pending_objects_ = 0;
   uint64_t promises_broken_ = 0;
-  uint64_t lost_below_ = 0;  // as the disk counts them, of those that were told
 };
 
 template <typename Visit>

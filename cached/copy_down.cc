@@ -8,7 +8,7 @@ namespace holdfast::cached {
 
 void CopyDown::Add(const ObjectKey& key) {
   if (under_way_.contains(key)) return;
-  if (context_->disk->Has(key.oid, key.version)) return commitments_->ArrivedBelow(key);
+  if (context_->disk->HasRecord(key.oid, key.version)) return done_(key, {});
   const std::optional<store::RecordView> record = context_->tier->Find(key.oid, key.version);
   HF_CHECK(record.has_value());
   Copy copy{.key = key,
@@ -21,54 +21,53 @@ void CopyDown::Add(const ObjectKey& key) {
                      .payload_hash = record->payload_hash,
                      .name = std::string(record->name),
                      .etag = std::string(record->etag)},
-            .payload = Buffer::CopyOf(record->payload)};
+            .payload = Buffer::CopyOf(record->payload),
+            .until = context_->Now() + kPatience};
   under_way_.insert(key);
   bytes_ += copy.payload.size();
   next_bytes_ += copy.payload.size();
   next_.push_back(std::move(copy));
-  if (next_bytes_ >= kAtOnce) return Write();
-  WriteSoon(kTogether);
-}
-
-void CopyDown::WriteSoon(Duration wait) {
+  auto write = [this] {
+    next_bytes_ = 0;
+    Write(std::exchange(next_, {}));
+  };
+  if (next_bytes_ >= kAtOnce) return write();
   if (std::exchange(scheduled_, true)) return;
-  context_->env.clock->At(context_->Now() + wait, [this] {
+  context_->env.clock->At(context_->Now() + kTogether, [this, write] {
     scheduled_ = false;
-    Write();
+    write();
   });
 }
 
-void CopyDown::Write() {
-  if (next_.empty()) return;
-  next_bytes_ = 0;
-  auto copies = std::make_shared<Copies>(std::exchange(next_, {}));
+void CopyDown::Write(Copies copies) {
+  if (copies.empty()) return;
+  auto written = std::make_shared<Copies>(std::move(copies));
   std::vector<store::DiskWriter::Item> items;
-  for (const Copy& copy : *copies)
+  for (const Copy& copy : *written)
     items.push_back({.head = copy.head, .payload = copy.payload.view(), .whole = {}});
-  context_->disk->Take(std::move(items), [this, copies] { Wrote(std::move(*copies)); });
+  context_->disk->Take(std::move(items), [this, written] { Wrote(std::move(*written)); });
 }
 
 void CopyDown::Wrote(Copies copies) {
+  auto again = std::make_shared<Copies>();
   for (Copy& copy : copies) {
-    const ObjectKey key = copy.key;
-    if (context_->disk->Has(key.oid, key.version)) {
-      Leave(copy);
-      commitments_->ArrivedBelow(key);
-    } else if (copy.tries++ < kRetries && commitments_->WantedBelow(key)) {
-      next_.push_back(std::move(copy));  // reclaim makes room
+    const bool hope = context_->disk->writable() && context_->Now() < copy.until;
+    if (context_->disk->HasRecord(copy.key.oid, copy.key.version)) {
+      Done(copy, {});
+    } else if (hope && wanted_(copy.key)) {
+      again->push_back(std::move(copy));  // reclaim makes room
     } else {
-      Leave(copy);
-      commitments_->FailedBelow(
-          key, Status::NoSpace("the disk takes nothing just now; see `holdfast status`"));
+      Done(copy, Status::NoSpace("the disk takes nothing just now; see `holdfast status`"));
     }
   }
-  if (!next_.empty()) WriteSoon(kRetry);
-  moved_();
+  if (again->empty()) return;
+  context_->env.clock->At(context_->Now() + kRetry, [this, again] { Write(std::move(*again)); });
 }
 
-void CopyDown::Leave(const Copy& copy) {
+void CopyDown::Done(const Copy& copy, const Status& status) {
   under_way_.erase(copy.key);
   bytes_ -= copy.payload.size();
+  done_(copy.key, status);
 }
 
 }  // namespace holdfast::cached

@@ -3,7 +3,8 @@
 //
 //   1. Add    a copy of the record is made, which reclaim of memory cannot take away
 //   2. Write  what has come within kTogether, or kAtOnce of it, is given to the disk tier together
-//   3. Wrote  it is on the disk now, and is held; or the disk had no room, and it is tried again
+//   3. Wrote  it is on the disk now; or the disk had no room, and it is tried again for kPatience,
+//             unless the disk takes nothing at all
 //
 // The deciding thread's.
 #pragma once
@@ -12,7 +13,6 @@
 #include <set>
 #include <vector>
 
-#include "cached/commitments.h"
 #include "cached/context.h"
 
 namespace holdfast::cached {
@@ -21,12 +21,14 @@ class CopyDown {
  public:
   static constexpr Duration kTogether = 2ms;
   static constexpr uint64_t kAtOnce = 1 * kMiB;
-  static constexpr Duration kRetry = 50ms;
-  static constexpr uint32_t kRetries = 200;
+  static constexpr Duration kRetry = 500ms;
+  static constexpr Duration kPatience = 10s;
 
-  // `moved` runs when copies have left: there is room for others.
-  CopyDown(const Context* context, Commitments* commitments, std::function<void()> moved)
-      : context_(context), commitments_(commitments), moved_(std::move(moved)) {}
+  // `wanted` says whether somebody still waits for it on the disk. `done` runs once for each, also from
+  // inside Add: it is there, or why it is not.
+  CopyDown(const Context* context, std::function<bool(const ObjectKey&)> wanted,
+           std::function<void(const ObjectKey&, const Status&)> done)
+      : context_(context), wanted_(std::move(wanted)), done_(std::move(done)) {}
 
   // It is in memory, and somebody waits for it on the disk.
   void Add(const ObjectKey& key);
@@ -38,18 +40,17 @@ class CopyDown {
     ObjectKey key;
     disk::Head head{};
     Buffer payload{};
-    uint32_t tries = 0;
+    Time until;
   };
   using Copies = std::vector<Copy>;
 
-  void WriteSoon(Duration wait);
-  void Write();
+  void Write(Copies copies);
   void Wrote(Copies copies);
-  void Leave(const Copy& copy);
+  void Done(const Copy& copy, const Status& status);
 
   const Context* context_;
-  Commitments* commitments_;
-  std::function<void()> moved_;
+  std::function<bool(const ObjectKey&)> wanted_;
+  std::function<void(const ObjectKey&, const Status&)> done_;
   std::set<ObjectKey> under_way_;
   Copies next_;  // to be written
   uint64_t next_bytes_ = 0;

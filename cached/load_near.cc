@@ -40,7 +40,7 @@ void Loader::OnDisk(Load& load, Result<store::DiskTier::Found> found) {
   }
   Load& known = load.want.key.version == 0 ? Learned(load, info) : load;
   Count(known, info.size);
-  if (OnlyBelow(known)) return Finish(known.want.key, {});
+  if (info.size == known.want.size && OnlyBelow(known)) return Finish(known.want.key, {});
   known.found = *std::move(found);
   TakeFromDisk(known);
 }

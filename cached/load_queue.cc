@@ -98,15 +98,31 @@ LoadQueue::Entries::iterator LoadQueue::Erase(Entries::iterator it) {
   return entries_.erase(it);
 }
 
-void LoadQueue::Forget(JobId job, uint32_t call) {
+void LoadQueue::Forget(const Commitment& ending) {
+  const Commitment* const heir = commitments_->Another(ending);
   for (auto it = entries_.begin(); it != entries_.end();) {
-    if (it->second.batch.job != job || it->second.batch.call != call) {
+    LoadBatch& batch = it->second.batch;
+    if (batch.job != ending.job || batch.call != ending.call) {
       ++it;
-      continue;
+    } else if (heir != nullptr) {
+      batch.job = heir->job;
+      batch.call = heir->call;
+      it->second.left = true;
+      ++it;
+    } else {
+      turns_.erase(TurnOf(*it));
+      it = Erase(it);
     }
-    turns_.erase(TurnOf(*it));
-    it = Erase(it);
   }
+}
+
+bool LoadQueue::Wanted(const Entry& entry, uint32_t index) const {
+  const LoadBatch& batch = entry.batch;
+  const Commitment* commitment = commitments_->Find(batch.job, batch.call);
+  if (commitment == nullptr) return false;
+  if (!entry.left || commitment->pending.Get(index)) return commitment->pending.Get(index);
+  const ObjectKey key = commitment->key(index);
+  return commitments_->WantedUntil(key) || commitments_->WantedBelow(key);
 }
 
 LoadQueue::Found LoadQueue::Next(Want* want) {
@@ -121,8 +137,7 @@ LoadQueue::Found LoadQueue::Next(Want* want) {
     --objects_;
     bytes_ -= bytes;
     entry.bytes -= bytes;
-    const Commitment* commitment = commitments_->Find(batch.job, batch.call);
-    bool wanted = commitment != nullptr && commitment->pending.Get(batch.indices[n]);
+    const bool wanted = Wanted(entry, batch.indices[n]);
     if (wanted) *want = batch.WantOf(n);
     if (entry.next == batch.order.size()) {
       Erase(it);
@@ -155,8 +170,7 @@ bool LoadQueue::Find(const ObjectKey& key, Want* want) const {
     const LoadBatch& batch = entry.batch;
     if (std::exchange(manifest, batch.manifest) != batch.manifest) index = manifest->Find(key.oid);
     if (!index || manifest->version(*index) != key.version) continue;
-    const Commitment* commitment = commitments_->Find(batch.job, batch.call);
-    if (commitment == nullptr || !commitment->pending.Get(*index)) continue;
+    if (!Wanted(entry, *index)) continue;
     auto at = std::lower_bound(batch.indices.begin(), batch.indices.end(), *index);
     if (at == batch.indices.end() || *at != *index) continue;
     *want = batch.WantOf(static_cast<size_t>(at - batch.indices.begin()));

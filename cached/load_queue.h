@@ -59,8 +59,9 @@ class LoadQueue {
   explicit LoadQueue(Commitments* commitments) : commitments_(commitments) {}
 
   void Add(LoadBatch batch);
-  // Drops what a commitment that has ended still had queued.
-  void Forget(JobId job, uint32_t call);
+  // Drops what a commitment that is ending still had queued, or leaves it to another one on the same
+  // manifest: whoever confirmed as a keep what was on its way has queued nothing.
+  void Forget(const Commitment& ending);
   // Takes out the next: the highest priority, then the earliest need-by, then the oldest batch.
   Found Next(Want* want);
   // What is queued of a commitment and still waited for, with an index in [first, last) of its
@@ -77,6 +78,7 @@ class LoadQueue {
  private:
   struct Entry {
     LoadBatch batch;
+    bool left = false;  // by one that has ended: whoever waits, it is loaded
     size_t next = 0;
     uint64_t bytes = 0;  // of the objects that are left
   };
@@ -87,6 +89,7 @@ class LoadQueue {
     friend auto operator<=>(const Turn&, const Turn&) = default;
   };
   using Entries = std::map<uint64_t, Entry>;
+  bool Wanted(const Entry& entry, uint32_t index) const;
   static Turn TurnOf(const Entries::value_type& entry);
   Entries::iterator Erase(Entries::iterator it);
 

@@ -20,7 +20,9 @@ Loader::Loader(const Context* context, Commitments* commitments, Membership* mem
             [this](const Asks::Question& question, const std::optional<Home::Decision>& decision) {
               Answered(question, decision);
             }),
-      copy_down_(context, commitments, [this] { SchedulePump(); }),
+      copy_down_(
+          context, [this](const ObjectKey& key) { return commitments_->WantedBelow(key); },
+          [this](const ObjectKey& key, const Status& status) { CopiedDown(key, status); }),
       far_pace_(context->options.far_objects_per_s, context->options.far_bytes_per_s),
       second_reads_(context->tier->Stats().object_bytes) {}
 
@@ -57,6 +59,9 @@ bool Loader::NextWant(Want* want) {
       context_->env.clock->At(not_before_, [this] { SchedulePump(); });
     return false;
   }
+  // What is queued waits for a disk that is slow; what somebody wants now does not.
+  const uint64_t copies = to_copy_ + copy_down_.bytes();
+  if (copies > 0 && copies >= most_copies_) return false;
   LoadQueue::Found found = queue_.Next(want);
   if (found == LoadQueue::Found::kNotYet) SchedulePump();
   return found == LoadQueue::Found::kOne;
@@ -71,8 +76,6 @@ void Loader::SchedulePump() {
 }
 
 bool Loader::HasTurn() const {
-  const uint64_t copies = to_copy_ + copy_down_.bytes();
-  if (copies > 0 && copies >= most_copies_) return false;
   return load_bytes_ == 0 || load_bytes_ < context_->options.max_load_bytes;
 }
 
@@ -233,6 +236,23 @@ void Loader::Arrived(const ObjectKey& key) {
   if (!commitments_->WantedBelow(key)) return;
   if (here) return copy_down_.Add(key);
   commitments_->ArrivedBelow(key);
+}
+
+// Somebody may wait in memory for what was to be there, because this was under way.
+void Loader::CopiedDown(const ObjectKey& key, const Status& status) {
+  if (status.ok()) {
+    commitments_->ArrivedBelow(key);
+  } else {
+    commitments_->FailedBelow(key, status);
+  }
+  SchedulePump();
+  if (!commitments_->WantedUntil(key) || Loading(key) != nullptr) return;
+  if (context_->tier->Find(key.oid, key.version)) return commitments_->Arrived(key);
+  if (!status.ok()) return commitments_->Failed(key, status);
+  Want want;
+  want.key = key;
+  want.local = true;
+  AddUrgent(std::move(want));
 }
 
 // --- How fast ------------------------------------------------------------------------------------

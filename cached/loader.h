@@ -85,7 +85,7 @@ class Loader {
   // What is queued is not begun before.
   void NotBefore(Time when) { not_before_ = when; }
   // Drops what a commitment that has ended still had queued.
-  void Forget(JobId job, uint32_t call) { queue_.Forget(job, call); }
+  void Forget(const Commitment& ended) { queue_.Forget(ended); }
   void OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done);
   void OnAnswer(PeerId from, const wire::Answer& answer) { asks_.OnAnswer(from, answer); }
   // Once a second: measured rates.
@@ -176,6 +176,7 @@ class Loader {
   // By value: callers give the key of the very load that ends here.
   void Finish(ObjectKey key, const Status& status);
   void Arrived(const ObjectKey& key);
+  void CopiedDown(const ObjectKey& key, const Status& status);
   Load* Find(const ObjectKey& key, uint64_t id);
   // What may bring this version: for version 0 any one, for others also whichever there is.
   Load* Loading(const ObjectKey& key);

@@ -178,7 +178,7 @@ void Node::Parts::Start() {
   context.tier->SetHoldUntil([this](const Oid& oid, VersionHash version) {
     return std::max(commitments.HeldUntil({oid, version}), streams.HeldUntil({oid, version}));
   });
-  commitments.OnEnd([this](JobId job, uint32_t call) { loader.Forget(job, call); });
+  commitments.OnEnd([this](const Commitment& ended) { loader.Forget(ended); });
   commitments.OnJob([this](JobId job, uint64_t tenancy, std::optional<Duration> lease,
                            std::function<void()> known) {
     promise_log.OnJob(job, tenancy, lease, std::move(known));

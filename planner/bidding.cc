@@ -21,9 +21,10 @@ class Room {
 
   bool TakeAny(uint32_t index) { return Take(index) || TakeOnDisk(index); }
   bool TakeOnDisk(uint32_t index) {
+    if (input_.disk_record_bytes == nullptr) return false;
     const uint64_t size = input_.manifest->object_bytes(index);
     if (size < input_.disk_least_bytes || size > input_.disk_most_bytes) return false;
-    const uint64_t bytes = input_.disk_record_bytes(size);
+    const uint64_t bytes = std::max(input_.disk_record_bytes(size), input_.disk_least_record_bytes);
     if (bytes > left_on_disk_) return false;
     left_on_disk_ -= bytes;
     return true;

@@ -33,7 +33,8 @@ struct BidInput {
   uint64_t disk_least_bytes = 0;
   uint64_t disk_most_bytes = 0;
   uint64_t disk_room_bytes = 0;
-  uint64_t (*disk_record_bytes)(uint64_t object_bytes) = nullptr;
+  uint64_t (*disk_record_bytes)(uint64_t object_bytes) = nullptr;  // null: nothing is
+  uint64_t disk_least_record_bytes = 0;
 };
 
 struct BidOutcome {

@@ -11,7 +11,7 @@ namespace holdfast::store {
 // --- 1. Table ------------------------------------------------------------------------------------
 
 void DiskReclaim::Maintain() {
-  if (victim_ != DiskSegments::kNone || writer_->off()) return;
+  if (victim_ != DiskSegments::kNone || writer_->off() || env_.clock->Now() < rests_until_) return;
   const bool full = segments_->free() < kLeastFree;
   // While they are merged the oldest are not in the ring.
   if (!full && (!tiny_->TooMany() || tiny_->merging())) return;
@@ -30,6 +30,7 @@ void DiskReclaim::ReadTable() {
   auto read = [this](const Status& status, uint64_t hash) {
     const bool right = status.ok() && hash == (*segments_)[victim_].table_hash;
     if (!right && std::exchange(from_copy_, false)) return ReadTable();
+    if (status.code() == Code::kTimeout) return GiveUp();
     Settle(right ? bytes_.view() : ByteView());
   };
   const uint64_t end = (*segments_)[victim_].end;
@@ -58,7 +59,10 @@ void DiskReclaim::Settle(ByteView table) {
     records_->UnlinkSegment(victim_);
     return End();
   }
-  uint64_t left = segments_->segment_bytes() / kKeptPart;
+  // With what is held they fit one other segment.
+  const uint64_t held = std::min(s.held_bytes, segments_->segment_bytes());
+  uint64_t left =
+      std::min(segments_->segment_bytes() - held, segments_->segment_bytes() / kKeptPart);
   for (const disk::Entry& entry : *entries) {
     const uint32_t slot = records_->SlotOf(victim_, entry);
     if (slot == Index::kNone) continue;  // dropped, or written again
@@ -73,13 +77,21 @@ void DiskReclaim::Settle(ByteView table) {
     }
   }
   evictions_->SegmentDone();
+  std::stable_partition(kept_.begin(), kept_.end(),
+                        [this](const disk::Entry& entry) { return !KeepsHeld(entry); });
   Keep();
+}
+
+// Is it still here, and held?
+bool DiskReclaim::KeepsHeld(const disk::Entry& entry) const {
+  const uint32_t slot = records_->SlotOf(victim_, entry);
+  return slot != Index::kNone && records_->index().holds(slot) > 0;
 }
 
 void DiskReclaim::Evict(const disk::Entry& entry) {
   const uint32_t slot = records_->SlotOf(victim_, entry);
   if (slot == Index::kNone) return;
-  records_->Unlink(slot);
+  records_->Unlink(slot, &entry.oid);
   ++counters_.evicted_objects;
   evictions_->Evicted(entry.Age(env_.clock->Wall().seconds * 1'000'000));
 }
@@ -89,7 +101,8 @@ void DiskReclaim::Evict(const disk::Entry& entry) {
 void DiskReclaim::Keep() {
   reading_.clear();
   uint64_t bytes = 0;
-  while (!kept_.empty() && bytes + kept_.back().end() - kept_.back().offset <= kKeepAtOnce) {
+  while (!kept_.empty() &&
+         (bytes == 0 || bytes + kept_.back().end() - kept_.back().offset <= kKeepAtOnce)) {
     bytes += kept_.back().end() - kept_.back().offset;
     reading_.push_back(kept_.back());
     kept_.pop_back();
@@ -121,20 +134,28 @@ void DiskReclaim::KeepRead(const Status& status) {
     const bool right = head.ok() && head->entry.oid == entry.oid &&
                        head->entry.version == entry.version && head->entry.size == entry.size &&
                        Hash64(whole.subspan(head_bytes, entry.size)) == head->payload_hash;
-    if (!right) continue;
+    if (!right) {
+      Evict(entry);
+      continue;
+    }
+    moved_held_ = moved_held_ || KeepsHeld(entry);
     counters_.kept_bytes += whole.size();
     items.push_back({.head = *std::move(head), .payload = {}, .whole = whole});
   }
   const auto written = [this] {
-    for (const disk::Entry& entry : reading_) Evict(entry);  // those that were not written
+    for (const disk::Entry& entry : reading_) {  // those that were not written
+      if (KeepsHeld(entry)) return GiveUp();
+      Evict(entry);
+    }
     evictions_->SegmentDone();
     Keep();
   };
   writer_->Write(std::move(items), written, DiskWriter::Who::kReclaim);
 }
 
-// A disk elsewhere that does not answer has not lost what is held.
+// A disk elsewhere that does not answer has not lost what is held, nor one that takes nothing just now.
 void DiskReclaim::GiveUp() {
+  rests_until_ = env_.clock->Now() + kRest;
   bytes_ = Buffer();
   kept_.clear();
   --(*segments_)[victim_].readers;
@@ -143,8 +164,12 @@ void DiskReclaim::GiveUp() {
 
 // --- 4. Clean ------------------------------------------------------------------------------------
 
+// What was held long ago is not to be lost with what was written last.
 void DiskReclaim::End() {
+  if (std::exchange(moved_held_, false) && segments_->open() != DiskSegments::kNone)
+    return disk_->Sync(segments_->open(), [this](const Status&) { End(); });
   bytes_ = Buffer();
+  kept_.clear();
   DiskSegment& s = (*segments_)[victim_];
   if (s.kind != disk::SegmentKind::kPacks) --s.readers;
   writer_->Clean(std::exchange(victim_, DiskSegments::kNone));

@@ -25,6 +25,7 @@ class DiskReclaim {
   static constexpr uint32_t kLeastFree = 2;  // segments: below it, one is taken back
   static constexpr uint64_t kKeptPart = 5;
   static constexpr uint64_t kKeepAtOnce = 4 * kMiB;
+  static constexpr Duration kRest = 1s;  // after a victim that could not be written again
 
   struct Counters {
     uint64_t evicted_objects = 0;
@@ -56,6 +57,7 @@ class DiskReclaim {
   void Keep();
   void KeepRead(const Status& status);
   void Evict(const disk::Entry& entry);
+  bool KeepsHeld(const disk::Entry& entry) const;
   void GiveUp();
   void End();
 
@@ -71,10 +73,12 @@ class DiskReclaim {
   uint32_t victim_ = DiskSegments::kNone;
   bool from_copy_ = false;            // the victim is read there
   Buffer bytes_;                      // the table, then records that are kept
-  std::vector<disk::Entry> kept_;     // still to be kept, the last one first
+  std::vector<disk::Entry> kept_;     // still to be kept, the last one first: what is held
   std::vector<disk::Entry> reading_;  // at hand
   size_t reads_ = 0;                  // under way
   bool unanswered_ = false;           // one of them
+  bool moved_held_ = false;           // something that is held, to the open segment
+  Time rests_until_{INT64_MIN / 2};
 };
 
 }  // namespace holdfast::store

@@ -50,7 +50,7 @@ bool DiskRecords::Link(uint32_t segment, const disk::Entry& entry) {
     if (other.sequence >= (*segments_)[segment].sequence) return false;
     --other.live;
     if (index_.holds(slot) > 0) {
-      const uint64_t bytes = disk::RecordBytes(entry.size, 0, 0);
+      const uint64_t bytes = HeldBytes(entry.size);
       other.held_bytes -= std::min(bytes, other.held_bytes);
       (*segments_)[segment].held_bytes += bytes;
     }
@@ -73,7 +73,7 @@ bool DiskRecords::Hold(const Oid& oid, VersionHash version, uint64_t size, uint3
   index_.SetHolds(slot, static_cast<uint16_t>(*holds));
   if (*holds > 1) return true;
   ++held_;
-  (*segments_)[shm::SegmentOf(index_.entry(slot))].held_bytes += disk::RecordBytes(size, 0, 0);
+  (*segments_)[shm::SegmentOf(index_.entry(slot))].held_bytes += HeldBytes(size);
   return true;
 }
 
@@ -85,17 +85,19 @@ bool DiskRecords::Unhold(const Oid& oid, VersionHash version, uint64_t size, uin
   if (*holds > 0) return true;
   --held_;
   DiskSegment& segment = (*segments_)[shm::SegmentOf(index_.entry(slot))];
-  segment.held_bytes -= std::min(disk::RecordBytes(size, 0, 0), segment.held_bytes);
+  segment.held_bytes -= std::min(HeldBytes(size), segment.held_bytes);
   return true;
 }
 
-// Its segment counts it as held until it is taken back.
-void DiskRecords::Unlink(uint32_t slot) {
+// Its segment counts it as held as long as there is something in it.
+void DiskRecords::Unlink(uint32_t slot, const Oid* oid) {
   if (index_.holds(slot) > 0) {
     --held_;
-    ++lost_held_;
+    lost_.many = lost_.many || oid == nullptr || lost_.oids.size() == kMostLost;
+    if (!lost_.many) lost_.oids.push_back(*oid);
   }
-  --(*segments_)[shm::SegmentOf(index_.entry(slot))].live;
+  DiskSegment& segment = (*segments_)[shm::SegmentOf(index_.entry(slot))];
+  if (--segment.live == 0) segment.held_bytes = 0;
   --live_;
   index_.Unlink(slot);
 }

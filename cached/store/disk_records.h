@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "cached/store/disk_segments.h"
@@ -35,7 +36,8 @@ class DiskRecords {
   // The record is on the disk; it takes the place of an older one of the object and version. False
   // when there is a younger one, or no room in the index.
   bool Link(uint32_t segment, const disk::Entry& entry);
-  void Unlink(uint32_t slot);
+  // `oid` is whose it is, if the caller knows.
+  void Unlink(uint32_t slot, const Oid* oid = nullptr);
   // Takes out all that leads to a segment: for one whose table cannot be read.
   void UnlinkSegment(uint32_t segment);
 
@@ -45,12 +47,20 @@ class DiskRecords {
   bool Unhold(const Oid& oid, VersionHash version, uint64_t size, uint32_t* holds);
   // Is anything held?
   bool any_held() const { return held_ > 0; }
-  // Records that were lost while they were held.
-  uint64_t lost_held() const { return lost_held_; }
+  // What was lost while it was held; `many`: more than are named.
+  struct Lost {
+    std::vector<Oid> oids{};
+    bool many = false;
+    bool any() const { return many || !oids.empty(); }
+  };
+  Lost TakeLost() { return std::exchange(lost_, {}); }
 
   uint64_t live() const { return live_; }
 
  private:
+  static constexpr size_t kMostLost = 1'000;
+  // Of an object of `size` bytes with texts of usual length, as the promise is paid.
+  static uint64_t HeldBytes(uint64_t size) { return disk::RecordBytes(size, 512, 0); }
   static uint64_t BucketsFor(uint64_t index_objects);
 
   DiskSegments* segments_;
@@ -58,7 +68,7 @@ class DiskRecords {
   Index index_;
   uint64_t live_ = 0;
   uint64_t held_ = 0;  // records
-  uint64_t lost_held_ = 0;
+  Lost lost_;
 };
 
 }  // namespace holdfast::store

@@ -102,7 +102,9 @@ void DiskTier::Recover(std::function<void(Status)> done) {
     ready_ = status.ok();
     recovering_ = false;
     was_full_ = segments_.free() < DiskReclaim::kLeastFree;
-    for (const uint32_t segment : recovery_.found_open()) writer_.SealFound(segment);
+    if (ready_) {
+      for (const uint32_t segment : recovery_.found_open()) writer_.SealFound(segment);
+    }
     done(status);
   });
 }
@@ -124,6 +126,10 @@ uint64_t DiskTier::LentBytes() const { return segments_.segment_bytes() / 100 * 
 uint64_t DiskTier::most_held_bytes() const {
   const uint64_t most = segments_.segment_bytes() / kLargestHeldPart;
   return std::min(most, DiskReclaim::kKeepAtOnce) - disk::kMostHead;
+}
+
+uint64_t DiskTier::least_promise_bytes() const {
+  return PromisableBytes() / std::max<uint64_t>(records_.index().capacity() / 10 * 9, 1);
 }
 
 bool DiskTier::IsHeld(const Oid& oid, VersionHash version) const {
@@ -311,7 +317,7 @@ void DiskTier::Forget(uint32_t segment, const disk::Entry& entry) {
   records_.index().ForEachVersion(entry.oid, [&](uint32_t slot) {
     const shm::Entry e = records_.index().entry(slot);
     if (shm::SegmentOf(e) == segment && Index::OffsetOnDisk(e) == entry.offset) {
-      records_.Unlink(slot);
+      records_.Unlink(slot, &entry.oid);
     }
   });
 }

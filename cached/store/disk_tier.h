@@ -92,8 +92,15 @@ class DiskTier {
   uint64_t most_held_bytes() const;
   // Is there a disk that takes what is written?
   bool writable() const { return ready_ && !writer_.off(); }
-  // With a name of usual length.
-  static uint64_t HeldBytes(uint64_t size) { return disk::RecordBytes(size, 512, 0); }
+  // What one takes, with name and ETag of at most usual length; and at least, so that there are no more
+  // promises than the index has places for.
+  static constexpr uint64_t kUsualText = 512;
+  static uint64_t HeldBytes(uint64_t size) { return disk::RecordBytes(size, kUsualText, 0); }
+  uint64_t least_promise_bytes() const;
+  // By the index: a record that can be held.
+  bool HasRecord(const Oid& oid, VersionHash version) const {
+    return ready_ && records_.index().Find(oid, version) != Index::kNone;
+  }
   uint64_t LentBytes() const;  // of a segment
   // One promise more or less for an object of `size` bytes; false when it is not there, or has none to
   // take away. `holds` tells how many it has then.
@@ -104,8 +111,8 @@ class DiskTier {
     return ready_ && records_.Unhold(oid, version, size, holds);
   }
   bool IsHeld(const Oid& oid, VersionHash version) const;
-  // Rises when something is lost that was held; IsHeld tells what.
-  uint64_t lost_held() const { return records_.lost_held(); }
+  // What may have been lost while it was held, since the last call; IsHeld tells.
+  DiskRecords::Lost TakeLost() { return records_.TakeLost(); }
 
   // Where it lies most likely, for a reader that reads it there: it was read, for reclaim. Nothing keeps
   // it there. Nothing for tiny objects, which lie in packs.

@@ -218,12 +218,17 @@ void DiskWriter::WriteSeal(uint32_t segment) {
   });
 }
 
-// Records without a seal are no worse as long as this process lives.
+// Records without a seal are no worse as long as this process lives, until reclaim wants their table.
 void DiskWriter::Finish(uint32_t segment, bool sealed) {
   blocks_.erase(segment);
   auto packs = packs_.extract(segment);
+  if (packs.empty() && !sealed && (*segments_)[segment].held_bytes > 0) return SealLater(segment);
   if (packs.empty() || sealed) segments_->Sealed(segment);
   if (!packs.empty()) packs.mapped()(sealed);
+}
+
+void DiskWriter::SealLater(uint32_t segment) {
+  env_.clock->At(env_.clock->Now() + kOffFor, [this, segment] { SealIfDone(segment); });
 }
 
 // --- 4. Clean ------------------------------------------------------------------------------------

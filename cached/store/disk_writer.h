@@ -101,6 +101,7 @@ class DiskWriter {
   void WriteSeal(uint32_t segment);
   disk::Seal SealOf(uint32_t segment) const;
   void Finish(uint32_t segment, bool sealed);
+  void SealLater(uint32_t segment);
   void Cleaned(uint32_t segment);
   void CleanLater(uint32_t segment);
 

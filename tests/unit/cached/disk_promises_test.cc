@@ -25,8 +25,8 @@ class DiskPromisesTest : public DiskNodeTest {
     return held;
   }
   // Until everything that is promised is there.
-  void Load() {
-    for (int i = 0; i < 300 && Progress().loads_left > 0; ++i) world_->clock.RunFor(100ms);
+  void Load(JobId job = 1) {
+    for (int i = 0; i < 300 && Progress(job).loads_left > 0; ++i) world_->clock.RunFor(100ms);
   }
   void End(JobId job) {
     world_->network.Deliver(kJobPeer, wire::EndJob{.job = job});
@@ -125,6 +125,64 @@ TEST_F(DiskPromisesTest, ADiskThatTakesNothingBreaksThePromiseAndSaysSo) {
   EXPECT_EQ(progress.loads_left, 0u);
   EXPECT_EQ(progress.kept_objects + State()["promises"]["broken"].get<uint64_t>(), kList);
   EXPECT_GT(progress.lost.size(), 400u);
+  Check();
+}
+
+// Whoever finds it on its way has queued nothing of its own, and would have waited for ever.
+TEST_F(DiskPromisesTest, WhoWaitsForWhatAJobThatEndsHadQueuedGetsIt) {
+  StartWithDisk();
+  const planner::Manifest manifest = ManifestOf(0, 900, kBytes);
+  Plan(manifest);
+  Plan(manifest, 2);
+  const uint64_t promised = Progress(2).loads_left;
+  EXPECT_GT(promised, 300u);
+  End(1);
+  Load(2);
+  EXPECT_EQ(Progress(2).kept_objects, promised);
+  Check();
+}
+
+// Lists may lie about sizes: the books of the payer and of who pays next differ then.
+TEST_F(DiskPromisesTest, ListsThatSayDifferentSizesOfOneObject) {
+  StartWithDisk();
+  const planner::Manifest full = ManifestOf(0, 700, kBytes);
+  Plan(full);
+  Load();
+  const planner::Manifest small = ManifestOf(3'000, 20, kBytes);
+  std::vector<planner::ManifestEntry> entries;
+  for (uint32_t i = 0; i < 20; ++i)
+    entries.push_back({.oid = small.oid(i), .size = 2 * kBytes, .version = small.version(i)});
+  const planner::Manifest large = *planner::Manifest::Build(std::move(entries));
+  Plan(small, 2);
+  world_->clock.RunFor(2s);
+  EXPECT_GT(HeldOnDisk(small), 10u);
+  Plan(large, 3);
+  End(2);
+  Check();
+  End(3);
+  Check();
+  EXPECT_EQ(HeldOnDisk(small), 0u);
+}
+
+TEST_F(DiskPromisesTest, WhileTheDiskRestsReadersAndMemoryGoOn) {
+  StartWithDisk();
+  const planner::Manifest manifest = ManifestOf(0, kList, kBytes);
+  disk_->fail_writes = true;
+  Plan(manifest);
+  world_->clock.RunFor(20ms);
+  bulk::ReadMiss miss;
+  miss.oid = KeyOfObject(4'000, kBytes).oid;
+  miss.version = KeyOfObject(4'000, kBytes).version;
+  miss.mode = BulkMode::kFetch;
+  miss.size = kBytes;
+  miss.name = NameOfObject(4'000);
+  miss.etag = EtagOfObject(4'000);
+  bool came = false;
+  node_->OnMiss(std::move(miss), [&](const Status& status) { came = status.ok(); });
+  world_->clock.RunFor(200ms);
+  EXPECT_TRUE(came);
+  Load();
+  EXPECT_GT(Progress().kept_objects, 200u);  // in memory
   Check();
 }
 

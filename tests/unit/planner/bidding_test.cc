@@ -129,6 +129,24 @@ TEST(Bidding, WithoutRoomOnlyWhatIsHeldAnywayIsKept) {
   EXPECT_FALSE(out.spare.None());
 }
 
+// Its size was within the bounds of a disk that holds nothing.
+TEST(Bidding, AnObjectOfNoBytesWithoutRoomAndWithoutADisk) {
+  const Manifest manifest = *Manifest::Build({{.oid = {1, 2}, .size = 0, .version = 3}});
+  const Bitmap all(1, true);
+  const BidOutcome out = BidForChunk({.manifest = &manifest,
+                                      .count = 1,
+                                      .asked = &all,
+                                      .offer = &all,
+                                      .home = &all,
+                                      .here = Bitmap(1),
+                                      .held = Bitmap(1),
+                                      .max_object_bytes = 100,
+                                      .record_bytes = RecordBytes,
+                                      .name_bytes = kNameBytes});
+  EXPECT_TRUE(out.load.None());
+  EXPECT_TRUE(out.spare.Get(0));
+}
+
 TEST(Bidding, AnObjectTooLargeForThisNodeIsNotBidFor) {
   Random random(13);
   Case c(random, 128, 0, 128, 0);

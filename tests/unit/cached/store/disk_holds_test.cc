@@ -34,7 +34,7 @@ TEST(DiskHolds, WhatIsHeldOutlivesEveryReclaim) {
   for (uint32_t n = 0; n < 10; ++n) EXPECT_EQ(Unhold(w, n), 0u);
   Churn(w, 2'000, 1'600);
   EXPECT_EQ(*w.CountRight(0, 10, kSize), 0u);
-  EXPECT_EQ(w.tier->lost_held(), 0u);
+  EXPECT_FALSE(w.tier->TakeLost().any());
 }
 
 // As much as may be promised, spread over all segments: every victim has to be written again for the
@@ -57,7 +57,7 @@ TEST(DiskHolds, AsMuchAsMayBePromisedStays) {
   uint32_t right = 0;
   for (const uint32_t n : numbers) right += *w.CountRight(n, 1, kSize);
   EXPECT_EQ(right, held);
-  EXPECT_EQ(w.tier->lost_held(), 0u);
+  EXPECT_FALSE(w.tier->TakeLost().any());
   EXPECT_GT(*w.CountRight(next + 1'900, 100, kSize), 20u);  // and what comes is still taken
 }
 
@@ -84,13 +84,30 @@ TEST(DiskHolds, WhatIsHeldIsNotDropped) {
   EXPECT_EQ(*w.CountRight(0, 2, kSize), 1u);
 }
 
+// A victim whose records cannot be written again keeps them.
+TEST(DiskHolds, AWriteThatFailsLosesNothing) {
+  DiskWorld w(16);
+  w.Take(0, 20, kSize);
+  for (uint32_t n = 0; n < 20; ++n) ASSERT_TRUE(Hold(w, n));
+  for (uint32_t round = 0; round < 12; ++round) {
+    Churn(w, 100 + 1'000 * round, 60);
+    w.disk.fail_writes = true;
+    w.Run();
+    w.disk.fail_writes = false;
+    w.clock.RunFor(1min);
+    Churn(w, 600 + 1'000 * round, 60);
+  }
+  EXPECT_FALSE(w.tier->TakeLost().any());
+  EXPECT_EQ(*w.CountRight(0, 20, kSize), 20u);
+}
+
 TEST(DiskHolds, WhatADamagedDiskLosesIsCounted) {
   DiskWorld w;
   w.Take(0, 1, kSize);
   ASSERT_TRUE(Hold(w, 0));
   w.disk.fail_reads = true;
   EXPECT_FALSE(w.Read(0, kSize).ok());
-  EXPECT_EQ(w.tier->lost_held(), 1u);
+  EXPECT_EQ(w.tier->TakeLost().oids, std::vector{w.Key(0, kSize).oid});
   EXPECT_FALSE(w.tier->IsHeld(w.Key(0, kSize).oid, w.Key(0, kSize).version));
 }
 
@@ -105,7 +122,7 @@ TEST(DiskHolds, AVictimThatDoesNotAnswerIsNotLost) {
   Churn(w, 300, 200);
   w.disk.fail_reads = false;
   Churn(w, 500, 600);
-  EXPECT_EQ(w.tier->lost_held(), 0u);
+  EXPECT_FALSE(w.tier->TakeLost().any());
   EXPECT_EQ(*w.CountRight(0, 20, kSize), 20u);
 }
 
