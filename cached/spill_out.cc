@@ -93,26 +93,31 @@ uint64_t SpillOut::Room() const {
 
 void SpillOut::Take(std::vector<store::LeavingRecord> records, std::function<void()> done) {
   const uint64_t id = ++last_id_;
-  uint64_t room = 0;
-  const std::vector<NodeId> peers = BestPeers(&room);
+  const Time now = context_->Now();
   Flow& flow = flows_[id];
-  flow.done = std::move(done);
   flow.records = std::move(records);
+  flow.done = std::move(done);
+  flow.try_until = now + kTryFor;
   flow.memory_bytes = MemoryOf(flow.records);
   memory_bytes_ += flow.memory_bytes;
   counters_.offered_objects += flow.records.size();
+  const uint64_t rate = std::max<uint64_t>(context_->options.spill_bytes_per_s, 1);
+  not_before_ = std::max(now, not_before_) + Duration(BytesOf(flow.records) * 1'000'000 / rate);
+  Offer(id);
+}
+
+void SpillOut::Offer(uint64_t id) {
+  Flow& flow = flows_.at(id);
   const wire::SpillOffer offer{.id = id,
                                .bytes = BytesOf(flow.records),
                                .objects = static_cast<uint32_t>(flow.records.size())};
-  const Time now = context_->Now();
-  const uint64_t us =
-      offer.bytes * 1'000'000 / std::max<uint64_t>(context_->options.spill_bytes_per_s, 1);
-  not_before_ = std::max(now, not_before_) + Duration(us);
-  for (const NodeId peer : peers) {
+  uint64_t room = 0;
+  for (const NodeId peer : BestPeers(&room)) {
     flow.asked[peer];
     context_->Send(membership_->peers().at(peer).connection, offer);
   }
-  context_->env.clock->At(now + (peers.empty() ? Duration(0) : kBidTime), [this, id] { Give(id); });
+  const Duration wait = flow.asked.empty() ? Duration(0) : kBidTime;
+  context_->env.clock->At(context_->Now() + wait, [this, id] { Give(id); });
 }
 
 // --- 2. Bids -------------------------------------------------------------------------------------
@@ -158,14 +163,13 @@ std::vector<std::pair<NodeId, SpillOut::Asked*>> SpillOut::Bidders(Flow* flow) {
 void SpillOut::Give(uint64_t id) {
   auto it = flows_.find(id);
   if (it == flows_.end() || std::exchange(it->second.given, true)) return;
-  std::vector<store::LeavingRecord> records = std::exchange(it->second.records, {});
+  Flow& flow = it->second;
   bool any = false;
-  for (auto& [node, asked] : Bidders(&it->second)) {
-    if (!records.empty() && GiveTo(id, node, asked, &records)) any = true;
+  for (auto& [node, asked] : Bidders(&flow)) {
+    if (!flow.records.empty() && GiveTo(id, node, asked, &flow.records)) any = true;
   }
-  memory_bytes_ -= std::exchange(it->second.memory_bytes, 0);
-  if (!any) return End(id);
-  context_->env.clock->At(context_->Now() + kGiveTime, [this, id] { End(id); });
+  if (!any) return EndRound(id);
+  context_->env.clock->At(context_->Now() + kGiveTime, [this, id] { EndRound(id); });
 }
 
 bool SpillOut::GiveTo(uint64_t id, NodeId node, Asked* asked,
@@ -200,12 +204,27 @@ void SpillOut::OnTaken(PeerId from, const wire::SpillTaken& taken) {
   membership_->SetGuestRoom(node, taken.guest_bytes, taken.guest_disk_bytes);
   const auto& all = flows_.at(taken.id).asked;
   if (std::none_of(all.begin(), all.end(), [](const auto& one) { return one.second.pulls; }))
-    End(taken.id);
+    EndRound(taken.id);
+}
+
+// Each round has a number of its own: what comes late belongs to none.
+void SpillOut::EndRound(uint64_t id) {
+  auto it = flows_.find(id);
+  if (it == flows_.end()) return;
+  if (it->second.records.empty() || context_->Now() >= it->second.try_until) return End(id);
+  auto flow = flows_.extract(it);
+  flow.key() = ++last_id_;
+  flow.mapped().asked.clear();
+  flow.mapped().given = false;
+  flows_.insert(std::move(flow));
+  context_->env.clock->At(context_->Now() + kAgainAfter,
+                          [this, again = last_id_] { Offer(again); });
 }
 
 void SpillOut::End(uint64_t id) {
   auto flow = flows_.extract(id);
-  if (!flow.empty()) flow.mapped().done();
+  memory_bytes_ -= flow.mapped().memory_bytes;
+  flow.mapped().done();
 }
 
 }  // namespace holdfast::cached

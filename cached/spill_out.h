@@ -5,8 +5,8 @@
 //   1. Offer   to the peers that have said they have most room, memory before disk
 //   2. Bids    until all of them have answered, or kBidTime is over
 //   3. Give    the best bidders get as much as they have bid for, and pull it
-//   4. End     when all have said that they are done, or kGiveTime is over; what was not pulled is
-//              gone
+//   4. End     when all have said that they are done, or kGiveTime is over; what nobody has bid for is
+//              offered again for kTryFor, for peers take a little at a time. What was not pulled is gone
 //
 // Nothing waits for this: reclaim drops what it needs the room of, and a pull finds it gone.
 #pragma once
@@ -27,6 +27,8 @@ class SpillOut {
   static constexpr size_t kMaxFlows = 4;  // at a time
   static constexpr Duration kBidTime = 500ms;
   static constexpr Duration kGiveTime = 2500ms;  // longer than a pull may take (guests.h)
+  static constexpr Duration kTryFor = 1s;
+  static constexpr Duration kAgainAfter = 50ms;
 
   struct Counters {
     uint64_t offered_objects = 0;
@@ -59,7 +61,8 @@ class SpillOut {
   struct Flow {
     std::vector<store::LeavingRecord> records;
     std::function<void()> done;
-    std::map<NodeId, Asked> asked;
+    Time try_until;
+    std::map<NodeId, Asked> asked;  // in this round
     bool given = false;
     uint64_t memory_bytes = 0;
   };
@@ -67,10 +70,12 @@ class SpillOut {
 
   std::vector<NodeId> BestPeers(uint64_t* room) const;
   Asked* FindAsked(uint64_t id, PeerId from, NodeId* node);
+  void Offer(uint64_t id);
   void Give(uint64_t id);
   static std::vector<std::pair<NodeId, Asked*>> Bidders(Flow* flow);
   // As many of `records` as fit; the others stay in it.
   bool GiveTo(uint64_t id, NodeId node, Asked* asked, std::vector<store::LeavingRecord>* records);
+  void EndRound(uint64_t id);
   void End(uint64_t id);
 
   const Context* context_;

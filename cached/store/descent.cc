@@ -49,20 +49,18 @@ Descent::Leaving Descent::Collect(uint32_t segment, Time now, uint64_t room,
     if (slot == Index::kNone || index_->holds(slot) != 0) continue;
     // A chunk of a stream that nobody holds is on a disk already, or nobody's any more.
     if (wire::IsChunkName(NameOf(record))) continue;
-    if (index_->was_reread(slot) && kept + bytes <= Reclaim::MostKept(region_.segment_bytes())) {
-      kept += bytes;  // reclaim appends it again
-      continue;
-    }
-    if (disk_ != nullptr && disk_->Wants(record->oid, record->version, bytes)) {
+    // Reclaim appends it again, unless it reclaims for a promise: a peer may have it, too.
+    const bool stays =
+        index_->was_reread(slot) && kept + bytes <= Reclaim::MostKept(region_.segment_bytes());
+    kept += stays ? bytes : 0;
+    if (!stays && disk_ != nullptr && disk_->Wants(record->oid, record->version, bytes)) {
       leaving.down.push_back(ItemOf(slot, record, now));
       continue;
     }
-    if (bytes > room || !index_->was_read(slot) || offered->size() == Outlet::kMostRecords ||
-        (disk_ != nullptr && disk_->Has(record->oid, record->version))) {
-      continue;
-    }
+    if (bytes > room || !GoesAway(slot, record)) continue;
+    if (leaving.away.size() == Outlet::kMostRecords) continue;
     room -= bytes;
-    offered->push_back(place.offset);
+    if (!stays) offered->push_back(place.offset);
     leaving.away.push_back({.oid = record->oid,
                             .version = record->version,
                             .size = record->size,
@@ -71,6 +69,10 @@ Descent::Leaving Descent::Collect(uint32_t segment, Time now, uint64_t room,
                             .etag = std::string(EtagOf(record))});
   }
   return leaving;
+}
+
+bool Descent::GoesAway(uint32_t slot, const shm::RecordHeader* record) const {
+  return index_->was_read(slot) && (disk_ == nullptr || !disk_->Has(record->oid, record->version));
 }
 
 DiskWriter::Item Descent::ItemOf(uint32_t slot, const shm::RecordHeader* record, Time now) const {
@@ -87,7 +89,7 @@ DiskWriter::Item Descent::ItemOf(uint32_t slot, const shm::RecordHeader* record,
           .whole = {}};
 }
 
-// To pull a record is to read it, and a second read would make it stay. Here, it was for the last time.
+// To pull a record is to read it, and a second read would make it stay.
 void Descent::EndAway(uint32_t segment) {
   drain_();
   for (const uint64_t offset : copying_[segment].offered) {

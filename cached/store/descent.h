@@ -3,8 +3,8 @@
 // are worth it are copied to the disk tier, or else offered to peers (outlet.h).
 //
 //   1. Choose  segments that reclaim would take next, well before it has to
-//   2. Copy    records that nobody holds and that reclaim would not keep: to the disk what it wants;
-//              of what it neither wants nor has, to peers what was read since it came
+//   2. Copy    records that nobody holds: to the disk what it wants of those that reclaim would not
+//              keep; of what it neither gets nor has, to peers what was read since it came
 //   3. Give    the segments to reclaim, which takes them first when it needs room, finds the records
 //              on the disk and drops them from memory
 //
@@ -32,6 +32,7 @@ class Descent {
   static constexpr uint32_t kAtOnce = 4;  // segments
 
   void SetDisk(DiskTier* disk) { disk_ = disk; }
+  bool has_disk() const { return disk_ != nullptr; }
   // `drain` brings the index up to what was read.
   void SetOutlet(Outlet outlet, std::function<void()> drain) {
     outlet_ = std::move(outlet);
@@ -48,11 +49,12 @@ class Descent {
   };
   struct Copying {
     uint32_t parts = 0;               // that have not ended
-    std::vector<uint64_t> offered{};  // offsets of the records
+    std::vector<uint64_t> offered{};  // offsets of what reclaim is to drop all the same
   };
 
   void Begin(uint32_t victim, Time now, uint64_t room);
   Leaving Collect(uint32_t segment, Time now, uint64_t room, std::vector<uint64_t>* offered);
+  bool GoesAway(uint32_t slot, const shm::RecordHeader* record) const;
   DiskWriter::Item ItemOf(uint32_t slot, const shm::RecordHeader* record, Time now) const;
   void EndAway(uint32_t segment);
   void EndPart(uint32_t segment);

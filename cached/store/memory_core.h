@@ -54,8 +54,14 @@ struct MemoryTier::Core {
   void WriteHeader(Place place, const RecordSpec& spec, Time now) const;
   void DrainMarks();
   Reclaim::Outcome RunReclaim(Time now, const Reclaim::Wish& wish);
-  // While fewer segments are free, or to come, records are copied down.
-  uint32_t ahead() const { return region.segments() / 4; }
+  // While fewer segments are free, or to come, this node looks for room.
+  uint32_t quarter() const { return region.segments() / 4; }
+  // While there are fewer, records are copied down. What peers have is here twice until it is dropped,
+  // so it goes there later.
+  uint32_t ahead() const {
+    const uint32_t to_peers = std::max(low_water + Descent::kAtOnce, region.segments() / 8);
+    return descent.has_disk() ? quarter() : to_peers;
+  }
   // Free segments that guests leave alone.
   uint32_t NotForGuests(uint64_t promised_bytes) const;
   // May the oldest guests make room for others?

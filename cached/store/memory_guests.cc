@@ -22,7 +22,7 @@ uint32_t MemoryTier::Core::NotForGuests(uint64_t promised_bytes) const {
 uint64_t MemoryTier::GuestRoom(uint64_t promised_bytes) const {
   const Segments& segments = core_->segments;
   const uint32_t not_for_guests = core_->NotForGuests(promised_bytes);
-  if (segments.ToCome() < core_->ahead() || segments.free() < not_for_guests) return 0;
+  if (segments.ToCome() < core_->quarter() || segments.free() < not_for_guests) return 0;
   const uint32_t room = segments.free() - not_for_guests + (core_->GuestsMayGo() ? 1 : 0);
   return room * (core_->region.segment_bytes() - kFirstRecord);
 }

@@ -227,6 +227,20 @@ TEST_F(GuestsTest, WhatWasReadIsOfferedBeforeItsRoomIsNeeded) {
   EXPECT_EQ(Stats().descended_objects, 0u);
 }
 
+// Found by reading everything twice: for a promise reclaim keeps nothing on.
+TEST_F(GuestsTest, WhatWasReadAgainIsOfferedToo) {
+  Client client(1, node_.memory.span(), node_.plan.segments, &node_.sessions);
+  OpenOutlet();
+  PutOwn(0, 400);
+  for (int time = 0; time < 2; ++time) ReadAll(client, 400);
+  Maintain();
+  ASSERT_FALSE(given_.empty());
+  EXPECT_GT(given_[0].records.size(), 14u);
+  for (Given& given : given_) given.done();
+  PutOwn(400, 40);
+  EXPECT_TRUE(node_.Has(0));  // kept on here, as if there were no peers
+}
+
 TEST_F(GuestsTest, NothingIsOfferedWhereNobodyHasRoom) {
   Client client(1, node_.memory.span(), node_.plan.segments, &node_.sessions);
   OpenOutlet();
