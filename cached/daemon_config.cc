@@ -202,6 +202,9 @@ void ReadLimits(config::ConfigFile* file, DaemonConfig* config) {
   file->Get("limits.jobs", &jobs, 1, 1'000'000);
   file->Get("limits.job_share_percent", &share, 1, 100);
   file->Get("limits.stream_disk_percent", &stream_disk, 0, 100);
+  node.spill_peers = true;
+  file->Get("spill.peers", &node.spill_peers);
+  file->GetBytes("spill.bytes_per_s", &node.spill_bytes_per_s, 1);
   file->GetDuration("limits.offer_ttl", &node.offer_ttl, 1ms);
   file->GetDuration("limits.max_hold", &node.max_hold, 1s);
   node.max_loads = static_cast<uint32_t>(loads);

@@ -19,7 +19,8 @@ Home::Home(const Context* context, const Membership* membership)
     : context_(context),
       membership_(membership),
       max_grants_(std::clamp<size_t>(
-          context->options.max_planning_bytes / kShareOfPlanning / kGrantBytes, 1, kMaxGrants)) {}
+          context->options.max_planning_bytes / kShareOfPlanning / kGrantBytes, 1, kMaxGrants)),
+      lodgings_(context, membership) {}
 
 bool Home::Holds(const Grant& grant) const {
   return grant.expires > context_->Now() &&
@@ -37,6 +38,11 @@ Home::Decision Home::Consider(const ObjectKey& key, NodeId asker, NodeId tried) 
     if (it == grants_.end() || it->first.oid != key.oid || !Holds(it->second)) continue;
     NodeId holder = it->second.node;
     if (holder != asker && holder != tried) return {wire::Verdict::kLoading, holder};
+  }
+  for (const NodeId in_vain : {asker, tried}) lodgings_.Forget(key, in_vain);
+  if (const NodeId lodging = lodgings_.Find(key); lodging != kNoNode) {
+    ++sent_to_lodgings_;
+    return {wire::Verdict::kLoading, lodging};
   }
   if (asker != kNoNode) Remember(key, asker, false);
   return {wire::Verdict::kGo, kNoNode};
@@ -83,6 +89,7 @@ void Home::Expire() {
   Time now = context_->Now();
   for (size_t i = 0; i < kExpireSlice && !ends_.empty() && ends_.front().expires <= now; ++i)
     ForgetOldest();
+  lodgings_.Expire();
 }
 
 wire::Answer Home::OnAsk(NodeId asker, const wire::Ask& ask) {
@@ -101,6 +108,15 @@ void Home::OnFetched(NodeId asker, const wire::Fetched& fetched) {
   size_t count = fetched.versions.size() / 8;
   for (size_t i = 0; i < count; ++i)
     Fetched(KeyAt(fetched.oids, fetched.versions, i), asker, fetched.loaded);
+}
+
+void Home::OnLodged(NodeId at, const wire::Lodged& lodged) {
+  if (at == kNoNode) return;
+  const size_t count = lodged.versions.size() / 8;
+  for (size_t i = 0; i < count; ++i) {
+    const ObjectKey key = KeyAt(lodged.oids, lodged.versions, i);
+    if (key.version != 0) lodgings_.Add(key, at);
+  }
 }
 
 }  // namespace holdfast::cached

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "cached/context.h"
+#include "cached/lodgings.h"
 #include "cached/membership.h"
 
 namespace holdfast::cached {
@@ -14,8 +15,9 @@ namespace holdfast::cached {
 // Whom the home has sent is remembered while the fetch is under way, and grant_ttl longer: two jobs
 // that plan at the same time may choose different nodes for an object, and the second one's turn
 // may come when the first has it already. A grant is void once its holder has restarted, and passes
-// to whoever has tried the holder in vain. Nothing else about who holds what is kept, and what the
-// home forgets costs at most a second fetch.
+// to whoever has tried the holder in vain. What full nodes gave to peers is remembered, too
+// (lodgings.h). Nothing else about who holds what is kept, and what the home forgets costs at most a
+// second fetch.
 class Home {
  public:
   static constexpr size_t kMaxGrants = 1 << 18;
@@ -40,9 +42,12 @@ class Home {
   // The whole of an Ask, and its answer.
   wire::Answer OnAsk(NodeId asker, const wire::Ask& ask);
   void OnFetched(NodeId asker, const wire::Fetched& fetched);
+  void OnLodged(NodeId at, const wire::Lodged& lodged);
 
   size_t under_way() const { return under_way_; }
-  uint64_t memory_bytes() const { return ends_.size() * kGrantBytes; }
+  uint64_t memory_bytes() const { return ends_.size() * kGrantBytes + lodgings_.memory_bytes(); }
+  const Lodgings& lodgings() const { return lodgings_; }
+  uint64_t sent_to_lodgings() const { return sent_to_lodgings_; }
 
  private:
   struct Grant {
@@ -69,6 +74,8 @@ class Home {
   std::deque<End> ends_;  // oldest first; those of other numbers than their grant's mean nothing
   uint64_t last_number_ = 0;
   size_t under_way_ = 0;
+  Lodgings lodgings_;
+  uint64_t sent_to_lodgings_ = 0;
 };
 
 }  // namespace holdfast::cached

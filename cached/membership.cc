@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cached/membership.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace holdfast::cached {
@@ -66,6 +67,7 @@ void Membership::OnHelloReply(PeerId from, const wire::HelloReply& reply) {
   peer.last_answer = context_->Now();
   peer.incarnation = reply.incarnation;
   peer.bulk_endpoint = reply.bulk_endpoint;
+  SetGuestRoom(reply.node, reply.guest_bytes, reply.guest_disk_bytes);
   uint64_t weight = WeightOf(peer);
   peer.capacity = reply.capacity_bytes;
   stale_ = stale_ || WeightOf(peer) != weight;
@@ -80,6 +82,20 @@ const Membership::Peer* Membership::Reachable(NodeId node) const {
 void Membership::Suspect(NodeId node) {
   auto it = peers_.find(node);
   if (it != peers_.end()) it->second.last_answer = Time{INT64_MIN / 2};
+}
+
+void Membership::SetGuestRoom(NodeId node, uint64_t memory_bytes, uint64_t disk_bytes) {
+  auto it = peers_.find(node);
+  if (it == peers_.end()) return;
+  it->second.guest_bytes = memory_bytes;
+  it->second.guest_disk_bytes = disk_bytes;
+}
+
+void Membership::TakeGuestRoom(NodeId node, uint64_t bytes, bool on_disk) {
+  auto it = peers_.find(node);
+  if (it == peers_.end()) return;
+  uint64_t& room = on_disk ? it->second.guest_disk_bytes : it->second.guest_bytes;
+  room -= std::min(room, bytes);
 }
 
 void Membership::Rebuild() const {

@@ -27,6 +27,8 @@ class Membership {
     uint64_t capacity = 0;
     std::string bulk_endpoint;
     Time last_answer{INT64_MIN / 2};
+    uint64_t guest_bytes = 0;       // that it had room for then, less what it was offered since
+    uint64_t guest_disk_bytes = 0;  // and on its disk
   };
 
   explicit Membership(const Context* context);
@@ -52,6 +54,9 @@ class Membership {
   const Peer* Reachable(NodeId node) const;
   // An Ask to this node was not answered: treat it as away until it answers a hello again.
   void Suspect(NodeId node);
+  void SetGuestRoom(NodeId node, uint64_t memory_bytes, uint64_t disk_bytes);
+  // So many bytes of its room for guests are taken, or were never there, until it says so again.
+  void TakeGuestRoom(NodeId node, uint64_t bytes, bool on_disk);
   const std::map<NodeId, Peer>& peers() const { return peers_; }
 
  private:

@@ -16,6 +16,7 @@
 #include "cached/promise_log.h"
 #include "cached/restore_flow.h"
 #include "cached/snapshots.h"
+#include "cached/spill.h"
 #include "cached/status_json.h"
 #include "cached/streams.h"
 
@@ -49,6 +50,8 @@ struct Node::Parts {
         snapshots(&context, [this] { return PlanningBytes(); }),
         streams(&context, &calendar, &below),
         loader(&context, &commitments, &membership, &home),
+        spill(&context, &membership, &home, &commitments, &calendar,
+              [this] { return loader.active() > context.options.max_loads / 2; }),
         journal(j),
         promise_log(&context, &commitments, journal,
                     [this](const Commitment& commitment, uint32_t first, uint32_t last) {
@@ -92,6 +95,9 @@ struct Node::Parts {
   template <typename Message>
   requires requires(Streams& s, Message& m) { s.On(PeerId(), m); }
   void On(PeerId from, Message& message) { streams.On(from, message); }
+  template <typename Message>
+  requires requires(Spill& s, Message& m) { s.On(PeerId(), m); }
+  void On(PeerId from, Message& message) { spill.On(from, message); }
   // What only jobs and tools understand does not come to a node; a node that gets it does nothing.
   template <typename Other>
   void On(PeerId, Other&) {}
@@ -112,6 +118,7 @@ struct Node::Parts {
   Snapshots snapshots;
   Streams streams;
   Loader loader;
+  Spill spill;
   Journal* journal;
   PromiseLog promise_log;
   RestoreFlow restore;
@@ -154,6 +161,7 @@ Status Node::CheckInvariants() const {
       parts.commitments.CheckBooks({tentative.memory, parts.streams.reserved_bytes(),
                                     tentative.disk + parts.streams.reserved_disk_bytes()}));
   HF_RETURN_IF_ERROR(parts.streams.CheckBooks());
+  HF_RETURN_IF_ERROR(parts.spill.guests().CheckBooks());
   if (parts.calendar.reserved() > parts.calendar.capacity() ||
       parts.below.reserved() > parts.below.capacity()) {
     return Status::NoSpace("the calendar is overbooked");
@@ -199,6 +207,7 @@ void Node::Parts::Start() {
 void Node::Parts::Begin() {
   started = true;
   membership.Start();
+  spill.Start();
   Tick();
   Maintain();
   for (auto& [from, frames] : std::exchange(early_messages, {})) OnMessage(from, std::move(frames));
@@ -242,6 +251,7 @@ void Node::Parts::On(PeerId from, wire::Hello& hello) {
     return;
   }
   membership.OnHello(from, hello);
+  const Guests::Room room = spill.guests().FreeRoom();
   context.Send(from, wire::HelloReply{.node = options.node,
                                       .incarnation = options.incarnation,
                                       .capacity_bytes = context.tier->Stats().object_bytes,
@@ -250,7 +260,9 @@ void Node::Parts::On(PeerId from, wire::Hello& hello) {
                                       .far_bytes_per_s = options.far_bytes_per_s,
                                       .far_objects_per_s = options.far_objects_per_s,
                                       .bulk_endpoint = options.bulk_endpoint,
-                                      .far_identity = options.far_identity});
+                                      .far_identity = options.far_identity,
+                                      .guest_bytes = room.memory,
+                                      .guest_disk_bytes = room.disk});
 }
 
 void Node::Parts::On(PeerId from, wire::Drop& drop) {
@@ -286,6 +298,7 @@ void Node::Parts::Tick() {
   home.Expire();
   loader.Tick();
   streams.Expire();
+  spill.Expire();
   calls.Expire();
   context.env.clock->At(context.Now() + 1s, [this] { Tick(); });
 }
@@ -305,7 +318,7 @@ uint64_t Node::Parts::PlanningBytes() const {
   uint64_t bytes = manifests.bytes() + loader.queue().memory_bytes() + commitments.memory_bytes() +
                    home.memory_bytes() + loader.first_bytes() + loader.copy_bytes() +
                    promise_log.memory_bytes() + calls.memory_bytes() + snapshots.memory_bytes() +
-                   streams.memory_bytes();
+                   streams.memory_bytes() + spill.memory_bytes();
   for (const auto& [id, drop] : drops) bytes += drop.memory_bytes();
   return bytes;
 }
@@ -327,6 +340,11 @@ NodeState Node::Parts::State() const {
                   .loads_active = loader.active(),
                   .loads = loader.counters(),
                   .grants = home.under_way(),
+                  .spill = {.given = spill.out().counters(),
+                            .guests = spill.guests().counters(),
+                            .under_way = spill.under_way(),
+                            .lodgings = home.lodgings().size(),
+                            .sent_to_lodgings = home.sent_to_lodgings()},
                   .far = context.env.far->Counters(),
                   .peers = {}};
   if (context.disk != nullptr) state.disk = context.disk->Stats();

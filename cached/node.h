@@ -14,6 +14,7 @@
 //   Drop                   drop_flow.h    takes out what nobody holds
 //   SnapshotQuery          snapshots.h, snapshot_flow.h  what is held, for how long, ages at eviction
 //   LogAppend, LogQuery    ..., log_keeper.h  the end of the snapshot log, for whoever asks
+//   Spill..., Lodged       spill.h        what leaves a full memory goes on at a peer
 //   Stream...              streams.h      scratch data of jobs: catalogues, and room for chunks
 #pragma once
 
@@ -57,6 +58,9 @@ struct NodeOptions {
   uint32_t job_share_percent = 100;  // of the promisable bytes that one job's offers may reserve
   uint32_t max_jobs = 1'000;
   uint32_t stream_disk_percent = 75;  // of the disk's segments that streams may have, all together
+  // What leaves this node's memory is offered to peers; what they offer is taken where there is room.
+  bool spill_peers = false;
+  uint64_t spill_bytes_per_s = 100 * kMiB;  // that this node gives
   uint64_t max_planning_bytes =
       512 * kMiB;  // manifests, calls and names: their own cap inside the memory limit
 

@@ -46,6 +46,27 @@ nlohmann::ordered_json JournalJson(const JournalState& journal) {
           {"void_jobs", journal.restored.void_jobs}};
 }
 
+nlohmann::ordered_json SpillJson(const NodeState& state) {
+  const SpillState& spill = state.spill;
+  const store::TierStats& tier = state.tier;
+  return {{"peers", state.options->spill_peers},
+          {"active", spill.under_way},
+          {"offered_objects", spill.given.offered_objects},
+          {"given_objects", spill.given.given_objects},
+          {"taken_objects", spill.given.taken_objects},
+          {"taken_bytes", spill.given.taken_bytes},
+          {"guest_segments", tier.guest_segments},
+          {"guests", spill.guests.objects},
+          {"guest_bytes", spill.guests.bytes},
+          {"disk_guests", spill.guests.disk_objects},
+          {"refused_offers", spill.guests.refused_offers},
+          {"guest_reads", tier.read_guests},
+          {"kept_guests", tier.kept_guests},
+          {"given_up_guests", tier.dropped_guests},
+          {"lodgings", spill.lodgings},
+          {"sent_to_lodgings", spill.sent_to_lodgings}};
+}
+
 }  // namespace
 
 std::string ToJson(const NodeState& state) {
@@ -96,6 +117,7 @@ std::string ToJson(const NodeState& state) {
         {"failed", state.loads.failed},
         {"late", state.loads.late}}},
       {"grants", state.grants},
+      {"spill", SpillJson(state)},
       {"far",
        {{"gets", state.far.gets},
         {"heads", state.far.heads},

@@ -11,6 +11,7 @@
 #include "cached/node.h"
 #include "cached/promise_log.h"
 #include "cached/restore_flow.h"
+#include "cached/spill.h"
 
 namespace holdfast::cached {
 
@@ -19,6 +20,14 @@ struct JournalState {
   uint64_t used_bytes;
   bool failed;
   RestoreFlow::Counters restored;
+};
+
+struct SpillState {
+  SpillOut::Counters given;
+  Guests::Counters guests;
+  size_t under_way;
+  size_t lodgings;
+  uint64_t sent_to_lodgings;
 };
 
 struct NodeState {
@@ -38,6 +47,7 @@ struct NodeState {
   size_t loads_active;
   Loader::Counters loads;
   size_t grants;
+  SpillState spill;
   FarCounters far;
   std::vector<std::pair<NodeId, bool>> peers;  // and whether they answer
 };

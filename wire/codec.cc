@@ -24,7 +24,8 @@ struct LongText {
 auto FieldsOf(Hello& m) { return std::tie(m.cluster, m.job, m.node, m.incarnation); }
 auto FieldsOf(HelloReply& m) {
   return std::tie(m.node, m.incarnation, m.capacity_bytes, m.free_bytes, m.max_object_bytes,
-                  m.far_bytes_per_s, m.far_objects_per_s, m.bulk_endpoint, m.far_identity);
+                  m.far_bytes_per_s, m.far_objects_per_s, m.bulk_endpoint, m.far_identity,
+                  m.guest_bytes, m.guest_disk_bytes);
 }
 auto FieldsOf(NeedManifest& m) { return std::tie(m.job, m.call, m.digest); }
 auto FieldsOf(Manifest& m) {
@@ -94,6 +95,16 @@ auto FieldsOf(StreamDrop& m) { return std::tie(m.id, m.name, m.stream); }
 auto FieldsOf(StreamDropped& m) { return std::tie(m.id, m.stream, m.chunks, m.bytes); }
 auto FieldsOf(StreamList& m) { return std::tie(m.id); }
 auto FieldsOf(StreamListed& m) { return std::tuple<uint64_t&, LongText>(m.id, LongText{m.json}); }
+auto FieldsOf(SpillOffer& m) { return std::tie(m.id, m.bytes, m.objects); }
+auto FieldsOf(SpillBid& m) { return std::tie(m.id, m.bytes, m.on_disk); }
+auto FieldsOf(SpillGive& m) {
+  return std::tie(m.id, m.oids, m.versions, m.sizes, m.ages, m.name_ends, m.names, m.etag_ends,
+                  m.etags);
+}
+auto FieldsOf(SpillTaken& m) {
+  return std::tie(m.id, m.objects, m.bytes, m.guest_bytes, m.guest_disk_bytes);
+}
+auto FieldsOf(Lodged& m) { return std::tie(m.oids, m.versions); }
 auto FieldsOf(ErrorReply& m) { return std::tie(m.about, m.job, m.status); }
 
 // How many elements of the envelope a field takes.
@@ -276,6 +287,11 @@ constexpr std::array kTypes = {
     TypeOf<StreamDropped>("StreamDropped"),
     TypeOf<StreamList>("StreamList"),
     TypeOf<StreamListed>("StreamListed"),
+    TypeOf<SpillOffer>("SpillOffer"),
+    TypeOf<SpillBid>("SpillBid"),
+    TypeOf<SpillGive>("SpillGive"),
+    TypeOf<SpillTaken>("SpillTaken"),
+    TypeOf<Lodged>("Lodged"),
 };
 static_assert(kTypes.size() == std::variant_size_v<Message>);
 

@@ -170,6 +170,19 @@ Status CheckShape(const SnapshotReply& m) {
   return CheckLength(m.evicted_squares, "evicted_squares", m.evicted.size());
 }
 
+Status CheckShape(const SpillGive& m) {
+  static_assert(kMaxSpillObjects <= kMaxAskObjects);
+  HF_RETURN_IF_ERROR(CheckObjects(m.oids, m.versions));
+  const uint64_t count = m.versions.size() / 8;
+  HF_RETURN_IF_ERROR(CheckCount(count, kMaxSpillObjects));
+  HF_RETURN_IF_ERROR(CheckLength(m.sizes, "sizes", count * 8));
+  HF_RETURN_IF_ERROR(CheckLength(m.ages, "ages", count * 4));
+  HF_RETURN_IF_ERROR(CheckEnds(m.name_ends, m.names, "name_ends", count, kMaxNameBytes));
+  return CheckEnds(m.etag_ends, m.etags, "etag_ends", count, kMaxEtagBytes);
+}
+
+Status CheckShape(const Lodged& m) { return CheckObjects(m.oids, m.versions); }
+
 Status CheckShape(const Drop& m) {
   if (m.oids.size() % 16 != 0) return Status::Corrupt("column oids is not a multiple of 16 bytes");
   if (!m.oids.empty() && !m.prefix.empty()) return Status::Corrupt("both OIDs and a prefix");

@@ -22,6 +22,8 @@ Status CheckShape(const Drop& m);
 Status CheckShape(const SnapshotReply& m);
 Status CheckShape(const StreamReply& m);
 Status CheckShape(const StreamAppend& m);
+Status CheckShape(const SpillGive& m);
+Status CheckShape(const Lodged& m);
 // The others have no columns whose lengths depend on anything.
 template <typename M>
 Status CheckShape(const M&) {

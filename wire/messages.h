@@ -21,6 +21,7 @@
 #include "base/rate_model.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "wire/spill_messages.h"
 #include "wire/stream_messages.h"
 
 namespace holdfast::wire {
@@ -54,8 +55,10 @@ struct HelloReply {
   uint64_t max_object_bytes = 0;  // larger objects are never bid for
   uint64_t far_bytes_per_s = 0;   // measured or configured
   uint64_t far_objects_per_s = 0;
-  std::string bulk_endpoint{};  // for BulkRead
-  std::string far_identity{};   // the S3 endpoint of the node, for people; empty if none
+  std::string bulk_endpoint{};    // for BulkRead
+  std::string far_identity{};     // the S3 endpoint of the node, for people; empty if none
+  uint64_t guest_bytes = 0;       // room for what other nodes' memory lets go of, in memory
+  uint64_t guest_disk_bytes = 0;  // and on the disk
 };
 
 // --- A manifest: the set of a job's objects ------------------------------------------------------
@@ -311,6 +314,7 @@ using Message =
                  Progress, EndJob, Ask, Answer, Fetched, StatusQuery, StatusReply, Drop, DropReply,
                  ErrorReply, SnapshotQuery, SnapshotReply, LogAppend, LogQuery, LogReply,
                  StreamOpen, StreamQuery, StreamReply, StreamAppend, StreamAppended, StreamKeep,
-                 StreamKept, StreamDrop, StreamDropped, StreamList, StreamListed>;
+                 StreamKept, StreamDrop, StreamDropped, StreamList, StreamListed, SpillOffer,
+                 SpillBid, SpillGive, SpillTaken, Lodged>;
 
 }  // namespace holdfast::wire

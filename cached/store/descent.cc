@@ -9,18 +9,35 @@
 namespace holdfast::store {
 
 void Descent::Maintain(Time now, uint32_t ahead, uint64_t min_gain) {
-  while (segments_->copying() < kAtOnce) {
-    const uint32_t to_come = segments_->free() + segments_->waiting() + segments_->copied();
-    if (to_come + segments_->copying() >= ahead) return;
+  // What has nothing to copy is done at once: no more of that in an event either.
+  for (uint32_t begun = 0; begun < kAtOnce && segments_->copying() < kAtOnce; ++begun) {
+    if (segments_->ToCome() + segments_->copying() >= ahead) return;
+    const uint64_t room = outlet_.room ? outlet_.room() : 0;
+    if (disk_ == nullptr && room == 0) return;
     const uint32_t victim = segments_->ChooseToCopy(min_gain, reclaim_->victim());
     if (victim == Segments::kNone) return;
-    segments_->BeginCopy(victim);
-    disk_->Take(Collect(victim, now), [this, victim] { segments_->EndCopy(victim); });
+    Begin(victim, now, room);
   }
 }
 
-std::vector<DiskWriter::Item> Descent::Collect(uint32_t segment, Time now) const {
-  std::vector<DiskWriter::Item> items;
+void Descent::Begin(uint32_t victim, Time now, uint64_t room) {
+  segments_->BeginCopy(victim);
+  Copying& copying = copying_[victim];
+  Leaving leaving = Collect(victim, now, room, &copying.offered);
+  copying.parts = leaving.away.empty() ? 1 : 2;
+  if (!leaving.away.empty()) {
+    outlet_.take(std::move(leaving.away), [this, victim] { EndAway(victim); });
+  }
+  if (disk_ != nullptr) {
+    disk_->Take(std::move(leaving.down), [this, victim] { EndPart(victim); });
+  } else {
+    EndPart(victim);
+  }
+}
+
+Descent::Leaving Descent::Collect(uint32_t segment, Time now, uint64_t room,
+                                  std::vector<uint64_t>* offered) {
+  Leaving leaving;
   uint64_t kept = 0;
   const uint64_t end = (*segments_)[segment].end;
   for (uint64_t offset = kFirstRecord; offset < end;) {
@@ -32,24 +49,61 @@ std::vector<DiskWriter::Item> Descent::Collect(uint32_t segment, Time now) const
     if (slot == Index::kNone || index_->holds(slot) != 0) continue;
     // A chunk of a stream that nobody holds is on a disk already, or nobody's any more.
     if (wire::IsChunkName(NameOf(record))) continue;
-    if (index_->was_reread(slot) && kept + bytes <= Reclaim::MostKept(region_.segment_bytes())) {
-      kept += bytes;  // reclaim appends it again
+    // Reclaim appends it again, unless it reclaims for a promise: a peer may have it, too.
+    const bool stays =
+        index_->was_reread(slot) && kept + bytes <= Reclaim::MostKept(region_.segment_bytes());
+    kept += stays ? bytes : 0;
+    if (!stays && disk_ != nullptr && disk_->Wants(record->oid, record->version, bytes)) {
+      leaving.down.push_back(ItemOf(slot, record, now));
       continue;
     }
-    if (!disk_->Wants(record->oid, record->version, bytes)) continue;
-    items.push_back({.head = {.entry = {.oid = record->oid,
-                                        .version = record->version,
-                                        .size = record->size,
-                                        .loaded_us = disk_->Stamp(now - records_->Since(slot)),
-                                        .name_bytes = record->name_bytes,
-                                        .etag_bytes = record->etag_bytes},
-                              .payload_hash = record->payload_hash,
-                              .name = std::string(NameOf(record)),
-                              .etag = std::string(EtagOf(record))},
-                     .payload = {PayloadOf(record), record->size},
-                     .whole = {}});
+    if (bytes > room || !GoesAway(slot, record)) continue;
+    if (leaving.away.size() == Outlet::kMostRecords) continue;
+    room -= bytes;
+    if (!stays) offered->push_back(place.offset);
+    leaving.away.push_back({.oid = record->oid,
+                            .version = record->version,
+                            .size = record->size,
+                            .age = std::max(now - records_->Since(slot), Duration(0)),
+                            .name = std::string(NameOf(record)),
+                            .etag = std::string(EtagOf(record))});
   }
-  return items;
+  return leaving;
+}
+
+bool Descent::GoesAway(uint32_t slot, const shm::RecordHeader* record) const {
+  return index_->was_read(slot) && (disk_ == nullptr || !disk_->Has(record->oid, record->version));
+}
+
+DiskWriter::Item Descent::ItemOf(uint32_t slot, const shm::RecordHeader* record, Time now) const {
+  return {.head = {.entry = {.oid = record->oid,
+                             .version = record->version,
+                             .size = record->size,
+                             .loaded_us = disk_->Stamp(now - records_->Since(slot)),
+                             .name_bytes = record->name_bytes,
+                             .etag_bytes = record->etag_bytes},
+                   .payload_hash = record->payload_hash,
+                   .name = std::string(NameOf(record)),
+                   .etag = std::string(EtagOf(record))},
+          .payload = {PayloadOf(record), record->size},
+          .whole = {}};
+}
+
+// To pull a record is to read it, and a second read would make it stay.
+void Descent::EndAway(uint32_t segment) {
+  drain_();
+  for (const uint64_t offset : copying_[segment].offered) {
+    const Place place{segment, offset};
+    const uint32_t slot = index_->FindPlace(region_.record(place)->oid, place);
+    if (slot != Index::kNone && index_->was_reread(slot)) index_->ForgetReread(slot);
+  }
+  EndPart(segment);
+}
+
+void Descent::EndPart(uint32_t segment) {
+  if (--copying_[segment].parts > 0) return;
+  copying_.erase(segment);
+  segments_->EndCopy(segment);
 }
 
 }  // namespace holdfast::store

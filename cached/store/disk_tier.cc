@@ -338,6 +338,12 @@ bool DiskTier::Wants(const Oid& oid, VersionHash version, uint64_t record_bytes)
   return false;
 }
 
+uint64_t DiskTier::SpareBytes() const {
+  constexpr uint32_t kNotSpare = DiskReclaim::kLeastFree + 1;
+  if (!ready_ || writer_.off() || segments_.free() <= kNotSpare) return 0;
+  return (segments_.free() - kNotSpare) * segments_.segment_bytes();
+}
+
 void DiskTier::Take(std::vector<DiskWriter::Item> items, std::function<void()> done) {
   std::vector<DiskWriter::Item> tiny, records;
   for (DiskWriter::Item& item : items) {

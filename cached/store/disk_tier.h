@@ -134,6 +134,8 @@ class DiskTier {
   bool Wants(const Oid& oid, VersionHash version, uint64_t record_bytes);
   // When what is so old was loaded, as a record says it.
   int64_t Stamp(Duration age) const { return env_.clock->Wall().seconds * 1'000'000 - age.count(); }
+  // Free segments beyond those that reclaim keeps free, and one.
+  uint64_t SpareBytes() const;
   // Takes copies; the memory must not change until `done`. What does not fit is left out, and what
   // expires if it is not a tiny object.
   void Take(std::vector<DiskWriter::Item> items, std::function<void()> done);

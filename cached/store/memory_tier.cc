@@ -3,17 +3,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <string>
 #include <utility>
 
-#include "cached/store/descent.h"
-#include "cached/store/grants.h"
-#include "cached/store/index.h"
-#include "cached/store/reclaim.h"
-#include "cached/store/records.h"
-#include "cached/store/region.h"
-#include "cached/store/segments.h"
+#include "cached/store/memory_core.h"
 
 namespace holdfast::store {
 namespace {
@@ -22,18 +15,6 @@ namespace {
 constexpr uint64_t kMarksPerMaintain = 8192;
 // The longest name and ETag that the wire carries; a promised object's record has at most these.
 constexpr uint64_t kLongestText = 4096 + 256;
-
-// Few segments have few classes: each may leave one segment partly filled.
-uint32_t HoldClasses(uint32_t segments) {
-  return std::clamp<uint32_t>(segments / 32, 1, kMaxHoldClasses);
-}
-
-uint64_t MaxObjectBytes(const MemoryTierOptions& options, uint64_t segment_bytes) {
-  const uint64_t text = std::min(kLongestText, segment_bytes / 16);
-  const uint64_t most = segment_bytes - kFirstRecord - shm::kRecordAlign - text;
-  if (options.max_object_bytes != 0) return std::min(options.max_object_bytes, most);
-  return segment_bytes / 4 - shm::kRecordAlign - text;
-}
 
 RecordView ViewOf(const shm::RecordHeader* record) {
   return {.oid = record->oid,
@@ -46,57 +27,25 @@ RecordView ViewOf(const shm::RecordHeader* record) {
 
 }  // namespace
 
-struct MemoryTier::Core {
-  struct Allocated {
-    uint32_t slot;  // of the index, reserved
-    Place place;
-  };
+// Few segments have few classes: each may leave one segment partly filled.
+uint32_t MemoryTier::Core::HoldClasses(uint32_t segments) {
+  return std::clamp<uint32_t>(segments / 32, 1, kMaxHoldClasses);
+}
 
-  Core(ByteSpan memory, const shm::RegionPlan& plan, const MemoryTierOptions& options, Sessions* s)
-      : region(memory, plan),
-        found(Open(memory, options)),
-        sessions(s),
-        index(region, Index::Start::kAsFound),
-        segments(region, s, HoldClasses(plan.segments), found),
-        records(region, &index, &segments),
-        reclaim(region, &index, &segments, &records),
-        low_water(std::max(kMoveReserve + 1, plan.segments / 64)),
-        max_object_bytes(MaxObjectBytes(options, plan.segment_bytes)) {
-    records.Adopt(found);
-    found.segments.clear();
-    RebalanceGrants(region, *sessions);
-  }
+uint64_t MemoryTier::Core::MaxObjectBytes(const MemoryTierOptions& options,
+                                          uint64_t segment_bytes) {
+  const uint64_t text = std::min(kLongestText, segment_bytes / 16);
+  const uint64_t most = segment_bytes - kFirstRecord - shm::kRecordAlign - text;
+  if (options.max_object_bytes != 0) return std::min(options.max_object_bytes, most);
+  return segment_bytes / 4 - shm::kRecordAlign - text;
+}
 
-  // Makes the region this daemon's, and says what is in it.
-  Reattached Open(ByteSpan memory, const MemoryTierOptions& options) const {
-    HF_CHECK(memory.size() >= region.plan().region_bytes);
-    const bool carries = region.Carries();
-    region.Format(options.node, options.incarnation, !carries);
-    return carries ? Reattach(region) : Reattached();
-  }
-
-  std::optional<uint32_t> ReserveEntry(const Oid& oid, Time now);
-  Result<Place> PlaceFor(uint32_t owner, uint64_t bytes, Time now);
-  Status NoSpace(uint64_t bytes) const;
-  void SetHolds(uint32_t slot, uint32_t holds, Held* after);
-  void WriteHeader(Place place, const RecordSpec& spec, Time now) const;
-  void DrainMarks();
-  Reclaim::Outcome RunReclaim(Time now, const Reclaim::Wish& wish);
-
-  Region region;
-  Reattached found;
-  Sessions* sessions;
-  Index index;
-  Segments segments;
-  Records records;
-  Reclaim reclaim;
-  std::unique_ptr<Descent> descent;  // where there is a tier below
-  uint32_t low_water;
-  uint64_t max_object_bytes;
-  std::map<uint64_t, Allocated> allocated;
-  uint64_t next_id = 1;
-  uint64_t marks = 0;
-};
+Reattached MemoryTier::Core::Open(ByteSpan memory, const MemoryTierOptions& options) const {
+  HF_CHECK(memory.size() >= region.plan().region_bytes);
+  const bool carries = region.Carries();
+  region.Format(options.node, options.incarnation, !carries);
+  return carries ? Reattach(region) : Reattached();
+}
 
 // A full index is relieved like full segments: by taking back what nobody holds. (Too many versions
 // of one object, which share their two buckets, are not worth that.)
@@ -149,7 +98,7 @@ void MemoryTier::Core::WriteHeader(Place place, const RecordSpec& spec, Time now
              .version = spec.version,
              .size = spec.size,
              .payload_hash = 0,
-             .written_us = now.us,
+             .written_us = (now - spec.age).us,
              .header_hash = 0};
   std::byte* text = PayloadOf(record) + spec.size;
   std::copy_n(spec.name.data(), spec.name.size(), reinterpret_cast<char*>(text));
@@ -165,7 +114,9 @@ void MemoryTier::Core::DrainMarks() {
         // What lies there need not be a header; an entry that leads there says that it is.
         const uint32_t slot =
             index.FindPlace(region.record(Place{segment, offset})->oid, {segment, offset});
-        if (slot != Index::kNone) index.AddRead(slot);
+        if (slot == Index::kNone) return;
+        if (s.owner == kGuestClass) ++read_guests;
+        index.AddRead(slot);
       });
 }
 
@@ -193,15 +144,28 @@ void MemoryTier::FindMany(std::span<const Oid> oids, std::span<const VersionHash
   core_->index.FindMany(oids, versions, here, held);
 }
 
-Result<MemoryTier::Slot> MemoryTier::Allocate(const RecordSpec& spec, Time now,
-                                              std::optional<Time> hold_until) {
-  const uint64_t most = core_->region.segment_bytes() - kFirstRecord;
+Status MemoryTier::Core::CheckFits(const RecordSpec& spec) const {
+  const uint64_t most = region.segment_bytes() - kFirstRecord;
   if (spec.name.size() > UINT16_MAX || spec.etag.size() > UINT16_MAX || spec.size > most ||
       shm::RecordBytes(spec.size, spec.name.size(), spec.etag.size()) > most) {
     return Status::Invalid("an object of " + FormatBytes(spec.size) +
-                           " does not fit a segment of " +
-                           FormatBytes(core_->region.segment_bytes()) + "; raise memory.segment");
+                           " does not fit a segment of " + FormatBytes(region.segment_bytes()) +
+                           "; raise memory.segment");
   }
+  return {};
+}
+
+MemoryTier::Slot MemoryTier::Core::Begin(uint32_t entry, Place place, const RecordSpec& spec,
+                                         Time now) {
+  WriteHeader(place, spec, now);
+  const uint64_t id = next_id++;
+  allocated.emplace(id, Allocated{entry, place});
+  return Slot{id, {PayloadOf(region.record(place)), spec.size}};
+}
+
+Result<MemoryTier::Slot> MemoryTier::Allocate(const RecordSpec& spec, Time now,
+                                              std::optional<Time> hold_until) {
+  HF_RETURN_IF_ERROR(core_->CheckFits(spec));
   const uint64_t bytes = shm::RecordBytes(spec.size, spec.name.size(), spec.etag.size());
   const std::optional<uint32_t> entry = core_->ReserveEntry(spec.oid, now);
   if (!entry) {
@@ -217,10 +181,7 @@ Result<MemoryTier::Slot> MemoryTier::Allocate(const RecordSpec& spec, Time now,
     core_->index.ReleaseReserved(*entry);
     return place.status();
   }
-  core_->WriteHeader(*place, spec, now);
-  const uint64_t id = core_->next_id++;
-  core_->allocated.emplace(id, Core::Allocated{*entry, *place});
-  return Slot{id, {PayloadOf(core_->region.record(*place)), spec.size}};
+  return core_->Begin(*entry, *place, spec, now);
 }
 
 void MemoryTier::Commit(uint64_t slot, uint64_t payload_hash, uint32_t holds) {
@@ -234,6 +195,7 @@ void MemoryTier::Commit(uint64_t slot, uint64_t payload_hash, uint32_t holds) {
   const uint32_t there = core_->index.Find(record->oid, record->version);
   if (there == Index::kNone) {
     core_->records.Link(a.slot, a.place, static_cast<uint16_t>(holds));
+    if (core_->segments[a.place.segment].owner == kGuestClass) ++core_->taken_guests;
   } else {
     core_->index.ReleaseReserved(a.slot);
     const uint32_t sum = std::min<uint32_t>(core_->index.holds(there) + holds, Index::kMaxHolds);
@@ -275,8 +237,11 @@ void MemoryTier::SetHoldUntil(std::function<Time(const Oid&, VersionHash)> hold_
 
 void MemoryTier::SetBelow(DiskTier* disk) {
   core_->reclaim.SetBelow(disk);
-  core_->descent = std::make_unique<Descent>(core_->region, &core_->index, &core_->segments,
-                                             &core_->records, &core_->reclaim, disk);
+  core_->descent.SetDisk(disk);
+}
+
+void MemoryTier::SetOutlet(Outlet outlet) {
+  core_->descent.SetOutlet(std::move(outlet), [this] { core_->DrainMarks(); });
 }
 
 bool MemoryTier::Drop(const Oid& oid, VersionHash version) {
@@ -337,7 +302,7 @@ void MemoryTier::Maintain(Time now, uint64_t budget_bytes) {
   const Reclaim::Wish wish{.budget_bytes = budget_bytes,
                            .min_gain = core_->region.segment_bytes() / 4,
                            .keep_reread = true};
-  if (core_->descent) core_->descent->Maintain(now, core_->region.segments() / 4, wish.min_gain);
+  core_->descent.Maintain(now, core_->ahead(), wish.min_gain);
   if (core_->segments.free() + core_->segments.waiting() >= core_->low_water) return;
   core_->reclaim.Run(now, wish);
   core_->segments.FreeUnpinned();
@@ -352,6 +317,7 @@ uint64_t MemoryTier::PromisableBytes() const {
 }
 
 uint64_t MemoryTier::max_object_bytes() const { return core_->max_object_bytes; }
+uint64_t MemoryTier::segment_bytes() const { return core_->region.segment_bytes(); }
 
 TierStats MemoryTier::Stats() const {
   const RecordCounters& records = core_->records.counters();
@@ -370,7 +336,12 @@ TierStats MemoryTier::Stats() const {
           .descended_objects = reclaim.descended_objects,
           .moved_bytes = reclaim.moved_bytes,
           .found_objects = core_->found.objects,
-          .marks = core_->marks};
+          .marks = core_->marks,
+          .guest_segments = core_->segments.guests(),
+          .taken_guests = core_->taken_guests,
+          .read_guests = core_->read_guests,
+          .kept_guests = reclaim.kept_guests,
+          .dropped_guests = reclaim.dropped_guests};
 }
 
 }  // namespace holdfast::store

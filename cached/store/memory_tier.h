@@ -10,7 +10,8 @@
 // [ring] → emptied (its entries are cleared, its generation odd) → waits until nobody pins it →
 // free. Classes: the ring, for what nobody has a promise for, first in first out; and the hold
 // classes, for records held until about the same time (class k: the remaining time is below 1 min ·
-// 2^k; at most 16). A hold segment in which nothing is held any more joins the ring.
+// 2^k; at most 16). A hold segment in which nothing is held any more joins the ring. And guests, records
+// that other nodes' memory let go of: reclaim takes their segments before all others.
 //
 // Reclaim takes, among the oldest sealed ring segments (a sixteenth of all, 2 to 16), the one with
 // the fewest held bytes: held records move into their hold class, records that were read since they
@@ -34,6 +35,7 @@
 #include "base/units.h"
 #include "cached/store/disk_tier.h"
 #include "cached/store/evictions.h"
+#include "cached/store/outlet.h"
 #include "cached/store/sessions.h"
 #include "wire/shm_layout.h"
 
@@ -69,6 +71,7 @@ struct RecordSpec {
   uint64_t size = 0;
   std::string_view name;  // canonical URI
   std::string_view etag;
+  Duration age{};  // since it was loaded, elsewhere
 };
 
 struct TierStats {
@@ -87,6 +90,11 @@ struct TierStats {
   uint64_t moved_bytes = 0;        // by reclaim: held and re-appended
   uint64_t found_objects = 0;      // of an earlier daemon
   uint64_t marks = 0;
+  uint32_t guest_segments = 0;
+  uint64_t taken_guests = 0;    // since the start
+  uint64_t read_guests = 0;     // reads of guests
+  uint64_t kept_guests = 0;     // that became ordinary records: read again, or held
+  uint64_t dropped_guests = 0;  // their room was needed
 };
 
 class MemoryTier {
@@ -137,6 +145,17 @@ class MemoryTier {
 
   // What would be dropped goes to `disk` first, if it is worth it (descent.h). It outlives the tier.
   void SetBelow(DiskTier* disk);
+  // What the disk neither has nor takes of that goes there, if it was read. `outlet` may be used until
+  // another one, or an empty one, is set.
+  void SetOutlet(Outlet outlet);
+
+  // Room for guests: free now, beyond the low-water mark and `promised_bytes`, those that are promised
+  // and not here yet; and a segment that the oldest guests can make room in. 0 when this node looks for
+  // room itself.
+  uint64_t GuestRoom(uint64_t promised_bytes) const;
+  // As Allocate, for a guest, within that room: reclaims nothing but older guests. Committed, it is
+  // found like any record.
+  Result<Slot> AllocateGuest(const RecordSpec& spec, Time now, uint64_t promised_bytes);
 
   // Takes a record out; false when it is not there or held.
   bool Drop(const Oid& oid, VersionHash version);
@@ -169,6 +188,7 @@ class MemoryTier {
   // in no more segments than there are classes.
   uint64_t PromisableBytes() const;
   uint64_t max_object_bytes() const;
+  uint64_t segment_bytes() const;
   TierStats Stats() const;
 
  private:

@@ -15,7 +15,7 @@ constexpr uint32_t kAhead = 16;
 
 Reclaim::Outcome Reclaim::Run(Time now, const Wish& wish) {
   if (victim_ == Segments::kNone) {
-    victim_ = segments_->ChooseVictim(wish.min_gain);
+    victim_ = segments_->ChooseVictim(wish.min_gain, wish.guests_only);
     if (victim_ == Segments::kNone) return Outcome::kNothing;
     cursor_ = kFirstRecord;
     kept_bytes_ = 0;
@@ -52,8 +52,13 @@ void Reclaim::PrefetchAhead(uint64_t offset) const {
 
 // False when the record has to stay and there is no room for it elsewhere.
 bool Reclaim::Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_reread) {
-  if (index_->holds(slot) != 0) return MoveHeld(slot, bytes, now);
-  if (keep_reread && index_->was_reread(slot) && KeepReread(slot, bytes)) return true;
+  const bool guest = (*segments_)[records_->PlaceOf(slot).segment].owner == kGuestClass;
+  const bool held = index_->holds(slot) != 0;
+  if (held && !MoveHeld(slot, bytes, now)) return false;
+  if (held || (keep_reread && index_->was_reread(slot) && KeepReread(slot, bytes))) {
+    counters_.kept_guests += guest ? 1 : 0;
+    return true;
+  }
   const shm::RecordHeader* record = region_.record(records_->PlaceOf(slot));
   if (below_ != nullptr && below_->Has(record->oid, record->version)) {
     ++counters_.descended_objects;
@@ -62,6 +67,7 @@ bool Reclaim::Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_reread) 
   }
   records_->Unlink(slot);
   ++counters_.dropped_objects;
+  counters_.dropped_guests += guest ? 1 : 0;
   counters_.dropped_bytes += bytes;
   return true;
 }

@@ -2,8 +2,8 @@
 // Takes segments back, one victim at a time and in slices: held records move into the hold class
 // that fits the time they are held until now, records that were read since they were written are
 // appended to the ring again, the others are dropped (those that are worth it are on the disk by
-// then: descent.h). The records of a victim that are still to
-// come can be found, held and read as ever.
+// then: descent.h). A guest that stays is a guest no more. The records of a victim
+// that are still to come can be found, held and read as ever.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,8 @@ struct ReclaimCounters {
   uint64_t dropped_bytes = 0;
   uint64_t moved_bytes = 0;
   uint64_t descended_objects = 0;  // of the dropped ones, on the disk
+  uint64_t dropped_guests = 0;     // of them
+  uint64_t kept_guests = 0;        // moved: read again, or held
 };
 
 class Reclaim {
@@ -41,6 +43,7 @@ class Reclaim {
     // Append records again that were read more than once: up to half a segment per victim, so that
     // it ends. One read is what they were loaded for, and tells nothing of a second.
     bool keep_reread = false;
+    bool guests_only = false;  // no other victim; only when there is none at hand
   };
 
   Reclaim(const Region& region, Index* index, Segments* segments, Records* records)

@@ -83,6 +83,7 @@ std::optional<Place> Segments::Append(uint32_t owner, uint64_t bytes, uint32_t r
   s = Segment();
   s.use = SegmentUse::kOpen;
   s.owner = owner;
+  if (owner == kGuestClass) ++guests_;
   region_.states()[open].generation.fetch_add(1, std::memory_order_release);
   return Take(open, bytes);
 }
@@ -111,8 +112,8 @@ void Segments::Seal(uint32_t segment) {
   Segment& s = segments_[segment];
   s.use = SegmentUse::kSealed;
   tail_[s.owner] = segment;
-  if (s.owner == kRingClass) {
-    s.ring_age = next_age_++;
+  if (s.owner == kRingClass || s.owner == kGuestClass) {
+    s.ring_age = s.owner == kRingClass ? next_age_++ : next_guest_age_++;
     ring_.emplace(s.ring_age, segment);
   } else {
     JoinRingIfDone(segment);
@@ -141,7 +142,9 @@ void Segments::EndCopy(uint32_t segment) {
   copied_.push_back(segment);
 }
 
-uint32_t Segments::ChooseVictim(uint64_t min_gain) {
+uint32_t Segments::ChooseVictim(uint64_t min_gain, bool guests_only) {
+  const uint32_t guests = ChooseGuests(min_gain);
+  if (guests != kNone || guests_only) return Chosen(guests);
   for (uint32_t segment : copied_) {
     const uint64_t gain = region_.segment_bytes() - segments_[segment].held_bytes;
     if (gain >= min_gain && CanTake(segment)) return Chosen(segment);
@@ -149,9 +152,24 @@ uint32_t Segments::ChooseVictim(uint64_t min_gain) {
   return Chosen(ChooseOf(min_gain, [](uint32_t) { return false; }));
 }
 
+uint32_t Segments::ChooseGuests(uint64_t min_gain) {
+  auto gains = [&](uint32_t segment) {
+    return region_.segment_bytes() - segments_[segment].held_bytes >= min_gain;
+  };
+  for (auto it = ring_.begin(); it != ring_.end() && it->first < kFirstOwnAge; ++it) {
+    if (gains(it->second) && CanTake(it->second)) return it->second;
+  }
+  uint32_t& open = open_[kGuestClass];
+  if (open == kNone || segments_[open].writers != 0 || !gains(open)) return kNone;
+  const uint32_t segment = std::exchange(open, kNone);
+  Seal(segment);
+  return CanTake(segment) ? segment : kNone;
+}
+
 uint32_t Segments::ChooseToCopy(uint64_t min_gain, uint32_t except) {
   return Chosen(ChooseOf(min_gain, [this, except](uint32_t segment) {
-    return segment == except || Contains(copied_, segment);
+    return segment == except || segments_[segment].owner == kGuestClass ||
+           Contains(copied_, segment);
   }));
 }
 
@@ -192,6 +210,7 @@ void Segments::Emptied(uint32_t segment) {
   HF_CHECK(s.use == SegmentUse::kSealed && s.live_bytes == 0 && s.held_bytes == 0 &&
            s.writers == 0);
   if (s.ring_age != 0) ring_.erase(s.ring_age);
+  if (s.owner == kGuestClass) --guests_;
   std::erase(copied_, segment);
   s = Segment();
   s.use = SegmentUse::kWaiting;

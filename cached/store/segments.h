@@ -5,7 +5,8 @@
 //   free → open (one per class) → sealed → emptied → waiting (for readers) → free
 //
 // Sealed segments lie in the ring, oldest first, or belong to a hold class; one in which nothing is
-// held any more joins the ring as its youngest.
+// held any more joins the ring as its youngest. Those with guests, records of other nodes, are older
+// than every other one in the ring: they leave first.
 #pragma once
 
 #include <array>
@@ -26,6 +27,7 @@ enum class SegmentUse : uint8_t { kFree, kOpen, kSealed, kWaiting };
 // Class 0 is the ring, 1 ... kMaxHoldClasses are the hold classes.
 constexpr uint32_t kMaxHoldClasses = 16;
 constexpr uint32_t kRingClass = 0;
+constexpr uint32_t kGuestClass = kMaxHoldClasses + 1;
 constexpr uint64_t kFirstRecord = shm::kRecordAlign;  // offset 0 is never a record
 
 // The class of a record that is to stay for `remaining`: the k-th one (from 0) is for less than 1
@@ -39,8 +41,8 @@ struct Segment {
   uint64_t end = kFirstRecord;  // where the next record goes
   uint64_t live_bytes = 0;
   uint64_t held_bytes = 0;
-  uint64_t ring_age = 0;  // position in the ring, 0 when not in it
-  Time joined{};          // when it joined the ring, were its records held before
+  uint64_t ring_age = 0;       // position in the ring, 0 when not in it
+  Time joined{INT64_MIN / 2};  // when it joined the ring, were its records held before
 };
 
 class Segments {
@@ -59,6 +61,10 @@ class Segments {
   uint32_t hold_classes() const { return hold_classes_; }
   uint32_t free() const { return static_cast<uint32_t>(free_.size()); }
   uint32_t waiting() const { return static_cast<uint32_t>(waiting_.size()); }
+  // Those with guests, the open one included.
+  uint32_t guests() const { return guests_; }
+  // That are free, or can be as soon as somebody needs them.
+  uint32_t ToCome() const { return free() + waiting() + copied() + guests(); }
 
   // Room for `bytes` (a multiple of 64) at the end of the class's last sealed segment, which the
   // record for which it was sealed did not fit, in its open one, or in a new one when more than
@@ -74,12 +80,13 @@ class Segments {
   void AddHeld(uint32_t segment, uint64_t bytes) { segments_[segment].held_bytes += bytes; }
   void RemoveHeld(uint32_t segment, uint64_t bytes);
 
-  // The sealed segment from which reclaim gains most: the one with the fewest held bytes among the
-  // oldest of the ring, or, when that gains less than a quarter of a segment, of all. It has no
-  // writers and nobody pins it. kNone when none would gain `min_gain` bytes.
-  // Nothing is appended to it any more.
-  uint32_t ChooseVictim(uint64_t min_gain);
-  // The same, but of those whose records have not been copied to a lower tier, and not `except`.
+  // The sealed segment from which reclaim gains most: the oldest with guests (sealed for that if it is
+  // open), else the one with the fewest held bytes among the oldest of the ring, or, when that gains
+  // less than a quarter of a segment, of all. It has no writers and nobody pins it. kNone when none
+  // would gain `min_gain` bytes. Nothing is appended to it any more.
+  uint32_t ChooseVictim(uint64_t min_gain, bool guests_only = false);
+  // The same, but of those without guests whose records have not been copied to a lower tier, and not
+  // `except`.
   uint32_t ChooseToCopy(uint64_t min_gain, uint32_t except);
   // Reclaim leaves a segment alone while its records are copied, and takes it before all others once
   // they are.
@@ -103,6 +110,7 @@ class Segments {
   bool CanTake(uint32_t segment) const;
   template <typename Skip>
   uint32_t ChooseOf(uint64_t min_gain, const Skip& skip) const;
+  uint32_t ChooseGuests(uint64_t min_gain);
   uint32_t Chosen(uint32_t segment);
   void JoinRingIfDone(uint32_t segment);
   Place Take(uint32_t segment, uint64_t bytes);
@@ -111,14 +119,17 @@ class Segments {
   Sessions* sessions_;
   uint32_t hold_classes_;
   std::vector<Segment> segments_;
-  std::array<uint32_t, kMaxHoldClasses + 1> open_;
-  std::array<uint32_t, kMaxHoldClasses + 1> tail_;  // sealed last: smaller records still fit
-  std::vector<uint32_t> free_;                      // the last one is taken next
-  std::vector<uint32_t> waiting_;                   // emptied, oldest first
+  std::array<uint32_t, kGuestClass + 1> open_;
+  std::array<uint32_t, kGuestClass + 1> tail_;  // sealed last: smaller records still fit
+  std::vector<uint32_t> free_;                  // the last one is taken next
+  std::vector<uint32_t> waiting_;               // emptied, oldest first
   std::vector<uint32_t> copying_;
   std::vector<uint32_t> copied_;       // oldest first
   std::map<uint64_t, uint32_t> ring_;  // by age
-  uint64_t next_age_ = 1;
+  static constexpr uint64_t kFirstOwnAge = uint64_t{1} << 63;
+  uint64_t next_age_ = kFirstOwnAge;
+  uint64_t next_guest_age_ = 1;
+  uint32_t guests_ = 0;  // segments
   Time now_{};
 };
 

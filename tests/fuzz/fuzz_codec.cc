@@ -130,6 +130,16 @@ void RequireShape(const wire::StreamAppend& m) {
   }
 }
 
+void RequireShape(const wire::SpillGive& m) {
+  const size_t count = m.versions.size() / 8;
+  Require(count <= wire::kMaxSpillObjects && m.oids.size() == 16 * count);
+  Require(m.sizes.size() == 8 * count && m.ages.size() == 4 * count);
+  RequireTexts(m.name_ends, m.names, count, wire::kMaxNameBytes);
+  RequireTexts(m.etag_ends, m.etags, count, wire::kMaxEtagBytes);
+}
+
+void RequireShape(const wire::Lodged& m) { Require(m.oids.size() == 2 * m.versions.size()); }
+
 template <typename M>
 void RequireShape(const M&) {}
 

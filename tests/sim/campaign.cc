@@ -204,6 +204,7 @@ void Campaign::Add(const RunReport& report) {
   AddReads(report.reads, &sum_.reads);
   sum_.dynamic += report.dynamic;
   sum_.streams += report.streams;
+  sum_.spill += report.spill;
   sum_.events += report.events;
   sum_.messages += report.messages;
   sum_.simulated_s += report.simulated_s;
@@ -229,6 +230,15 @@ void Campaign::Add(const RunReport& report) {
                                                   static_cast<double>(report.distinct_objects));
   }
   faultless_ += report.faultless ? 1 : 0;
+}
+
+bool PrintSpill(const SpillCounts& spill) {
+  std::printf("spill-over: guests %" PRIu64 ", of them on disks %" PRIu64 "; read %" PRIu64
+              " times, kept %" PRIu64 ", given up %" PRIu64 "; homes sent there %" PRIu64
+              " times\n",
+              spill.guests, spill.disk_guests, spill.reads, spill.kept, spill.given_up, spill.sent);
+  return spill.guests > spill.disk_guests && spill.disk_guests > 0 && spill.reads > 0 &&
+         spill.kept > 0 && spill.given_up > 0 && spill.sent > 0;
 }
 
 double Share(uint64_t part, uint64_t whole) {
@@ -272,6 +282,7 @@ void Campaign::Print() {
               Share(sum_.far_gets, sum_.distinct_objects), worst_refetch_, sum_.deepest_queue);
   all_fired = sim::Print(sum_.dynamic) && all_fired;
   all_fired = sim::Print(sum_.streams) && all_fired;
+  all_fired = PrintSpill(sum_.spill) && all_fired;
   if (options_.seeds >= kEnoughSeeds && failures_ == 0 && !all_fired) {
     std::printf("a kind of fault or a way to read never fired: nothing was tested about it\n");
     worst_ = Verdict::kWrong;
@@ -304,6 +315,7 @@ Verdict RunSeed(uint64_t seed, bool trace) {
               report.distinct_objects, report.reads.local, report.reads.views, report.reads.peer,
               report.reads.through_home, report.reads.far);
   Print(report.streams);
+  PrintSpill(report.spill);
   if (report.verdict != Verdict::kOk) std::printf("%s\n", cluster.world().failure().c_str());
   return report.verdict;
 }

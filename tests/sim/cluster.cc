@@ -174,7 +174,14 @@ void Cluster::CheckEmpty(NodeHost& host) {
   if (host.far_in_flight() != 0) world_.Violate("flows-end", who + "far requests under way");
   nlohmann::json state = nlohmann::json::parse(host.core().StatusJson(), nullptr, false);
   if (state.is_discarded()) return world_.Violate("status", who + "the state is no JSON");
-  std::vector<const char*> paths{"/promises/tentative_bytes", "/loads/active", "/grants"};
+  report_.spill += SpillCounts{.guests = state["spill"]["guests"],
+                               .disk_guests = state["spill"]["disk_guests"],
+                               .reads = state["spill"]["guest_reads"],
+                               .kept = state["spill"]["kept_guests"],
+                               .given_up = state["spill"]["given_up_guests"],
+                               .sent = state["spill"]["sent_to_lodgings"]};
+  std::vector<const char*> paths{"/promises/tentative_bytes", "/loads/active", "/grants",
+                                 "/spill/active"};
   if (!long_lease)
     paths.insert(paths.end(), {"/promises/reserved_bytes", "/promises/pending_objects", "/jobs"});
   for (const char* path : paths) {

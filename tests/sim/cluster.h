@@ -27,6 +27,22 @@
 
 namespace holdfast::sim {
 
+// Spill-over, as the nodes have counted it that were up at the end.
+struct SpillCounts {
+  uint64_t guests = 0;
+  uint64_t disk_guests = 0;
+  uint64_t reads = 0;
+  uint64_t kept = 0;
+  uint64_t given_up = 0;
+  uint64_t sent = 0;  // by homes to where something lodges
+
+  SpillCounts& operator+=(const SpillCounts& o) {
+    guests += o.guests, disk_guests += o.disk_guests, reads += o.reads;
+    kept += o.kept, given_up += o.given_up, sent += o.sent;
+    return *this;
+  }
+};
+
 // What a seed's run did.
 struct RunReport {
   uint64_t seed = 0;
@@ -43,6 +59,7 @@ struct RunReport {
   VisitCounts visits;
   DynamicAccessCounts dynamic;
   StreamCounts streams;
+  SpillCounts spill;
   uint64_t planned_objects = 0;   // in plans, but for those that are too large for any node
   uint64_t covered_objects = 0;   // of those, promised by a node
   uint64_t far_gets = 0;          // that succeeded

@@ -61,6 +61,7 @@ struct NodeSetup {
   uint32_t disk_segments = 0;  // 0: no disk
   uint64_t disk_segment_bytes = 0;
   uint64_t journal_bytes = 0;  // 0: no journal
+  Time quiet_until{};          // before, its visitors fetch nothing, so that it has room
 };
 
 // A daemon that was killed.
@@ -93,6 +94,7 @@ class NodeHost {
   // has read.
   const std::vector<EarlierLife>& earlier() const { return earlier_; }
   Time local_start() const { return local_start_; }
+  Time quiet_until() const { return setup_.quiet_until; }
   uint64_t far_in_flight() const { return daemon_->env.far.in_flight(); }
 
   // A client opens and leaves a session; null while no daemon runs. The daemon notices the end of a

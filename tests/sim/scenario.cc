@@ -79,6 +79,19 @@ uint64_t DrawJournal(Random* random) {
   return random->Chance(0.5) ? kBytes[random->Below(3)] : 0;
 }
 
+// In half of the scenarios what leaves memory may go on elsewhere; there some nodes have room to spare,
+// most of them until they need it.
+void DrawSpill(Random* random, std::vector<NodeSetup>* nodes) {
+  const bool on = random->Chance(0.5);
+  for (NodeSetup& setup : *nodes) {
+    setup.node.spill_peers = on;
+    setup.node.spill_bytes_per_s = 50'000 + random->Below(2'000'000);
+    if (on && random->Chance(0.5)) {
+      setup.quiet_until = Time{static_cast<int64_t>(random->Below(60'000'000))};
+    }
+  }
+}
+
 store::MemoryTierOptions DrawTier(Random* random) {
   constexpr uint64_t kSegmentBytes[] = {16 * kKiB, 32 * kKiB, 64 * kKiB};
   constexpr uint32_t kSegments[] = {32, 48, 64, 128};
@@ -146,6 +159,8 @@ Scenario DrawScenario(World* world, FarWorld* far) {
     }
     scenario.nodes.push_back(std::move(setup));
   }
+  Random spill = world->Stream("spill");
+  DrawSpill(&spill, &scenario.nodes);
   size_t jobs = 3 + random.Below(2);
   std::vector<std::vector<uint32_t>> lists = DrawLists(&random, jobs);
   uint32_t objects = 0;

@@ -39,7 +39,8 @@ void Visitor::Visit() {
       Look(object, later ? HashVersion(object.later.etag, object.later.size) : object.version);
     }
   }
-  if (background_ > 0 && host_->up() && !world_->faults().stopped()) Fetch();
+  const bool wants = background_ > 0 && world_->now() >= host_->quiet_until();
+  if (wants && host_->up() && !world_->faults().stopped()) Fetch();
   bool dies = world_->faults().enabled(Fault::kJobKill) && !world_->faults().stopped() &&
               random_.Chance(0.002);
   if (dies) {

@@ -152,11 +152,23 @@ inline std::vector<Message> FullStreamMessages() {
   return all;
 }
 
+inline SpillGive FullGive() {
+  return {.id = 1,
+          .oids = ColumnOf<uint64_t>({1, 2, 3, 4}),
+          .versions = ColumnOf<uint64_t>({5, 6}),
+          .sizes = ColumnOf<uint64_t>({7, 8}),
+          .ages = ColumnOf<uint32_t>({9, 10}),
+          .name_ends = ColumnOf<uint32_t>({9, 18}),
+          .names = TextOf("file:///afile:///b"),
+          .etag_ends = ColumnOf<uint32_t>({0, 4}),
+          .etags = TextOf("etag")};
+}
+
 // Every type once, every field set.
 inline std::vector<Message> FullMessages() {
   std::vector<Message> all;
   all.push_back(Hello{"training", 1, 2, 3});
-  all.push_back(HelloReply{1, 2, 3, 4, 5, 6, 7, "tcp://h:1", "http://s3"});
+  all.push_back(HelloReply{1, 2, 3, 4, 5, 6, 7, "tcp://h:1", "http://s3", 8, 9});
   all.push_back(NeedManifest{1, 2, {3, 4}});
   all.push_back(FullManifest());
   all.push_back(FullCall());
@@ -183,6 +195,11 @@ inline std::vector<Message> FullMessages() {
   all.push_back(LogQuery{1, 2});
   all.push_back(LogReply{1, 2, 5, 3s, ColumnOf<uint64_t>({4})});
   for (Message& message : FullStreamMessages()) all.push_back(std::move(message));
+  all.push_back(SpillOffer{1, 2, 3});
+  all.push_back(SpillBid{1, 2, true});
+  all.push_back(FullGive());
+  all.push_back(SpillTaken{1, 2, 3, 4, 5});
+  all.push_back(Lodged{ColumnOf<uint64_t>({1, 2}), ColumnOf<uint64_t>({3})});
   return all;
 }
 
