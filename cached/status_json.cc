@@ -13,6 +13,7 @@ nlohmann::ordered_json DiskJson(const store::DiskStats& disk) {
           {"free_segments", disk.free_segments},
           {"lent_segments", disk.lent_segments},
           {"objects", disk.objects},
+          {"held_objects", disk.held_objects},
           {"index_objects", disk.index_objects},
           {"recovered_objects", disk.recovered_objects},
           {"reads", disk.reads},

@@ -47,6 +47,7 @@ class DiskRecords {
   bool Unhold(const Oid& oid, VersionHash version, uint64_t size, uint32_t* holds);
   // Is anything held?
   bool any_held() const { return held_ > 0; }
+  uint64_t held() const { return held_; }
   // What was lost while it was held; `many`: more than are named.
   struct Lost {
     std::vector<Oid> oids{};

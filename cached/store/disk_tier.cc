@@ -377,6 +377,7 @@ DiskStats DiskTier::Stats() const {
           .free_segments = segments_.free(),
           .lent_segments = segments_.lent(),
           .objects = records_.live() + tiny.objects,
+          .held_objects = records_.held(),
           .index_objects = records_.index().capacity(),
           .recovered_objects = recovery_.objects(),
           .reads = reads_,

@@ -47,6 +47,7 @@ struct DiskStats {
   uint32_t free_segments = 0;
   uint32_t lent_segments = 0;
   uint64_t objects = 0;
+  uint64_t held_objects = 0;
   uint64_t index_objects = 0;
   uint64_t recovered_objects = 0;
   uint64_t reads = 0;            // records that were read and right

@@ -122,7 +122,7 @@ class Node(Daemon):
     def start(self, wait=True):
         words = [CACHED, "--config", self.config]
         for setting in self.settings:
-            words += ["--set", setting]
+            words += ["--set", setting.replace("{node}", str(self.number))]
         return self.run(words, wait)
 
     def terminate(self):

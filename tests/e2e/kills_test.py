@@ -34,6 +34,11 @@ def told_at_once():
 
 
 class Kills(Scratch):
+    """Two nodes; what is promised is in their memory."""
+
+    def settings(self):
+        return []
+
     def setUp(self):
         super().setUp()
         self.rng = random.Random(SEED)
@@ -41,8 +46,8 @@ class Kills(Scratch):
         self.files = [self.write(f"tree/{i}", self.rng.randbytes(self.rng.choice([0, 300, 9_000, 60_000])))
                       for i in range(FILES)]
         for i in range(120):
-            self.write(f"more/{i}", self.rng.randbytes(450_000))
-        self.cluster_of_two = self.cluster(2)
+            self.write(f"more/{i}", self.rng.randbytes(230_000))
+        self.cluster_of_two = self.cluster(2, settings=self.settings())
         self.nodes = self.cluster_of_two.nodes
         self.config = ["--config", self.cluster_of_two.client]
         self.runs = 0
@@ -111,7 +116,8 @@ class Kills(Scratch):
         for victim in victims:
             journal = state[victim]["journal"]
             self.assertEqual((journal["lost_objects"], journal["void_jobs"], journal["failed"]), (0, 0, False), journal)
-        promised = sum(node["memory"]["held_objects"] + node["promises"]["pending_objects"] for node in state)
+        self.on_disk = sum(node["disk"]["held_objects"] for node in state if "disk" in node)
+        promised = self.on_disk + sum(node["memory"]["held_objects"] + node["promises"]["pending_objects"] for node in state)
         self.assertGreaterEqual(promised, len(trusted), state)
         return len(trusted)
 
@@ -129,19 +135,32 @@ class Kills(Scratch):
         return len(trusted)
 
     def test_what_was_promised_survives_kills(self):
-        looked_at = read_back = restored = 0
+        looked_at = read_back = restored = on_disk = 0
         for number in range(ROUNDS):
             with self.subTest(round=number, seed=SEED), told_at_once():
                 victims = self.kill_under_load(number)
                 looked_at += self.check_promises(victims)
+                on_disk += self.on_disk
                 if number % READ_BACK_EVERY == 1:
                     read_back += self.read_back()
                 restored += sum(self.status()[victim]["journal"]["restored_objects"] for victim in victims)
         self.assertGreater(min(looked_at, read_back), 0)
         self.assertGreater(restored, 0)
         self.assertGreater(self.runs, 0)
-        print(f"{ROUNDS} rounds, {self.runs} runs: {looked_at} promised objects counted, {read_back} read back, "
-              f"{restored} taken up after a kill, none lost")
+        print(f"{ROUNDS} rounds, {self.runs} runs: {looked_at} promised objects counted, {on_disk} of them on disks, "
+              f"{read_back} read back, {restored} taken up after a kill, none lost")
+        return on_disk
+
+
+class KillsWithDisks(Kills):
+    """Their memory has no room for all that is promised."""
+
+    def settings(self):
+        return ["memory.limit=14MiB", "memory.segment=256KiB", "memory.max_object=64KiB", "disk.limit=64MiB", "disk.segment=1MiB",
+                f"disk.directory={self.dir}/disk-{{node}}", f"journal.directory={self.dir}/journal-{{node}}", "journal.limit=4MiB"]
+
+    def test_what_was_promised_survives_kills(self):
+        self.assertGreater(super().test_what_was_promised_survives_kills(), 0)
 
 
 class Journals(Scratch):
