@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
   if (!object.ok()) return Fail(object.status());
 
   static constexpr const char* kSources[] = {"this host's node", "another node", "its home",
-                                             "far away"};
+                                             "far away", "this host's disk"};
   std::fprintf(stderr, "%s: %s from %s\n", std::string(object->name()).c_str(),
                holdfast::FormatBytes(object->size()).c_str(),
                kSources[static_cast<int>(object->source())]);
