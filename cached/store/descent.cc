@@ -57,18 +57,22 @@ Descent::Leaving Descent::Collect(uint32_t segment, Time now, uint64_t room,
       leaving.down.push_back(ItemOf(slot, record, now));
       continue;
     }
-    if (bytes > room || !GoesAway(slot, record)) continue;
-    if (leaving.away.size() == Outlet::kMostRecords) continue;
+    const bool full = bytes > room || leaving.away.size() == Outlet::kMostRecords;
+    if (full || !GoesAway(slot, record)) continue;
     room -= bytes;
     if (!stays) offered->push_back(place.offset);
-    leaving.away.push_back({.oid = record->oid,
-                            .version = record->version,
-                            .size = record->size,
-                            .age = std::max(now - records_->Since(slot), Duration(0)),
-                            .name = std::string(NameOf(record)),
-                            .etag = std::string(EtagOf(record))});
+    leaving.away.push_back(AwayOf(slot, record, now));
   }
   return leaving;
+}
+
+LeavingRecord Descent::AwayOf(uint32_t slot, const shm::RecordHeader* record, Time now) const {
+  return {.oid = record->oid,
+          .version = record->version,
+          .size = record->size,
+          .age = std::max(now - records_->Since(slot), Duration(0)),
+          .name = std::string(NameOf(record)),
+          .etag = std::string(EtagOf(record))};
 }
 
 bool Descent::GoesAway(uint32_t slot, const shm::RecordHeader* record) const {

@@ -55,6 +55,7 @@ class Descent {
   void Begin(uint32_t victim, Time now, uint64_t room);
   Leaving Collect(uint32_t segment, Time now, uint64_t room, std::vector<uint64_t>* offered);
   bool GoesAway(uint32_t slot, const shm::RecordHeader* record) const;
+  LeavingRecord AwayOf(uint32_t slot, const shm::RecordHeader* record, Time now) const;
   DiskWriter::Item ItemOf(uint32_t slot, const shm::RecordHeader* record, Time now) const;
   void EndAway(uint32_t segment);
   void EndPart(uint32_t segment);
