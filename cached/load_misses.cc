@@ -28,11 +28,11 @@ void Loader::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
   }
   if (context_->tier->Find(miss.oid, miss.version)) return later(std::move(done), {});
   Want want;
+  if (!commitments_->WantedUntil(key) && TellPlace(miss)) return;
   if (queue_.Find(key, &want)) {
     want.waiters.push_back(std::move(done));
     return AddUrgent(std::move(want));
   }
-  if (TellPlace(miss)) return;
   if (miss.mode != BulkMode::kFetch && OnDiskHere(key)) {
     want.key = key;
     want.local = true;
@@ -61,14 +61,15 @@ void Loader::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
   AddUrgent(std::move(want));
 }
 
-// Nobody waits for it, nothing is promised of it. What would be in memory had it been loaded the last
+// Nobody waits for it in memory. What would be in memory had it been loaded the last
 // time is loaded now.
 bool Loader::TellPlace(const bulk::ReadMiss& miss) {
   const uint64_t least = context_->options.least_placed_bytes;
   const bool small = miss.size != 0 && miss.size < least;
   if (!miss.on_disk || small || context_->disk == nullptr) return false;
   const std::optional<disk::Place> place = context_->disk->PlaceOf(miss.oid, miss.version);
-  if (!place || second_reads_.Note(miss.oid, miss.size)) return false;
+  // Who peeks comes once more, with room.
+  if (!place || second_reads_.Note(miss.oid, miss.peek ? 0 : miss.size)) return false;
   ++counters_.disk_places;
   context_->env.clock->At(context_->Now(),
                           [on_disk = miss.on_disk, place = *place] { on_disk(place); });

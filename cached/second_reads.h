@@ -18,7 +18,7 @@ class SecondReads {
   explicit SecondReads(uint64_t memory_bytes);
 
   // Notes a read of so many bytes (0: the reader does not know): is it a second one? Who did not know
-  // the size may come once more with it, for want of room; that is the first read still.
+  // the size, or had no room, may come once more with both; that is the first read still.
   bool Note(const Oid& oid, uint64_t bytes);
 
  private:

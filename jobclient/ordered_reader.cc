@@ -69,6 +69,7 @@ struct OrderedReader::Parts {
   uint64_t consumed = 0;
   uint64_t next = 0;  // ordinals below were started, or left to the own node's memory
   uint64_t reserved_bytes = 0;
+  bool on_own_disk = false;  // the own node has some of what it promised there: ask ahead
   std::map<uint64_t, Item> items;
   std::map<Target, std::vector<uint64_t>> batches;  // to be sent at the end of this event
   ReadCounters counters;
@@ -151,12 +152,15 @@ void OrderedReader::Parts::Advance() {
   while (next < order.size() && next < consumed + options.look_ahead_objects) {
     const uint64_t ordinal = next;
     const uint32_t index = job->IndexOf(order[ordinal]);
-    if (!expect_local(index) && !items.contains(ordinal)) {
-      if (!Fits(job->manifest().object_bytes(index))) break;
+    const bool local = expect_local(index);
+    if ((!local || on_own_disk) && !items.contains(ordinal)) {
+      const uint64_t bytes = job->manifest().object_bytes(index);
+      if (!Fits(bytes)) break;
+      if (local) reserved_bytes += bytes;
       StartItem(ordinal, {.index = index,
-                          .step = Step::kPromised,
+                          .step = local ? Step::kAwaitLocal : Step::kPromised,
                           .node = kNoNode,
-                          .reserved = 0,
+                          .reserved = local ? bytes : 0,
                           .under_way = false,
                           .waited_locally = false,
                           .bytes = {}});
@@ -200,9 +204,10 @@ void OrderedReader::Parts::Go(uint64_t ordinal, Item& item) {
     item.node = NodeFor(item);
     if (item.node != kNoNode && job->BulkEndpoint(item.node) != nullptr) break;
   }
-  if (item.step != Step::kAwaitLocal && item.reserved == 0) {
-    item.reserved = job->manifest().object_bytes(item.index);
-    reserved_bytes += item.reserved;
+  if (item.step != Step::kAwaitLocal && item.bytes.empty()) {
+    const uint64_t bytes = job->manifest().object_bytes(item.index);
+    reserved_bytes += bytes - item.reserved;  // who asked ahead has reserved them
+    item.reserved = bytes;
     if (!item.bytes.TryResize(item.reserved)) {
       return Deliver(ordinal, item,
                      {.status = Status::NoSpace("its " + FormatBytes(item.reserved) +
@@ -301,6 +306,12 @@ void OrderedReader::Parts::Landed(uint64_t ordinal, Step step, NodeId node, Bulk
   if (step == Step::kAwaitLocal) {
     // No room was given, so that the answer carries no bytes: kNoSpace with the right size means
     // that it is there.
+    if (outcome.own_disk) {  // with room it is read there
+      item.step = Step::kPromised;
+      Go(ordinal, item);
+      if (!std::exchange(on_own_disk, true)) next = consumed;
+      return Advance();
+    }
     const bool there = (outcome.status.code() == Code::kNoSpace || outcome.status.ok()) &&
                        outcome.size == job->manifest().object_bytes(item.index);
     if (there) {

@@ -170,6 +170,7 @@ struct ReadMiss {
   std::string etag;
   BulkMode mode = BulkMode::kWait;
   Duration patience{};  // the reader is gone after this long
+  bool peek = false;    // it has no room for the bytes yet, and wants to know where they are
   // Not empty: the reader can read the node's disk itself. May run instead of `done`, under the same
   // rules, with the place where the object lies.
   std::function<void(disk::Place)> on_disk{};

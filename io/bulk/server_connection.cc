@@ -240,8 +240,8 @@ bool ServerConnection::Miss(Item item, Time now) {
   ++item.looks;
   waiting_.emplace(number, item);
   std::function<void(disk::Place)> on_disk;
-  // Without room for it nobody wants to read it, only to know that it is here.
-  if (item.batch->header.places && want.room > 0 && want.room >= want.size) {
+  const bool peek = want.room == 0 && want.size > 0;
+  if (item.batch->header.places && (peek || want.room >= want.size)) {
     on_disk = [number, done = miss_done_](disk::Place place) { done(number, {.place = place}); };
   }
   shared_->on_miss(
@@ -252,6 +252,7 @@ bool ServerConnection::Miss(Item item, Time now) {
                .etag = std::string(want.etag),
                .mode = item.batch->header.mode,
                .patience = item.batch->deadline - now,
+               .peek = peek,
                .on_disk = std::move(on_disk)},
       [number, done = miss_done_](Status status) { done(number, {.status = std::move(status)}); });
   return true;

@@ -19,6 +19,12 @@ void OwnDisk::Read(const std::string& endpoint, BulkMode mode, std::vector<BulkI
 
 void OwnDisk::Placed(const BatchPtr& batch, size_t index, disk::Place place) {
   const BulkItem& item = batch->items[index];
+  if (item.into.empty() && item.size > 0) {  // who has no room wanted to know where it is
+    return batch->each(index, {.status = Status::NoSpace("it is on the node's disk"),
+                               .version = item.version,
+                               .size = item.size,
+                               .own_disk = true});
+  }
   reader_.Read(place,
                {.oid = item.oid, .version = item.version, .size = item.size, .into = item.into},
                batch->deadline, [this, batch, index](disk::RecordReader::Outcome outcome) {

@@ -144,7 +144,7 @@ class OwnDisk(Scratch):
 class SmallDisk(OwnDisk):
     """One whose segments are taken back and written anew all the while."""
 
-    limit = "96MiB"
+    limit = "48MiB"
 
     def setUp(self):
         super().setUp()

@@ -95,6 +95,7 @@ std::optional<BulkOutcome> ReadOnDisk(const DiskImage& image, disk::Place place,
   BulkOutcome outcome{.status = {}, .version = entry.version, .size = entry.size, .answered = true};
   if (entry.size > want.into.size()) {
     outcome.status = Status::NoSpace("the reader's buffer is too small");
+    outcome.own_disk = want.into.empty();  // it only wanted to know
     return outcome;
   }
   if (entry.size > 0) std::memcpy(want.into.data(), payload.data(), payload.size());
@@ -218,7 +219,8 @@ void SimBulkServer::Miss(const TransferPtr& transfer, size_t item, int tries) {
                          .name = fetch ? want.name : "",
                          .etag = fetch ? want.etag : "",
                          .mode = request.mode,
-                         .patience = request.deadline - world_->now()};
+                         .patience = request.deadline - world_->now(),
+                         .peek = want.into.empty() && want.size > 0};
   uint64_t number = ++last_miss_;
   open_misses_->emplace(number, ToHex(want.oid) + (fetch ? " to fetch" : " to wait for") +
                                     ", asked at " + std::to_string(world_->now().us) + " us by " +
@@ -249,8 +251,8 @@ void SimBulkServer::Miss(const TransferPtr& transfer, size_t item, int tries) {
 std::function<void(disk::Place)> SimBulkServer::OnDisk(const TransferPtr& transfer, size_t item,
                                                        std::function<void()> answered) {
   const BulkRequest& request = transfer->request;
-  const bool may = disk_ != nullptr && request.client_host == host_ &&
-                   !transfer->bytes_only[item] && !request.items[item].into.empty();
+  const bool may =
+      disk_ != nullptr && request.client_host == host_ && !transfer->bytes_only[item];
   if (!may) return {};
   return [this, world = world_, process = process_, transfer, item,
           answered = std::move(answered)](disk::Place place) {
