@@ -217,10 +217,11 @@ TEST_P(BulkRead, MissesAreHandedOverAndServedWhenThere) {
 }
 
 TEST_P(BulkRead, WhoCanReadTheDiskIsToldThePlace) {
-  std::atomic<int> offered{0};
+  std::atomic<int> offered{0}, peeks{0};
   Serve([&](ReadMiss miss, std::function<void(Status)> done) {
     const uint64_t n = miss.size - 1'000;
     if (miss.on_disk) ++offered;
+    if (miss.peek) ++peeks;
     if (miss.on_disk && n % 2 == 0)
       return miss.on_disk({.segment = static_cast<uint32_t>(n), .offset = 4096 + 64 * n});
     node_.Put(n, miss.size);
@@ -231,7 +232,7 @@ TEST_P(BulkRead, WhoCanReadTheDiskIsToldThePlace) {
   auto items = bytes.Items(0, 2'000);
   auto wanted = told.Items(0, 2'000);
   for (size_t i = 0; i < items.size(); ++i) items[i].size = wanted[i].size = 1'000 + i;
-  // Who has no room only wants to know whether it is there.
+  // Who has no room only wants to know where it is.
   auto looked = narrow.Items(300, 0);
   for (size_t i = 0; i < looked.size(); ++i) looked[i].size = 1'300 + i;
   std::vector<std::optional<disk::Place>> places(wanted.size());
@@ -241,11 +242,14 @@ TEST_P(BulkRead, WhoCanReadTheDiskIsToldThePlace) {
   };
   client.Read(node_.endpoint(), BulkMode::kWait, std::move(wanted), In(60s), told.Each(), placed);
   client.Read(node_.endpoint(), BulkMode::kWait, std::move(looked), In(60s), narrow.Each(),
-              [](size_t, disk::Place) { FAIL() << "a place for who has no room"; });
+              [&](size_t i, disk::Place) {
+                narrow.Each()(i, {.status = Status::NoSpace("on the disk")});
+              });
   told.Wait();
   narrow.Wait();
   narrow.ExpectAll(Code::kNoSpace);
-  EXPECT_EQ(offered, 200);
+  EXPECT_EQ(offered, 204);
+  EXPECT_EQ(peeks, 4);
   for (size_t i = 0; i < places.size(); ++i) {
     ASSERT_EQ(places[i].has_value(), i % 2 == 0) << i;
     if (places[i]) {
@@ -254,11 +258,11 @@ TEST_P(BulkRead, WhoCanReadTheDiskIsToldThePlace) {
       ASSERT_NO_FATAL_FAILURE(told.ExpectBytes(i, i, 1'000 + i));
     }
   }
-  EXPECT_EQ(node_.server()->Stats().places, 100u);
+  EXPECT_EQ(node_.server()->Stats().places, 102u);
   // Who does not say that a place will do gets bytes.
   client.Read(node_.endpoint(), BulkMode::kWait, std::move(items), In(60s), bytes.Each());
   bytes.Wait();
-  EXPECT_EQ(offered, 200);
+  EXPECT_EQ(offered, 204);
   for (size_t i = 0; i < 200; ++i) ASSERT_NO_FATAL_FAILURE(bytes.ExpectBytes(i, i, 1'000 + i));
 }
 
