@@ -90,13 +90,15 @@ void Guests::OnGive(PeerId from, const wire::SpillGive& give) {
   pull.on_disk = bid->second.on_disk;
   pull.bytes = bid->second.bytes;
   pull.id = give.id;
-  pull.guests = GuestsOf(give, pull.bytes);
+  const uint64_t most = pull.on_disk ? context_->disk->most_record_bytes() : UINT64_MAX;
+  pull.guests = GuestsOf(give, pull.bytes, most);
   bids_.erase(bid);  // the pull counts now
   Begin(id, peer->bulk_endpoint);
 }
 
 // Those that are what they are said to be, as far as the room that was bid goes.
-std::vector<Guests::Guest> Guests::GuestsOf(const wire::SpillGive& give, uint64_t room) const {
+std::vector<Guests::Guest> Guests::GuestsOf(const wire::SpillGive& give, uint64_t room,
+                                            uint64_t most) const {
   std::vector<Guest> guests;
   uint32_t name_begin = 0, etag_begin = 0;
   for (size_t i = 0; i < give.versions.size() / 8; ++i) {
@@ -118,16 +120,17 @@ std::vector<Guests::Guest> Guests::GuestsOf(const wire::SpillGive& give, uint64_
       continue;
     }
     const uint64_t bytes = guest.record_bytes();
-    if (bytes > room) continue;
+    if (bytes > std::min(room, most)) continue;
     room -= bytes;
     guests.push_back(std::move(guest));
   }
   return guests;
 }
 
-bool Guests::IsHere(const ObjectKey& key) const {
+bool Guests::IsHere(const Guest& guest) const {
+  const ObjectKey& key = guest.key;
   return context_->tier->Find(key.oid, key.version) ||
-         (context_->disk != nullptr && context_->disk->Has(key.oid, key.version));
+         (context_->disk != nullptr && context_->disk->HasOfSize(key.oid, key.version, guest.size));
 }
 
 bool Guests::MakeRoom(const Pull& pull, Guest* guest) {
@@ -157,8 +160,9 @@ void Guests::Begin(uint64_t id, const std::string& endpoint) {
   std::vector<size_t> numbers;
   for (size_t n = 0; n < pull.guests.size(); ++n) {
     Guest& guest = pull.guests[n];
-    guest.here = IsHere(guest.key);
-    if (guest.here || !MakeRoom(pull, &guest)) continue;
+    guest.here = IsHere(guest);
+    if (guest.here) continue;
+    if (!MakeRoom(pull, &guest)) break;  // to look for it costs the more the less there is
     items.push_back({.oid = guest.key.oid,
                      .version = guest.key.version,
                      .size = guest.size,
@@ -200,8 +204,11 @@ void Guests::OnRead(uint64_t id, size_t n, const BulkOutcome& outcome) {
 void Guests::Write(uint64_t id) {
   Pull& pull = pulls_.at(id);
   std::vector<store::DiskWriter::Item> items;
+  uint64_t room = context_->disk->SpareBytes();  // what was bid may have been used meanwhile
   for (Guest& guest : pull.guests) {
+    guest.read = guest.read && guest.record_bytes() <= room;
     if (!guest.read) continue;
+    room -= guest.record_bytes();
     items.push_back({.head = {.entry = {.oid = guest.key.oid,
                                         .version = guest.key.version,
                                         .size = guest.size,
@@ -218,7 +225,7 @@ void Guests::Write(uint64_t id) {
   context_->disk->Take(std::move(items), [this, id] {
     for (Guest& guest : pulls_.at(id).guests) {
       if (!guest.read) continue;
-      guest.here = context_->disk->Has(guest.key.oid, guest.key.version);
+      guest.here = context_->disk->HasOfSize(guest.key.oid, guest.key.version, guest.size);
       counters_.disk_objects += guest.here ? 1 : 0;
       Count(guest);
     }

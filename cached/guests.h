@@ -93,8 +93,8 @@ class Guests {
   uint64_t MostBuffered() const;
   void Forget(std::map<BidId, Bid>::iterator bid);
   void Begin(uint64_t id, const std::string& endpoint);
-  std::vector<Guest> GuestsOf(const wire::SpillGive& give, uint64_t room) const;
-  bool IsHere(const ObjectKey& key) const;
+  std::vector<Guest> GuestsOf(const wire::SpillGive& give, uint64_t room, uint64_t most) const;
+  bool IsHere(const Guest& guest) const;
   bool MakeRoom(const Pull& pull, Guest* guest);
   void OnRead(uint64_t id, size_t n, const BulkOutcome& outcome);
   void Write(uint64_t id);

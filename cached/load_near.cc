@@ -114,7 +114,8 @@ void Loader::OnVerdict(Load& load, wire::Verdict verdict, NodeId loader) {
   if (verdict != wire::Verdict::kGo && load.want.key.version == 0) return AskVersion(load);
   switch (verdict) {
     case wire::Verdict::kHave:
-      return TakeFromPeer(load, load.home, BulkMode::kLook);
+      // On its disk, perhaps: then it comes into its memory first.
+      return TakeFromPeer(load, load.home, BulkMode::kWait);
     case wire::Verdict::kLoading:
       return TakeFromPeer(load, loader, BulkMode::kWait);
     case wire::Verdict::kGo:

@@ -86,6 +86,7 @@ std::vector<NodeId> SpillOut::BestPeers(uint64_t* room) const {
 
 uint64_t SpillOut::Room() const {
   if (flows_.size() >= kMaxFlows || context_->Now() < not_before_) return 0;
+  if (memory_bytes_ >= context_->options.max_planning_bytes / kShareOfPlanning) return 0;
   uint64_t room = 0;
   BestPeers(&room);
   return room;

@@ -25,6 +25,8 @@ class SpillOut {
  public:
   static constexpr size_t kAsked = 3;     // peers
   static constexpr size_t kMaxFlows = 4;  // at a time
+  static constexpr uint64_t kShareOfPlanning =
+      16;  // with more than 1 / this of memory.planning no more
   static constexpr Duration kBidTime = 500ms;
   static constexpr Duration kGiveTime = 2500ms;  // longer than a pull may take (guests.h)
   static constexpr Duration kTryFor = 1s;

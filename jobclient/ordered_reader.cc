@@ -70,6 +70,7 @@ struct OrderedReader::Parts {
   uint64_t next = 0;  // ordinals below were started, or left to the own node's memory
   uint64_t reserved_bytes = 0;
   bool on_own_disk = false;  // the own node has some of what it promised there: ask ahead
+  uint64_t in_memory = 0;    // answers since the last of that kind
   std::map<uint64_t, Item> items;
   std::map<Target, std::vector<uint64_t>> batches;  // to be sent at the end of this event
   ReadCounters counters;
@@ -306,7 +307,11 @@ void OrderedReader::Parts::Landed(uint64_t ordinal, Step step, NodeId node, Bulk
   if (step == Step::kAwaitLocal) {
     // No room was given, so that the answer carries no bytes: kNoSpace with the right size means
     // that it is there.
+    if (ordinal < consumed)  // it came another way meanwhile
+      return Deliver(ordinal, item,
+                     {.status = {}, .bytes = {}, .local = true, .source = Source::kLocal});
     if (outcome.own_disk) {  // with room it is read there
+      in_memory = 0;
       item.step = Step::kPromised;
       Go(ordinal, item);
       if (!std::exchange(on_own_disk, true)) next = consumed;
@@ -316,6 +321,8 @@ void OrderedReader::Parts::Landed(uint64_t ordinal, Step step, NodeId node, Bulk
                        outcome.size == job->manifest().object_bytes(item.index);
     if (there) {
       item.waited_locally = true;
+      reserved_bytes -= std::exchange(item.reserved, 0);
+      if (++in_memory > options.look_ahead_objects) on_own_disk = false;
       return Deliver(ordinal, item,
                      {.status = {}, .bytes = {}, .local = true, .source = Source::kLocal});
     }

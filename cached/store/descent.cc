@@ -13,7 +13,7 @@ void Descent::Maintain(Time now, uint32_t ahead, uint64_t min_gain) {
   for (uint32_t begun = 0; begun < kAtOnce && segments_->copying() < kAtOnce; ++begun) {
     if (segments_->ToCome() + segments_->copying() >= ahead) return;
     const uint64_t room = outlet_.room ? outlet_.room() : 0;
-    if (disk_ == nullptr && room == 0) return;
+    if (disk_ == nullptr && (room == 0 || begun > 0)) return;  // names are copied: one in an event
     const uint32_t victim = segments_->ChooseToCopy(min_gain, reclaim_->victim());
     if (victim == Segments::kNone) return;
     Begin(victim, now, room);
@@ -76,7 +76,8 @@ LeavingRecord Descent::AwayOf(uint32_t slot, const shm::RecordHeader* record, Ti
 }
 
 bool Descent::GoesAway(uint32_t slot, const shm::RecordHeader* record) const {
-  return index_->was_read(slot) && (disk_ == nullptr || !disk_->Has(record->oid, record->version));
+  return index_->was_read(slot) &&
+         (disk_ == nullptr || !disk_->HasOfSize(record->oid, record->version, record->size));
 }
 
 DiskWriter::Item Descent::ItemOf(uint32_t slot, const shm::RecordHeader* record, Time now) const {

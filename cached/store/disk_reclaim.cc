@@ -12,7 +12,7 @@ namespace holdfast::store {
 
 void DiskReclaim::Maintain() {
   if (victim_ != DiskSegments::kNone || writer_->off() || env_.clock->Now() < rests_until_) return;
-  const bool full = segments_->free() < kLeastFree;
+  const bool full = segments_->free() < kLeastFree || records_->Crowded(32);
   // While they are merged the oldest are not in the ring.
   if (!full && (!tiny_->TooMany() || tiny_->merging())) return;
   victim_ = segments_->TakeVictim(!full);

@@ -45,6 +45,10 @@ class DiskRecords {
   // Index::kMaxHolds already, or none to take away. `holds` tells how many it has then.
   bool Hold(const Oid& oid, VersionHash version, uint64_t size, uint32_t* holds);
   bool Unhold(const Oid& oid, VersionHash version, uint64_t size, uint32_t* holds);
+  // Are fewer than one of `part` places of the index left? They are for what is promised.
+  bool Crowded(uint64_t part) const {
+    return index_.used() >= index_.capacity() - index_.capacity() / part;
+  }
   // Is anything held?
   bool any_held() const { return held_ > 0; }
   uint64_t held() const { return held_; }

@@ -128,6 +128,8 @@ uint64_t DiskTier::most_held_bytes() const {
   return std::min(most, DiskReclaim::kKeepAtOnce) - disk::kMostHead;
 }
 
+uint64_t DiskTier::most_record_bytes() const { return segments_.segment_bytes() / kLargestPart; }
+
 uint64_t DiskTier::least_promise_bytes() const {
   return PromisableBytes() / std::max<uint64_t>(records_.index().capacity() / 10 * 9, 1);
 }
@@ -325,7 +327,7 @@ void DiskTier::Forget(uint32_t segment, const disk::Entry& entry) {
 // --- Write ---------------------------------------------------------------------------------------
 
 bool DiskTier::Wants(const Oid& oid, VersionHash version, uint64_t record_bytes) {
-  if (!ready_ || writer_.off() || record_bytes > segments_.segment_bytes() / kLargestPart ||
+  if (!ready_ || writer_.off() || record_bytes > most_record_bytes() || records_.Crowded(16) ||
       records_.index().Find(oid, version) != Index::kNone || tiny_.Keeps(oid, version)) {
     return false;
   }
@@ -340,7 +342,7 @@ bool DiskTier::Wants(const Oid& oid, VersionHash version, uint64_t record_bytes)
 
 uint64_t DiskTier::SpareBytes() const {
   constexpr uint32_t kNotSpare = DiskReclaim::kLeastFree + 1;
-  if (!ready_ || writer_.off() || segments_.free() <= kNotSpare) return 0;
+  if (!ready_ || writer_.off() || segments_.free() <= kNotSpare || records_.Crowded(16)) return 0;
   return (segments_.free() - kNotSpare) * segments_.segment_bytes();
 }
 

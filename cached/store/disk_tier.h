@@ -98,6 +98,12 @@ class DiskTier {
   static constexpr uint64_t kUsualText = 512;
   static uint64_t HeldBytes(uint64_t size) { return disk::RecordBytes(size, kUsualText, 0); }
   uint64_t least_promise_bytes() const;
+  // The same where the size is known: of what is no tiny object it is right nearly always.
+  bool HasOfSize(const Oid& oid, VersionHash version, uint64_t size) const {
+    return tiny_.Packs(size) ? Has(oid, version) : HasRecord(oid, version);
+  }
+  // Larger records are not taken.
+  uint64_t most_record_bytes() const;
   // By the index: a record that can be held.
   bool HasRecord(const Oid& oid, VersionHash version) const {
     return ready_ && records_.index().Find(oid, version) != Index::kNone;

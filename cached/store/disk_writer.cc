@@ -78,7 +78,8 @@ bool DiskWriter::RoomFor(uint64_t bytes, Who who) {
   const uint32_t spare = who == Who::kAnyone && records_->any_held() ? 1 : 0;
   if (segments_->free() < spare) return false;
   if (segments_->Fits(bytes)) return true;
-  if (segments_->free() <= spare) return false;
+  const uint64_t most = segments_->segment_bytes() - disk::kFirstRecord - disk::kBlock;
+  if (segments_->free() <= spare || bytes > most) return false;
   CloseOpen();
   return segments_->Open() && segments_->Fits(bytes);
 }

@@ -102,9 +102,17 @@ void Segments::WriterDone(uint32_t segment) {
   JoinRingIfDone(segment);
 }
 
+void Segments::AddHeld(uint32_t segment, uint64_t bytes) {
+  const bool stayed = Stays(segment);
+  segments_[segment].held_bytes += bytes;
+  if (!stayed && Stays(segment)) ++staying_guests_;
+}
+
 void Segments::RemoveHeld(uint32_t segment, uint64_t bytes) {
   HF_CHECK(segments_[segment].held_bytes >= bytes);
+  const bool stayed = Stays(segment);
   segments_[segment].held_bytes -= bytes;
+  if (stayed && !Stays(segment)) --staying_guests_;
   JoinRingIfDone(segment);
 }
 

@@ -64,7 +64,7 @@ class Segments {
   // Those with guests, the open one included.
   uint32_t guests() const { return guests_; }
   // That are free, or can be as soon as somebody needs them.
-  uint32_t ToCome() const { return free() + waiting() + copied() + guests(); }
+  uint32_t ToCome() const { return free() + waiting() + copied() + guests() - staying_guests_; }
 
   // Room for `bytes` (a multiple of 64) at the end of the class's last sealed segment, which the
   // record for which it was sealed did not fit, in its open one, or in a new one when more than
@@ -77,7 +77,7 @@ class Segments {
 
   void AddLive(uint32_t segment, uint64_t bytes) { segments_[segment].live_bytes += bytes; }
   void RemoveLive(uint32_t segment, uint64_t bytes) { segments_[segment].live_bytes -= bytes; }
-  void AddHeld(uint32_t segment, uint64_t bytes) { segments_[segment].held_bytes += bytes; }
+  void AddHeld(uint32_t segment, uint64_t bytes);
   void RemoveHeld(uint32_t segment, uint64_t bytes);
 
   // The sealed segment from which reclaim gains most: the oldest with guests (sealed for that if it is
@@ -106,6 +106,11 @@ class Segments {
   bool Fits(uint32_t segment, uint64_t bytes) const {
     return segment != kNone && segments_[segment].end + bytes <= region_.segment_bytes();
   }
+  // Guests, of which so much is held that it would give less than a quarter.
+  bool Stays(uint32_t segment) const {
+    const Segment& s = segments_[segment];
+    return s.owner == kGuestClass && s.held_bytes > region_.segment_bytes() / 4 * 3;
+  }
   void Seal(uint32_t segment);
   bool CanTake(uint32_t segment) const;
   template <typename Skip>
@@ -129,6 +134,7 @@ class Segments {
   static constexpr uint64_t kFirstOwnAge = uint64_t{1} << 63;
   uint64_t next_age_ = kFirstOwnAge;
   uint64_t next_guest_age_ = 1;
+  uint32_t staying_guests_ = 0;
   uint32_t guests_ = 0;  // segments
   Time now_{};
 };

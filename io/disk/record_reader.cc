@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "base/hash.h"
@@ -59,10 +60,12 @@ void RecordReader::Read(const Place& place, const Want& want, Time deadline, Don
   {
     std::lock_guard lock(mutex_);
     if (!ending_ && waiting_.size() < options_.most_waiting) {
-      while (threads_.size() < options_.threads) threads_.emplace_back([this] { Work(); });
-      waiting_.push_back(reading);
-      open_.insert(std::move(reading));
-      return came_.notify_one();
+      StartThreads();
+      if (!threads_.empty()) {
+        waiting_.push_back(reading);
+        open_.insert(std::move(reading));
+        return came_.notify_one();
+      }
     }
   }
   reading->done(Failed(Status::Unavailable("too many reads of the disk wait, or it is the end")));
@@ -91,6 +94,14 @@ void RecordReader::Stop() {
   threads_.clear();
   for (const ReadingPtr& reading : std::set(open_)) {
     End(reading, Failed(Status::Unavailable("the reader is shutting down")));
+  }
+}
+
+// As many as the machine lets this process have.
+void RecordReader::StartThreads() {
+  try {
+    while (threads_.size() < options_.threads) threads_.emplace_back([this] { Work(); });
+  } catch (const std::system_error&) {
   }
 }
 

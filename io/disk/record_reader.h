@@ -91,6 +91,7 @@ class RecordReader {
   Outcome ReadPayload(Reading* reading, const File& file, const Head& head, ByteView bytes,
                       std::byte* buffer);
   static bool Put(Reading* reading, uint64_t at, ByteView bytes);
+  void StartThreads();
   void End(const ReadingPtr& reading, Outcome outcome);
   Result<std::shared_ptr<File>> Open(uint32_t segment);
   void Forget(uint32_t segment);

@@ -42,6 +42,10 @@ void OwnDisk::Landed(const BatchPtr& batch, size_t index, disk::RecordReader::Ou
     bytes_.fetch_add(outcome.size, std::memory_order_relaxed);
   }
   const bool timed_out = code == Code::kTimeout;
+  if (timed_out) {  // a disk that hangs: the node may have it elsewhere
+    failed_.fetch_add(1, std::memory_order_relaxed);
+    rest_until_us_.store((bulk::BulkClient::Now() + kRest).us, std::memory_order_relaxed);
+  }
   batch->each(index, {.status = std::move(outcome.status),
                       .version = outcome.version,
                       .size = outcome.size,

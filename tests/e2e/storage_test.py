@@ -125,7 +125,7 @@ class Elsewhere(Scratch):
         self.node.start()
         status = self.status()
         self.assertEqual((status["journal"]["lost_objects"], status["journal"]["void_jobs"]), (0, 0), status)
-        held = status["memory"]["held_objects"] + status["promises"]["pending_objects"]
+        held = status["memory"]["held_objects"] + status["disk"]["held_objects"] + status["promises"]["pending_objects"]
         self.assertGreaterEqual(held, len(promised), status)
 
     def test_a_node_goes_on_while_its_storage_server_is_gone(self):

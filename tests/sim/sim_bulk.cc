@@ -251,8 +251,7 @@ void SimBulkServer::Miss(const TransferPtr& transfer, size_t item, int tries) {
 std::function<void(disk::Place)> SimBulkServer::OnDisk(const TransferPtr& transfer, size_t item,
                                                        std::function<void()> answered) {
   const BulkRequest& request = transfer->request;
-  const bool may =
-      disk_ != nullptr && request.client_host == host_ && !transfer->bytes_only[item];
+  const bool may = disk_ != nullptr && request.client_host == host_ && !transfer->bytes_only[item];
   if (!may) return {};
   return [this, world = world_, process = process_, transfer, item,
           answered = std::move(answered)](disk::Place place) {

@@ -241,10 +241,9 @@ TEST_P(BulkRead, WhoCanReadTheDiskIsToldThePlace) {
     told.Each()(i, {});
   };
   client.Read(node_.endpoint(), BulkMode::kWait, std::move(wanted), In(60s), told.Each(), placed);
-  client.Read(node_.endpoint(), BulkMode::kWait, std::move(looked), In(60s), narrow.Each(),
-              [&](size_t i, disk::Place) {
-                narrow.Each()(i, {.status = Status::NoSpace("on the disk")});
-              });
+  client.Read(
+      node_.endpoint(), BulkMode::kWait, std::move(looked), In(60s), narrow.Each(),
+      [&](size_t i, disk::Place) { narrow.Each()(i, {.status = Status::NoSpace("on the disk")}); });
   told.Wait();
   narrow.Wait();
   narrow.ExpectAll(Code::kNoSpace);
