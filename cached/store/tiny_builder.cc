@@ -159,16 +159,8 @@ void TinyBuilder::Write(bool all, std::function<void()> then) {
   disk_->Write(segment_, offset, {writing_.view()},
                [this, then = std::move(then)](const Status& status) {
                  if (writer_->Failed(status, "writing packs")) return End(false);
-                 Sync(then);
+                 then();
                });
-}
-
-// A slice at a time: a sync of a whole segment holds up every read for some ms.
-void TinyBuilder::Sync(std::function<void()> then) {
-  disk_->Sync(segment_, [this, then = std::move(then)](const Status& status) {
-    if (writer_->Failed(status, "syncing packs")) return End(false);
-    then();
-  });
 }
 
 // --- 4. Seal -------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 //
 //   1. Slice    some packs' objects, from the young ones or out of runs that are merged
 //   2. Pack     as many packs as the segment has room for; those that are left come with the next slice
-//   3. Write    whole blocks of them, behind what was written, and synced
+//   3. Write    whole blocks of them, behind what was written
 //   4. Seal     a segment without room, or the last one: table, sync, seal (disk_writer.h). Then its
 //               objects can be found
 //
@@ -66,7 +66,6 @@ class TinyBuilder {
   std::span<const TinyObject> Fitting(std::span<const TinyObject> pack);
   bool AddPack(std::span<const TinyObject> pack);
   void Write(bool all, std::function<void()> then);
-  void Sync(std::function<void()> then);
   void CloseSegment();
   void OnSealed(bool sealed);
   void End(bool whole);
