@@ -17,7 +17,9 @@ void DiskRecovery::Step() {
     const uint32_t segment = next_++;
     ReadSeal(segment);
   }
-  if (bytes_.empty() && done_) std::exchange(done_, nullptr)(refused_);
+  if (!bytes_.empty() || !done_) return;
+  if (refused_.ok() && !walks_.empty()) return ReadOpen(walks_.begin()->first);
+  std::exchange(done_, nullptr)(refused_);
 }
 
 void DiskRecovery::Next(uint32_t segment) {
@@ -61,8 +63,7 @@ void DiskRecovery::OnSeal(uint32_t segment, const Status& read) {
   } else if (!seal.ok() || !sequences_.insert(seal->sequence).second) {
     segments_->AddFree(segment);
   } else if (seal->kind == disk::SegmentKind::kOpen) {
-    walks_[segment] = {.seal = *seal};
-    return ReadOpen(segment);
+    walks_[segment] = {.seal = *seal};  // when all that is sealed is known
   } else {
     return ReadTable(segment, *seal);
   }
@@ -132,19 +133,22 @@ void DiskRecovery::OnOpen(uint32_t segment, const Status& read) {
   ReadOpen(segment);
 }
 
-// Takes the record at walk->at, which is behind the last one or, of another batch, at the next block;
-// false when there is none.
+// Takes the record at walk->at, which is behind the last one or, of another batch, at a block: one that
+// was not written leaves a hole. False when there is no room for more.
 bool DiskRecovery::Step(ByteView bytes, uint64_t begin, Walk* walk) const {
   const uint64_t most = segments_->segment_bytes();
   Result<disk::Head> head = disk::DecodeHead(bytes.subspan(walk->at - begin), walk->at, most);
-  if (!head.ok() && walk->at % disk::kBlock != 0) {
-    walk->at = shm::AlignUp(walk->at, disk::kBlock);
+  if (!head.ok()) {
+    walk->at = shm::AlignUp(walk->at + 1, disk::kBlock);
     return true;
   }
+  walk->at = head->entry.end();
+  // What is there already is not taken for an old copy, which may have been written over in part.
+  if (records_->index().Find(head->entry.oid, head->entry.version) != Index::kNone) return true;
   const uint64_t table = (walk->entries.size() + 1) * disk::kEntryBytes;
-  if (!head.ok() || shm::AlignUp(head->entry.end(), disk::kBlock) + table > most) return false;
+  if (shm::AlignUp(walk->at, disk::kBlock) + table > most) return false;
   walk->entries.push_back(head->entry);
-  walk->at = walk->end = head->entry.end();
+  walk->end = walk->at;
   return true;
 }
 

@@ -3,8 +3,9 @@
 //
 //   1. Seal    every segment's first block; one without a valid seal is free
 //   2. Table   of one that was sealed; its records are linked, of those of one object the youngest
-//   3. Open    the one that was being written is walked through, record by record, to be sealed. Behind
-//              the last one may follow what the segment had before: as right as ever
+//   3. Open    the one that was being written is walked through, record by record, to be sealed; where a
+//              batch was not written yet there is a hole. What the segment had before may be found there,
+//              too: as right as ever, if its checksums are
 //
 // Some segments at a time, in any order.
 #pragma once

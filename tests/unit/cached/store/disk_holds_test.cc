@@ -138,6 +138,21 @@ TEST(DiskHolds, TheSegmentThatWasOpenOutlivesTheProcess) {
   EXPECT_EQ(*w.CountRight(0, 9, kSize), 9u);
 }
 
+// Of batches that are written at the same time a later one may be done when the process is killed.
+TEST(DiskHolds, ABatchThatWasNotWrittenHidesNoLaterOne) {
+  DiskWorld w;
+  w.Take(0, 3, kSize);
+  w.Take(3, 3, kSize);
+  w.Take(6, 3, kSize);
+  const Result<DiskTier::Found> lost = w.Look(w.Key(3, kSize).oid, 0);
+  ASSERT_TRUE(lost.ok());
+  std::string zeros(40'000 / 4'096 * 4'096 - 8'192, '\0');
+  w.image.Write(lost->segment, lost->head.entry.offset / 4'096 * 4'096, {AsBytes(zeros)});
+  ASSERT_TRUE(w.Start().ok());
+  EXPECT_EQ(*w.CountRight(0, 3, kSize), 3u);
+  EXPECT_EQ(*w.CountRight(6, 3, kSize), 3u);
+}
+
 TEST(DiskHolds, AnOpenSegmentThatReachesOverWhatWasThereBefore) {
   DiskWorld w;
   for (int round = 0; round < 6; ++round) {
