@@ -49,16 +49,14 @@ void Commitments::Readmit(Commitment& commitment, const Bitmap& promised, const 
   promised.ForEach([&](size_t i) {
     const auto index = static_cast<uint32_t>(i);
     const ObjectKey key = commitment.key(index);
-    if (context_->tier->Find(key.oid, key.version)) {
-      here.push_back(index);
-      left.Clear(i);
-    } else if (KeepBelow(commitment, index)) {
-      left.Clear(i);
-    }
+    // What is on the disk, too, leaves memory's room to what is not.
+    const bool below = KeepBelow(commitment, index);
+    const bool in_memory = !below && context_->tier->Find(key.oid, key.version).has_value();
+    if (in_memory) here.push_back(index);
+    if (below || in_memory) left.Clear(i);
   });
   const Status no_room = Status::NoSpace("after a restart the node has less room than before");
   for (uint32_t index : Keep(commitment, here)) {
-    if (KeepBelow(commitment, index)) continue;
     if (!ReadmitLater(commitment, index)) Lose(commitment, index, no_room);
   }
   left.ForEach([&](size_t i) {
