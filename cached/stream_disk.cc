@@ -63,7 +63,7 @@ Result<uint32_t> StreamDisk::Lend(uint64_t stream, Time now, Time until) {
 }
 
 void StreamDisk::Write(const Place& place, ByteView bytes, std::function<void(Status)> done) {
-  ++segments_[place.segment].busy;
+  ++segments_.at(place.segment).busy;
   disk_->lent()->Write(place.segment, place.offset, {bytes},
                        [this, segment = place.segment, done = std::move(done)](Status status) {
                          Done(segment);
@@ -73,7 +73,7 @@ void StreamDisk::Write(const Place& place, ByteView bytes, std::function<void(St
 
 void StreamDisk::Read(const Place& place, ByteSpan into,
                       std::function<void(Status, uint64_t)> done) {
-  ++segments_[place.segment].busy;
+  ++segments_.at(place.segment).busy;
   disk_->lent()->Read(
       place.segment, place.offset, into,
       [this, segment = place.segment, done = std::move(done)](Status status, uint64_t hash) {

@@ -37,6 +37,7 @@ Status StreamPulls::Begin(PeerId from, const wire::StreamKeep& keep) {
   StreamRoom* room = rooms_->Find(keep.terms.stream);
   Result<StreamChunk*> chunk = rooms_->Take(room, IdOf(keep), keep.bytes, keep.hash, keep.on_disk);
   if (!chunk.ok()) return chunk.status();
+  (*chunk)->attempt = id;
   if (keep.on_disk) {
     pull.place = (*chunk)->place;
     pull.buffer = Buffer(keep.bytes);
@@ -80,12 +81,14 @@ void StreamPulls::Read(uint64_t id, ByteSpan into) {
       [this, id](size_t, const BulkOutcome& outcome) { OnRead(id, outcome); });
 }
 
-StreamChunk* StreamPulls::ChunkOf(const Pull& pull) const {
+// After an end and a new beginning the books may have a younger attempt: this one's place may be
+// somebody else's by then.
+StreamChunk* StreamPulls::ChunkOf(uint64_t id, const Pull& pull) const {
   StreamRoom* room = rooms_->Find(pull.keep.terms.stream);
   if (room == nullptr) return nullptr;
   auto it = room->chunks.find(IdOf(pull.keep));
-  // After an end and a new beginning the books may have a younger attempt.
-  const bool this_one = it != room->chunks.end() && !it->second.kept;
+  const bool this_one =
+      it != room->chunks.end() && !it->second.kept && it->second.attempt == id;
   return this_one ? &it->second : nullptr;
 }
 
@@ -96,7 +99,7 @@ void StreamPulls::OnRead(uint64_t id, const BulkOutcome& outcome) {
   if (status.ok() && (outcome.size != pull.keep.bytes || hash != pull.keep.hash)) {
     status = Status::Corrupt("the chunk on the shelf is not the one that was offered");
   }
-  StreamChunk* chunk = ChunkOf(pull);
+  StreamChunk* chunk = ChunkOf(id, pull);
   if (status.ok() && chunk == nullptr) status = Status::NotFound("the stream ended meanwhile");
   if (!status.ok()) return End(id, status.Annotate("reading from " + pull.keep.shelf));
   if (!pull.keep.on_disk) {
@@ -111,7 +114,7 @@ void StreamPulls::OnRead(uint64_t id, const BulkOutcome& outcome) {
 
 void StreamPulls::OnWritten(uint64_t id, const Status& written) {
   if (!written.ok()) return End(id, Status::NoSpace("the disk: " + written.message()));
-  if (ChunkOf(pulls_.at(id)) == nullptr) return End(id, Status::NotFound("the stream ended"));
+  if (ChunkOf(id, pulls_.at(id)) == nullptr) return End(id, Status::NotFound("the stream ended"));
   End(id, {});
 }
 
@@ -121,7 +124,7 @@ void StreamPulls::End(uint64_t id, const Status& status) {
   const Pull pull = std::move(pulls_.extract(id).mapped());
   buffer_bytes_ -= pull.buffer.size();
   if (pull.slot != 0) context_->tier->Abort(pull.slot);
-  if (StreamChunk* chunk = ChunkOf(pull)) {
+  if (StreamChunk* chunk = ChunkOf(id, pull)) {
     if (status.ok()) {
       rooms_->Kept(chunk);
     } else {

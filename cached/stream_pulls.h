@@ -45,7 +45,7 @@ class StreamPulls {
   void OnWritten(uint64_t id, const Status& written);
   void End(uint64_t id, const Status& status);
   void Reply(PeerId to, const wire::StreamKeep& keep, const Status& status, bool pending) const;
-  StreamChunk* ChunkOf(const Pull& pull) const;
+  StreamChunk* ChunkOf(uint64_t id, const Pull& pull) const;
 
   const Context* context_;
   StreamRooms* rooms_;

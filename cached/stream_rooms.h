@@ -28,6 +28,7 @@ struct StreamChunk {
   uint32_t bytes = 0;
   bool on_disk = false;
   bool kept = false;      // else it is being read from its writer
+  uint64_t attempt = 0;   // by this pull
   uint64_t record = 0;    // what one in memory takes there,
   uint64_t reserved = 0;  // and in the calendar
   StreamDisk::Place place{};

@@ -82,7 +82,7 @@ class RecordingNetwork : public Network {
         outcome = {Status(), items[i].version, items[i].size, Hash64(bytes)};
       }
       peer_reads.push_back({endpoint, items[i].oid});
-      clock_->At(clock_->Now(), [each, i, outcome] { each(i, outcome); });
+      clock_->At(clock_->Now() + peers_take, [each, i, outcome] { each(i, outcome); });
     }
   }
   void Deliver(PeerId from, wire::Message message) {
@@ -106,6 +106,7 @@ class RecordingNetwork : public Network {
   std::vector<Sent> sent;
   std::vector<std::pair<std::string, Oid>> peer_reads;
   bool peers_give = false;
+  Duration peers_take{0};
 
  private:
   Clock* clock_;

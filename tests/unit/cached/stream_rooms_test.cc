@@ -109,6 +109,28 @@ TEST_F(StreamsTest, ADropFreesEverythingAlsoWhatIsUnderWay) {
   ASSERT_TRUE(Open("s", Terms(8)).status.ok());              // the name is free
 }
 
+// What was read for a stream that expired goes nowhere: its place on the disk is another's by then,
+// also when the stream began anew and wants the same chunk.
+TEST_F(StreamsTest, WhatArrivesForAnEndedStreamIsNotTakenForItsSuccessors) {
+  StartWithDisk();
+  wire::StreamTerms brief = Terms();
+  brief.expires_in = 1s;
+  world_->network.peers_take = 4s;
+  SendKeep(0, true, kChunk, 0, brief);
+  world_->clock.RunFor(3s);
+  ASSERT_EQ(tier_->Stats().lent_segments, 0u);
+  SendKeep(0, true);
+  ASSERT_EQ(tier_->Stats().lent_segments, 1u);
+  world_->clock.RunFor(2s);  // the first read comes back
+  ASSERT_EQ(world_->network.CountOf<wire::StreamKept>(), 1u);
+  EXPECT_EQ(world_->network.Last<wire::StreamKept>()->status.code(), Code::kNotFound);
+  Check();
+  world_->clock.RunFor(3s);
+  ASSERT_EQ(world_->network.CountOf<wire::StreamKept>(), 2u);
+  EXPECT_TRUE(world_->network.Last<wire::StreamKept>()->status.ok());
+  EXPECT_TRUE(Miss(0).ok());
+}
+
 TEST_F(StreamsTest, WithoutADiskThereIsNoRoomOnIt) {
   Start();
   world_->network.peers_give = true;

@@ -85,9 +85,10 @@ class StreamsTest : public NodeTest {
     return wire::RowsIn<wire::StreamWriterState>(reply.writers).at(0);
   }
 
-  void SendKeep(uint32_t number, bool on_disk, uint32_t bytes = kChunk, uint64_t hash = 0) {
+  void SendKeep(uint32_t number, bool on_disk, uint32_t bytes = kChunk, uint64_t hash = 0,
+                const wire::StreamTerms& terms = Terms()) {
     world_->network.Deliver(kWriterPeer, wire::StreamKeep{.id = 4,
-                                                          .terms = Terms(),
+                                                          .terms = terms,
                                                           .writer = 3,
                                                           .number = number,
                                                           .bytes = bytes,
