@@ -59,10 +59,11 @@ void Promises::AtNode(NodeHost& host, const Delivery& delivery) {
 }
 
 // What the daemon's predecessors had promised to the job, the first time that the job is heard of. Their
-// clocks are not this one's: a hundredth is left out.
+// clocks are not this one's: a hundredth is left out. It counts from the start: a clock that jumped
+// since then has used up what it jumped over.
 void Promises::Carry(NodeHost& host, ProcessId process, JobId job) {
   if (tenancies_.contains({process, job})) return;
-  const Time now = host.clock().Peek();
+  const Time now = host.clock().Peek(), start = host.local_start();
   for (const EarlierLife& life : host.earlier()) {
     auto before = tenancies_.find({life.process, job});
     if (before == tenancies_.end()) continue;
@@ -72,12 +73,12 @@ void Promises::Carry(NodeHost& host, ProcessId process, JobId job) {
     Tenancy carried = old;
     carried.carried = true;
     carried.must_know = &life == &host.earlier().front() && MustKnow(host, old);
-    carried.lease_until = now + old.least_lease;
+    carried.lease_until = start + old.least_lease;
     carried.missing.clear();
-    const Duration down = (world_->now() - life.killed_at) * 101 / 100;
+    const Duration down = (host.last_start() - life.killed_at) * 101 / 100;
     bool any = false;
     for (auto& [id, chunk] : carried.chunks) {
-      chunk.until = now + (chunk.until - life.local_killed_at) * 99 / 100 - down;
+      chunk.until = start + (chunk.until - life.local_killed_at) * 99 / 100 - down;
       any = any || (chunk.until > now && !chunk.promised.None());
       // It may have to be loaded again.
       chunk.keeps = Bitmap(chunk.keeps.size());
