@@ -7,6 +7,24 @@
 #include "cached/commitments.h"
 
 namespace holdfast::cached {
+namespace {
+
+// The objects of a chunk that are looked up together.
+struct Chosen {
+  Chosen(const Commitment& commitment, uint32_t first, const Bitmap& chunk) {
+    chunk.ForEach([&](size_t i) {
+      const ObjectKey key = commitment.key(first + static_cast<uint32_t>(i));
+      bits.push_back(static_cast<uint32_t>(i));
+      oids.push_back(key.oid);
+      versions.push_back(key.version);
+    });
+  }
+  std::vector<uint32_t> bits;  // of the chunk
+  std::vector<Oid> oids;
+  std::vector<VersionHash> versions;
+};
+
+}  // namespace
 
 // --- Room ----------------------------------------------------------------------------------------
 
@@ -25,6 +43,7 @@ bool Commitments::FitsBelow(uint64_t size) const {
 bool Commitments::ReserveBelow(Commitment& commitment, uint32_t index) {
   const bool room =
       FitsBelow(commitment.manifest->object_bytes(index)) && context_->disk->writable() &&
+      commitment.name_allowance <= store::DiskTier::kUsualText &&
       below_->Reserve(commitment.BelowBytes(index), context_->Now(), commitment.until);
   if (!room) return false;
   commitment.paid.Set(index);
@@ -84,17 +103,11 @@ Bitmap Commitments::Admit(Commitment& commitment, uint32_t first, const Bitmap& 
 
 void Commitments::AdmitKeeps(Commitment& commitment, uint32_t first, const Bitmap& keeps,
                              Bitmap* refused) {
-  std::vector<uint32_t> wanted;
-  std::vector<Oid> oids;
-  std::vector<VersionHash> versions;
-  keeps.ForEach([&](size_t i) {
-    wanted.push_back(static_cast<uint32_t>(i));
-    oids.push_back(commitment.manifest->oid(first + static_cast<uint32_t>(i)));
-    versions.push_back(commitment.manifest->version(first + static_cast<uint32_t>(i)));
-  });
+  const Chosen chosen(commitment, first, keeps);
+  const std::vector<uint32_t>& wanted = chosen.bits;
   if (wanted.empty()) return;
   Bitmap here(wanted.size()), held(wanted.size()), loading(keeps.size());
-  context_->tier->FindMany(oids, versions, &here, &held);
+  context_->tier->FindMany(chosen.oids, chosen.versions, &here, &held);
   if (here.Count() < wanted.size()) AddPending(*commitment.manifest, first, &loading);
   Bitmap coming(keeps.size());
   std::vector<uint32_t> to_hold;
@@ -116,18 +129,11 @@ void Commitments::AdmitKeeps(Commitment& commitment, uint32_t first, const Bitma
 void Commitments::AdmitHeldBelow(Commitment& commitment, uint32_t first, Bitmap* loads) {
   if (below_->reserved() == 0 || loads->None()) return;
   TellLostBelow();
-  std::vector<uint32_t> wanted;
-  std::vector<Oid> oids;
-  std::vector<VersionHash> versions;
-  loads->ForEach([&](size_t i) {
-    wanted.push_back(static_cast<uint32_t>(i));
-    oids.push_back(commitment.manifest->oid(first + static_cast<uint32_t>(i)));
-    versions.push_back(commitment.manifest->version(first + static_cast<uint32_t>(i)));
-  });
-  Bitmap here(wanted.size()), held(wanted.size());
-  context_->disk->FindMany(oids, versions, &here, &held);
+  const Chosen chosen(commitment, first, *loads);
+  Bitmap here(chosen.bits.size()), held(chosen.bits.size());
+  context_->disk->FindMany(chosen.oids, chosen.versions, &here, &held);
   held.ForEach([&](size_t n) {
-    if (KeepBelow(commitment, first + wanted[n])) loads->Clear(wanted[n]);
+    if (KeepBelow(commitment, first + chosen.bits[n])) loads->Clear(chosen.bits[n]);
   });
 }
 

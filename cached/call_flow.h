@@ -27,23 +27,6 @@ namespace holdfast::cached {
 
 class CallFlow;
 
-// Bytes that offers have reserved, or may.
-struct Room {
-  uint64_t memory = 0;
-  uint64_t disk = 0;
-
-  Room& operator+=(const Room& other) {
-    memory += other.memory;
-    disk += other.disk;
-    return *this;
-  }
-  Room& operator-=(const Room& other) {
-    memory -= other.memory;
-    disk -= other.disk;
-    return *this;
-  }
-};
-
 // What the flows of a node share.
 struct Planning {
   Manifests* manifests;

@@ -26,6 +26,23 @@ struct Context {
   }
 };
 
+// Bytes of a node's tiers: what there is room for, or what is reserved.
+struct Room {
+  uint64_t memory = 0;
+  uint64_t disk = 0;
+
+  Room& operator+=(const Room& other) {
+    memory += other.memory;
+    disk += other.disk;
+    return *this;
+  }
+  Room& operator-=(const Room& other) {
+    memory -= other.memory;
+    disk -= other.disk;
+    return *this;
+  }
+};
+
 // An object in one version.
 struct ObjectKey {
   Oid oid;

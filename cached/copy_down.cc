@@ -11,18 +11,11 @@ void CopyDown::Add(const ObjectKey& key) {
   if (context_->disk->HasRecord(key.oid, key.version)) return done_(key, {});
   const std::optional<store::RecordView> record = context_->tier->Find(key.oid, key.version);
   HF_CHECK(record.has_value());
-  Copy copy{.key = key,
-            .head = {.entry = {.oid = key.oid,
-                               .version = key.version,
-                               .size = record->payload.size(),
-                               .loaded_us = context_->disk->Stamp({}),
-                               .name_bytes = static_cast<uint16_t>(record->name.size()),
-                               .etag_bytes = static_cast<uint16_t>(record->etag.size())},
-                     .payload_hash = record->payload_hash,
-                     .name = std::string(record->name),
-                     .etag = std::string(record->etag)},
-            .payload = Buffer::CopyOf(record->payload),
-            .until = context_->Now() + kPatience};
+  Copy copy{
+      .key = key, .payload = Buffer::CopyOf(record->payload), .until = context_->Now() + kPatience};
+  copy.item = store::DiskWriter::ItemOf(key.oid, key.version, record->name, record->etag,
+                                        copy.payload.view(), record->payload_hash,
+                                        context_->disk->Stamp({}));
   under_way_.insert(key);
   bytes_ += copy.payload.size();
   next_bytes_ += copy.payload.size();
@@ -43,8 +36,7 @@ void CopyDown::Write(Copies copies) {
   if (copies.empty()) return;
   auto written = std::make_shared<Copies>(std::move(copies));
   std::vector<store::DiskWriter::Item> items;
-  for (const Copy& copy : *written)
-    items.push_back({.head = copy.head, .payload = copy.payload.view(), .whole = {}});
+  for (const Copy& copy : *written) items.push_back(copy.item);
   context_->disk->Take(std::move(items), [this, written] { Wrote(std::move(*written)); });
 }
 

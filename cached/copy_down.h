@@ -38,7 +38,7 @@ class CopyDown {
  private:
   struct Copy {
     ObjectKey key;
-    disk::Head head{};
+    store::DiskWriter::Item item{};  // of the payload
     Buffer payload{};
     Time until;
   };

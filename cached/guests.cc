@@ -30,7 +30,7 @@ uint64_t Guests::MostBuffered() const {
   return std::min(context_->options.max_planning_bytes / kShareOfPlanning, kMostBuffered);
 }
 
-Guests::Room Guests::FreeRoom() const {
+Room Guests::FreeRoom() const {
   if (!context_->options.spill_peers || busy_()) return {};
   const auto left = [](uint64_t room, uint64_t taken) { return room - std::min(room, taken); };
   Room room{.memory = left(context_->tier->GuestRoom(Promised()), bid_memory_)};
@@ -209,17 +209,9 @@ void Guests::Write(uint64_t id) {
     guest.read = guest.read && guest.record_bytes() <= room;
     if (!guest.read) continue;
     room -= guest.record_bytes();
-    items.push_back({.head = {.entry = {.oid = guest.key.oid,
-                                        .version = guest.key.version,
-                                        .size = guest.size,
-                                        .loaded_us = context_->disk->Stamp(guest.age),
-                                        .name_bytes = static_cast<uint16_t>(guest.name.size()),
-                                        .etag_bytes = static_cast<uint16_t>(guest.etag.size())},
-                              .payload_hash = guest.hash,
-                              .name = guest.name,
-                              .etag = guest.etag},
-                     .payload = guest.buffer.view(),
-                     .whole = {}});
+    items.push_back(store::DiskWriter::ItemOf(guest.key.oid, guest.key.version, guest.name,
+                                              guest.etag, guest.buffer.view(), guest.hash,
+                                              context_->disk->Stamp(guest.age)));
   }
   if (items.empty()) return End(id);
   context_->disk->Take(std::move(items), [this, id] {

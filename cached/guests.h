@@ -37,11 +37,6 @@ class Guests {
     uint64_t disk_objects = 0;
     uint64_t refused_offers = 0;
   };
-  struct Room {
-    uint64_t memory = 0;
-    uint64_t disk = 0;
-  };
-
   // `busy`: the node has enough to do for itself.
   Guests(const Context* context, const Membership* membership, Commitments* commitments,
          const planner::Calendar* calendar, std::function<bool()> busy);

@@ -6,8 +6,6 @@
 namespace holdfast::cached {
 namespace {
 
-constexpr size_t kExpireSlice = 10'000;
-
 ObjectKey KeyAt(const Buffer& oids, const Buffer& versions, size_t i) {
   return {{LoadAs<uint64_t>(oids.data() + 16 * i), LoadAs<uint64_t>(oids.data() + 16 * i + 8)},
           LoadAs<uint64_t>(versions.data() + 8 * i)};
@@ -18,8 +16,9 @@ ObjectKey KeyAt(const Buffer& oids, const Buffer& versions, size_t i) {
 Home::Home(const Context* context, const Membership* membership)
     : context_(context),
       membership_(membership),
-      max_grants_(std::clamp<size_t>(
-          context->options.max_planning_bytes / kShareOfPlanning / kGrantBytes, 1, kMaxGrants)),
+      grants_(std::min<size_t>(context->options.max_planning_bytes / kShareOfPlanning / kGrantBytes,
+                               kMaxGrants),
+              [this](const Grant& grant) { under_way_ -= grant.fetched ? 0 : 1; }),
       lodgings_(context, membership) {}
 
 bool Home::Holds(const Grant& grant) const {
@@ -33,10 +32,11 @@ Home::Decision Home::Consider(const ObjectKey& key, NodeId asker, NodeId tried) 
                     (context_->disk != nullptr && context_->disk->Has(key.oid, key.version));
   if (asker != self && tried != self && here) return {wire::Verdict::kHave, kNoNode};
   // Who fetches whichever version there is may bring this one, and for version 0 any will do.
-  auto other = key.version == 0 ? grants_.upper_bound(key) : grants_.find({key.oid, 0});
-  for (auto it : {grants_.find(key), other}) {
-    if (it == grants_.end() || it->first.oid != key.oid || !Holds(it->second)) continue;
-    NodeId holder = it->second.node;
+  auto& grants = grants_.map();
+  auto other = key.version == 0 ? grants.upper_bound(key) : grants.find({key.oid, 0});
+  for (auto it : {grants.find(key), other}) {
+    if (it == grants.end() || it->first.oid != key.oid || !Holds(it->second.value)) continue;
+    NodeId holder = it->second.value.node;
     if (holder != asker && holder != tried) return {wire::Verdict::kLoading, holder};
   }
   for (const NodeId in_vain : {asker, tried}) lodgings_.Forget(key, in_vain);
@@ -49,46 +49,30 @@ Home::Decision Home::Consider(const ObjectKey& key, NodeId asker, NodeId tried) 
 }
 
 void Home::Fetched(const ObjectKey& key, NodeId asker, bool loaded) {
-  auto it = grants_.find(key);
-  if (it == grants_.end() || it->second.node != asker || it->second.fetched) return;
+  auto it = grants_.map().find(key);
+  if (it == grants_.map().end()) return;
+  if (it->second.value.node != asker || it->second.value.fetched) return;
   // What this node itself has is in its tier, or gone.
   if (loaded && asker != context_->options.node) {
     Remember(key, asker, true);
   } else {
-    Erase(it);
+    grants_.Erase(it);
   }
 }
 
-// A full table forgets the oldest.
 void Home::Remember(const ObjectKey& key, NodeId node, bool fetched) {
-  if (ends_.size() >= max_grants_) ForgetOldest();
-  Grant& grant = grants_[key];
-  bool was_under_way = grant.number != 0 && !grant.fetched;
-  under_way_ = under_way_ - (was_under_way ? 1 : 0) + (fetched ? 0 : 1);
-  grant = {.node = node,
-           .incarnation = membership_->IncarnationOf(node),
-           .fetched = fetched,
-           .expires = context_->Now() + context_->options.grant_ttl,
-           .number = ++last_number_};
-  ends_.push_back({key, grant.number, grant.expires});
-}
-
-void Home::Erase(std::map<ObjectKey, Grant>::iterator it) {
-  under_way_ -= it->second.fetched ? 0 : 1;
-  grants_.erase(it);
-}
-
-void Home::ForgetOldest() {
-  End end = ends_.front();
-  ends_.pop_front();
-  auto it = grants_.find(end.key);
-  if (it != grants_.end() && it->second.number == end.number) Erase(it);
+  const Time expires = context_->Now() + context_->options.grant_ttl;
+  under_way_ += fetched ? 0 : 1;
+  grants_.Put(key,
+              {.node = node,
+               .incarnation = membership_->IncarnationOf(node),
+               .fetched = fetched,
+               .expires = expires},
+              expires);
 }
 
 void Home::Expire() {
-  Time now = context_->Now();
-  for (size_t i = 0; i < kExpireSlice && !ends_.empty() && ends_.front().expires <= now; ++i)
-    ForgetOldest();
+  grants_.Expire(context_->Now());
   lodgings_.Expire();
 }
 

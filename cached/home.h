@@ -3,12 +3,10 @@
 // and nodes want it.
 #pragma once
 
-#include <deque>
-#include <map>
-
 #include "cached/context.h"
 #include "cached/lodgings.h"
 #include "cached/membership.h"
+#include "cached/remembered.h"
 
 namespace holdfast::cached {
 
@@ -45,7 +43,9 @@ class Home {
   void OnLodged(NodeId at, const wire::Lodged& lodged);
 
   size_t under_way() const { return under_way_; }
-  uint64_t memory_bytes() const { return ends_.size() * kGrantBytes + lodgings_.memory_bytes(); }
+  uint64_t memory_bytes() const {
+    return grants_.places() * kGrantBytes + lodgings_.memory_bytes();
+  }
   const Lodgings& lodgings() const { return lodgings_; }
   uint64_t sent_to_lodgings() const { return sent_to_lodgings_; }
 
@@ -55,24 +55,13 @@ class Home {
     Incarnation incarnation = 0;
     bool fetched = false;
     Time expires;
-    uint64_t number = 0;
-  };
-  struct End {
-    ObjectKey key;
-    uint64_t number;
-    Time expires;
   };
   bool Holds(const Grant& grant) const;
   void Remember(const ObjectKey& key, NodeId node, bool fetched);
-  void Erase(std::map<ObjectKey, Grant>::iterator it);
-  void ForgetOldest();
 
   const Context* context_;
   const Membership* membership_;
-  size_t max_grants_;
-  std::map<ObjectKey, Grant> grants_;
-  std::deque<End> ends_;  // oldest first; those of other numbers than their grant's mean nothing
-  uint64_t last_number_ = 0;
+  Remembered<Grant> grants_;
   size_t under_way_ = 0;
   Lodgings lodgings_;
   uint64_t sent_to_lodgings_ = 0;

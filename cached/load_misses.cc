@@ -28,7 +28,7 @@ void Loader::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
   }
   if (context_->tier->Find(miss.oid, miss.version)) return later(std::move(done), {});
   Want want;
-  if (!commitments_->WantedUntil(key) && TellPlace(miss)) return;
+  if (TellPlace(miss)) return;
   if (queue_.Find(key, &want)) {
     want.waiters.push_back(std::move(done));
     return AddUrgent(std::move(want));
@@ -67,6 +67,7 @@ bool Loader::TellPlace(const bulk::ReadMiss& miss) {
   const uint64_t least = context_->options.least_placed_bytes;
   const bool small = miss.size != 0 && miss.size < least;
   if (!miss.on_disk || small || context_->disk == nullptr) return false;
+  if (commitments_->WantedUntil({miss.oid, miss.version})) return false;
   const std::optional<disk::Place> place = context_->disk->PlaceOf(miss.oid, miss.version);
   // Who peeks comes once more, with room.
   if (!place || second_reads_.Note(miss.oid, miss.peek ? 0 : miss.size)) return false;

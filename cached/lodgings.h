@@ -2,11 +2,8 @@
 // Where records lie that full nodes gave to peers, as the objects' home was told.
 #pragma once
 
-#include <deque>
-#include <map>
-
-#include "cached/context.h"
 #include "cached/membership.h"
+#include "cached/remembered.h"
 
 namespace holdfast::cached {
 
@@ -29,28 +26,18 @@ class Lodgings {
   void Forget(const ObjectKey& key, NodeId node);
   void Expire();
 
-  size_t size() const { return lodgings_.size(); }
-  uint64_t memory_bytes() const { return ends_.size() * kBytes; }
+  size_t size() const { return lodgings_.map().size(); }
+  uint64_t memory_bytes() const { return lodgings_.places() * kBytes; }
 
  private:
   struct Lodging {
     NodeId node = kNoNode;
     Incarnation incarnation = 0;
-    uint64_t number = 0;
   };
-  struct End {
-    ObjectKey key;
-    uint64_t number;
-    Time expires;
-  };
-  void ForgetOldest();
 
   const Context* context_;
   const Membership* membership_;
-  size_t most_;
-  std::map<ObjectKey, Lodging> lodgings_;
-  std::deque<End> ends_;  // oldest first; those of other numbers than their lodging's mean nothing
-  uint64_t last_number_ = 0;
+  Remembered<Lodging> lodgings_;
 };
 
 }  // namespace holdfast::cached

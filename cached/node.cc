@@ -251,7 +251,7 @@ void Node::Parts::On(PeerId from, wire::Hello& hello) {
     return;
   }
   membership.OnHello(from, hello);
-  const Guests::Room room = spill.guests().FreeRoom();
+  const Room room = spill.guests().FreeRoom();
   context.Send(from, wire::HelloReply{.node = options.node,
                                       .incarnation = options.incarnation,
                                       .capacity_bytes = context.tier->Stats().object_bytes,

@@ -81,17 +81,9 @@ bool Descent::GoesAway(uint32_t slot, const shm::RecordHeader* record) const {
 }
 
 DiskWriter::Item Descent::ItemOf(uint32_t slot, const shm::RecordHeader* record, Time now) const {
-  return {.head = {.entry = {.oid = record->oid,
-                             .version = record->version,
-                             .size = record->size,
-                             .loaded_us = disk_->Stamp(now - records_->Since(slot)),
-                             .name_bytes = record->name_bytes,
-                             .etag_bytes = record->etag_bytes},
-                   .payload_hash = record->payload_hash,
-                   .name = std::string(NameOf(record)),
-                   .etag = std::string(EtagOf(record))},
-          .payload = {PayloadOf(record), record->size},
-          .whole = {}};
+  return DiskWriter::ItemOf(record->oid, record->version, NameOf(record), EtagOf(record),
+                            {PayloadOf(record), record->size}, record->payload_hash,
+                            disk_->Stamp(now - records_->Since(slot)));
 }
 
 // To pull a record is to read it, and a second read would make it stay.

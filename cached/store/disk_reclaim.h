@@ -22,7 +22,8 @@ namespace holdfast::store {
 
 class DiskReclaim {
  public:
-  static constexpr uint32_t kLeastFree = 2;  // segments: below it, one is taken back
+  // Below it one is taken back, and when hardly a place of the index is left for what is promised.
+  static constexpr uint32_t kLeastFree = 2;  // segments
   static constexpr uint64_t kKeptPart = 5;
   static constexpr uint64_t kKeepAtOnce = 4 * kMiB;
   static constexpr Duration kRest = 1s;  // after a victim that could not be written again

@@ -49,9 +49,10 @@ class DiskRecords {
   bool Crowded(uint64_t part) const {
     return index_.used() >= index_.capacity() - index_.capacity() / part;
   }
-  // Is anything held?
-  bool any_held() const { return held_ > 0; }
-  uint64_t held() const { return held_; }
+  uint64_t held() const { return held_; }  // records
+  // What a held one counts as: with name and ETag of usual length.
+  static constexpr uint64_t kUsualText = 512;
+  static uint64_t HeldBytes(uint64_t size) { return disk::RecordBytes(size, kUsualText, 0); }
   // What was lost while it was held; `many`: more than are named.
   struct Lost {
     std::vector<Oid> oids{};
@@ -64,8 +65,6 @@ class DiskRecords {
 
  private:
   static constexpr size_t kMostLost = 1'000;
-  // Of an object of `size` bytes with texts of usual length, as the promise is paid.
-  static uint64_t HeldBytes(uint64_t size) { return disk::RecordBytes(size, 512, 0); }
   static uint64_t BucketsFor(uint64_t index_objects);
 
   DiskSegments* segments_;

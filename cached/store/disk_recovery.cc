@@ -124,7 +124,7 @@ void DiskRecovery::OnOpen(uint32_t segment, const Status& read) {
   const uint64_t begin = walk.at;
   const ByteView bytes = read.ok() ? bytes_[segment].view() : ByteView();
   while (walk.at < begin + bytes.size()) {
-    if (!Step(bytes, begin, &walk)) return EndWalk(segment);
+    if (!TakeRecord(bytes, begin, &walk)) return EndWalk(segment);
     // A head may reach beyond what was read, unless that is all that there is.
     const uint64_t left = begin + bytes.size() - std::min(walk.at, begin + bytes.size());
     if (left < disk::kMostHead && begin + bytes.size() < segments_->segment_bytes()) break;
@@ -135,7 +135,7 @@ void DiskRecovery::OnOpen(uint32_t segment, const Status& read) {
 
 // Takes the record at walk->at, which is behind the last one or, of another batch, at a block: one that
 // was not written leaves a hole. False when there is no room for more.
-bool DiskRecovery::Step(ByteView bytes, uint64_t begin, Walk* walk) const {
+bool DiskRecovery::TakeRecord(ByteView bytes, uint64_t begin, Walk* walk) const {
   const uint64_t most = segments_->segment_bytes();
   Result<disk::Head> head = disk::DecodeHead(bytes.subspan(walk->at - begin), walk->at, most);
   if (!head.ok()) {

@@ -64,7 +64,7 @@ class DiskRecovery {
   Status Link(uint32_t segment, const disk::Seal& seal, ByteView table);
   void ReadOpen(uint32_t segment);
   void OnOpen(uint32_t segment, const Status& read);
-  bool Step(ByteView bytes, uint64_t begin, Walk* walk) const;
+  bool TakeRecord(ByteView bytes, uint64_t begin, Walk* walk) const;
   void EndWalk(uint32_t segment);
   void Next(uint32_t segment);
 

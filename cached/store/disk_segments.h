@@ -86,7 +86,7 @@ class DiskSegments {
   // Of the oldest of the ring, or of what it has of packs, the one with the fewest held bytes leaves it;
   // of all when none of those would give a quarter of itself. kNone when none would give an eighth.
   uint32_t TakeVictim(bool of_packs = false);
-  // A victim that could not be read for now.
+  // A victim that cannot be read, or written again, just now: it is in the ring as before.
   void GiveUp(uint32_t victim);
 
   // A free one for somebody else's bytes, until it is given back; kNone when there is none to spare.

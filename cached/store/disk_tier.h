@@ -12,7 +12,8 @@
 //
 // Admission. A disk wears out by what is written to it. While it has never been full everything is
 // written; after that only what comes back: of which reclaim of memory has let go before, not long
-// ago, as a filter of 16-bit fingerprints remembers it.
+// ago, as a filter of 16-bit fingerprints remembers it. The last sixteenth of the index is for what is
+// promised.
 //
 // The deciding thread's. Callbacks run on it, never from inside the call that was given them.
 #pragma once
@@ -95,8 +96,8 @@ class DiskTier {
   bool writable() const { return ready_ && !writer_.off(); }
   // What one takes, with name and ETag of at most usual length; and at least, so that there are no more
   // promises than the index has places for.
-  static constexpr uint64_t kUsualText = 512;
-  static uint64_t HeldBytes(uint64_t size) { return disk::RecordBytes(size, kUsualText, 0); }
+  static constexpr uint64_t kUsualText = DiskRecords::kUsualText;
+  static uint64_t HeldBytes(uint64_t size) { return DiskRecords::HeldBytes(size); }
   uint64_t least_promise_bytes() const;
   // The same where the size is known: of what is no tiny object it is right nearly always.
   bool HasOfSize(const Oid& oid, VersionHash version, uint64_t size) const {

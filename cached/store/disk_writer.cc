@@ -19,6 +19,22 @@ uint64_t BytesOf(const DiskWriter::Item& item) {
 
 }  // namespace
 
+DiskWriter::Item DiskWriter::ItemOf(const Oid& oid, VersionHash version, std::string_view name,
+                                    std::string_view etag, ByteView payload, uint64_t payload_hash,
+                                    int64_t loaded_us) {
+  return {.head = {.entry = {.oid = oid,
+                             .version = version,
+                             .size = payload.size(),
+                             .loaded_us = loaded_us,
+                             .name_bytes = static_cast<uint16_t>(name.size()),
+                             .etag_bytes = static_cast<uint16_t>(etag.size())},
+                   .payload_hash = payload_hash,
+                   .name = std::string(name),
+                   .etag = std::string(etag)},
+          .payload = payload,
+          .whole = {}};
+}
+
 // --- 1. Plan -------------------------------------------------------------------------------------
 
 void DiskWriter::Write(std::vector<Item> items, std::function<void()> done, Who who) {
@@ -75,7 +91,7 @@ DiskWriter::Batch DiskWriter::Begin(uint64_t group) {
 }
 
 bool DiskWriter::RoomFor(uint64_t bytes, Who who) {
-  const uint32_t spare = who == Who::kAnyone && records_->any_held() ? 1 : 0;
+  const uint32_t spare = who == Who::kAnyone && records_->held() > 0 ? 1 : 0;
   if (segments_->free() < spare) return false;
   if (segments_->Fits(bytes)) return true;
   const uint64_t most = segments_->segment_bytes() - disk::kFirstRecord - disk::kBlock;

@@ -38,6 +38,10 @@ class DiskWriter {
     ByteView payload{};
     ByteView whole{};  // instead of both
   };
+  // Of a record that lies elsewhere; the texts are copied, the payload is not.
+  static Item ItemOf(const Oid& oid, VersionHash version, std::string_view name,
+                     std::string_view etag, ByteView payload, uint64_t payload_hash,
+                     int64_t loaded_us);
   struct Counters {
     uint64_t written_objects = 0;
     uint64_t written_bytes = 0;

@@ -32,7 +32,7 @@ class DiskNodeTest : public NodeTest {
     node_->Start();
   }
 
-  Status Get(uint32_t n, BulkMode mode = BulkMode::kFetch) {
+  static bulk::ReadMiss MissOf(uint32_t n, BulkMode mode = BulkMode::kFetch) {
     const ObjectKey key = KeyOfObject(n, kBytes);
     bulk::ReadMiss miss;
     miss.oid = key.oid;
@@ -43,8 +43,12 @@ class DiskNodeTest : public NodeTest {
       miss.name = NameOfObject(n);
       miss.etag = EtagOfObject(n);
     }
+    return miss;
+  }
+  Status Get(uint32_t n, BulkMode mode = BulkMode::kFetch) {
+    const ObjectKey key = KeyOfObject(n, kBytes);
     std::optional<Status> got;
-    node_->OnMiss(std::move(miss), [&](Status status) { got = std::move(status); });
+    node_->OnMiss(MissOf(n, mode), [&](Status status) { got = std::move(status); });
     world_->clock.RunFor(200ms);
     HF_CHECK(got.has_value());
     if (got->ok()) {

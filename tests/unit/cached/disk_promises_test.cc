@@ -170,15 +170,8 @@ TEST_F(DiskPromisesTest, WhileTheDiskRestsReadersAndMemoryGoOn) {
   disk_->fail_writes = true;
   Plan(manifest);
   world_->clock.RunFor(20ms);
-  bulk::ReadMiss miss;
-  miss.oid = KeyOfObject(4'000, kBytes).oid;
-  miss.version = KeyOfObject(4'000, kBytes).version;
-  miss.mode = BulkMode::kFetch;
-  miss.size = kBytes;
-  miss.name = NameOfObject(4'000);
-  miss.etag = EtagOfObject(4'000);
   bool came = false;
-  node_->OnMiss(std::move(miss), [&](const Status& status) { came = status.ok(); });
+  node_->OnMiss(MissOf(4'000), [&](const Status& status) { came = status.ok(); });
   world_->clock.RunFor(200ms);
   EXPECT_TRUE(came);
   Load();
