@@ -63,7 +63,7 @@ void Promises::AtNode(NodeHost& host, const Delivery& delivery) {
 // since then has used up what it jumped over.
 void Promises::Carry(NodeHost& host, ProcessId process, JobId job) {
   if (tenancies_.contains({process, job})) return;
-  const Time now = host.clock().Peek(), start = host.local_start();
+  const Time start = host.local_start();
   for (const EarlierLife& life : host.earlier()) {
     auto before = tenancies_.find({life.process, job});
     if (before == tenancies_.end()) continue;
@@ -76,15 +76,12 @@ void Promises::Carry(NodeHost& host, ProcessId process, JobId job) {
     carried.lease_until = start + old.least_lease;
     carried.missing.clear();
     const Duration down = (host.last_start() - life.killed_at) * 101 / 100;
-    bool any = false;
     for (auto& [id, chunk] : carried.chunks) {
       chunk.until = start + (chunk.until - life.local_killed_at) * 99 / 100 - down;
-      any = any || (chunk.until > now && !chunk.promised.None());
       // It may have to be loaded again.
       chunk.keeps = Bitmap(chunk.keeps.size());
       chunk.held.assign(chunk.held.size(), false);
     }
-    carried.must_know = carried.must_know && any;
     tenancies_[{process, job}] = std::move(carried);
     return;
   }
@@ -96,12 +93,19 @@ bool Promises::MustKnow(const NodeHost& host, const Tenancy& tenancy) const {
   return since_start < tenancy.least_lease * 9 / 10;
 }
 
+// When it says so: it may have read its journal for longer than it had promised anything.
 void Promises::Known(NodeHost* host, Key key, const wire::Progress& progress, Tenancy& tenancy) {
   if (tenancy.carried && (!progress.known || progress.tenancy != tenancy.number)) {
+    const bool promised =
+        host != nullptr && std::any_of(tenancy.chunks.begin(), tenancy.chunks.end(),
+                                       [now = host->clock().Peek()](auto& entry) {
+                                         const Chunk& chunk = entry.second;
+                                         return chunk.until > now && !chunk.promised.None();
+                                       });
     // What the job itself has ended, a heartbeat that comes later than that may ask for.
-    if (tenancy.must_know && !tenancy.ended) {
+    if (tenancy.must_know && !tenancy.ended && promised) {
       world_->Violate("promises-survive",
-                      (host == nullptr ? "a node" : "node " + std::to_string(host->node())) +
+                      "node " + std::to_string(host->node()) +
                           " was restarted and does not know what it had promised to job " +
                           std::to_string(key.second));
     }
