@@ -311,7 +311,7 @@ void LocalReader::Prefetch(std::span<const Oid> oids, size_t payload_bytes) cons
   }
 }
 
-LocalView LocalReader::Pin(const Oid& oid, VersionHash version) {
+LocalView LocalReader::Pin(const Oid& oid, VersionHash version, bool mark) {
   LocalView view;
   if (state_->InChild()) return view;
   const uint32_t lane = LaneOfThisThread();
@@ -321,7 +321,7 @@ LocalView LocalReader::Pin(const Oid& oid, VersionHash version) {
   view.reader_ = this;
   view.segment_ = shm::SegmentOf(entry);
   view.lane_ = lane;
-  state_->Mark(entry);
+  if (mark) state_->Mark(entry);
   return view;
 }
 

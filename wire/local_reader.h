@@ -88,8 +88,8 @@ class LocalReader {
   // KiB of each: a hint, for a group of objects that are about to be pinned.
   void Prefetch(std::span<const Oid> oids, size_t payload_bytes) const;
   // For a transfer that is under way for a short time (the bulk server): pins like a view, counts
-  // against no grant.
-  LocalView Pin(const Oid& oid, VersionHash version);
+  // against no grant. Without `mark` it does not count as a read: it was pinned for this read before.
+  LocalView Pin(const Oid& oid, VersionHash version, bool mark = true);
 
   Incarnation incarnation() const;
 

@@ -197,13 +197,14 @@ void ServerConnection::PrefetchReady() {
 }
 
 // False when the outbox is full.
-bool ServerConnection::AnswerItem(const Item& item, Time now) {
+bool ServerConnection::AnswerItem(Item& item, Time now) {
   const Want& want = item.batch->wants[item.index];
   if (now >= item.batch->deadline) {
     return AnswerError(item, Status::Timeout("the reader's deadline passed before it was ready"));
   }
-  LocalView view = shared_->reader->Pin(want.oid, want.version);
+  LocalView view = shared_->reader->Pin(want.oid, want.version, !item.marked);
   if (!view) return Miss(item, now);
+  item.marked = true;
   uint64_t size = view.payload().size();
   if (size > want.room) {
     return AnswerError(item,

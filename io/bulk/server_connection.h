@@ -93,7 +93,8 @@ class ServerConnection {
   struct Item {
     Batch* batch = nullptr;
     uint16_t index = 0;
-    uint8_t looks = 0;  // that failed after the miss handler had said that it is there
+    uint8_t looks = 0;    // that failed after the miss handler had said that it is there
+    bool marked = false;  // as read, though there was no room for it in the outbox then
   };
 
   bool TakeInput(Time now);
@@ -103,7 +104,7 @@ class ServerConnection {
   bool Serve(Time now);
   void AnswerReady(Time now);
   void PrefetchReady();
-  bool AnswerItem(const Item& item, Time now);
+  bool AnswerItem(Item& item, Time now);
   bool Miss(Item item, Time now);
   bool AnswerError(const Item& item, const Status& status, uint64_t size = 0);
   bool AnswerPlace(const Item& item, const disk::Place& place);

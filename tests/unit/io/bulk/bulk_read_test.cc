@@ -73,6 +73,19 @@ TEST_P(BulkRead, ObjectsOfEverySizeArriveWhole) {
   }
 }
 
+// What finds the socket full is looked at again. Read more than once is what reclaim keeps.
+TEST_P(BulkRead, EachObjectIsMarkedAsReadOnce) {
+  constexpr uint64_t kObjects = 200;
+  for (uint64_t n = 0; n < kObjects; ++n) node_.Put(n, 100'000);
+  Serve();
+  BulkClient client(Options());
+  PendingRead read(kObjects);
+  client.Read(node_.endpoint(), BulkMode::kLook, read.Items(0, 100'000), In(60s), read.Each());
+  read.Wait();
+  read.ExpectAll(Code::kOk);
+  EXPECT_EQ(node_.marks(), kObjects);
+}
+
 TEST_P(BulkRead, ThousandsOfItemsInOneReadAndManyReadsAtOnce) {
   for (uint64_t n = 0; n < 2000; ++n) node_.Put(n, 100 + n % 3000);
   Serve();

@@ -92,6 +92,10 @@ class TestNode {
     std::lock_guard lock(mutex_);
     return tier_->Drop(OidNumber(n), version);
   }
+  // Reads of this node's that the daemon would count.
+  uint64_t marks() const {
+    return reinterpret_cast<const shm::SessionHeader*>(session_->span().data())->mark_head.load();
+  }
   uint32_t PinnedSegments() const {
     std::lock_guard lock(mutex_);
     return sessions_->PinnedSegments(1);
