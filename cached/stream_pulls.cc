@@ -87,8 +87,7 @@ StreamChunk* StreamPulls::ChunkOf(uint64_t id, const Pull& pull) const {
   StreamRoom* room = rooms_->Find(pull.keep.terms.stream);
   if (room == nullptr) return nullptr;
   auto it = room->chunks.find(IdOf(pull.keep));
-  const bool this_one =
-      it != room->chunks.end() && !it->second.kept && it->second.attempt == id;
+  const bool this_one = it != room->chunks.end() && !it->second.kept && it->second.attempt == id;
   return this_one ? &it->second : nullptr;
 }
 
