@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // bench components: a node's journal and segments on this machine against the same on a storage
-// server, with the workload of 1 KB values: puts that are synced, without and with reclaim at work;
+// server, with the workload of 1 KB values: puts that are synced, without and with reclaim at work, whose
+// bytes are moved by the client, by the storage server, or by a worker beside it;
 // gets without a cache, with one that has 98 % of them, and by two nodes at once from one storage
 // server. The client is pinned to one core in both set-ups; the storage server has the other one, which
 // lies idle when the components are local. Rounds are interleaved, figures are medians.
@@ -60,9 +61,12 @@ class ComponentsBench {
         rounds_(rounds),
         span_(span),
         storage_(Made("storage"), kStorageCore),
+        worker_("", kStorageCore),
         local_(Spec("local", "", 1, kClientCore, objects, in_flight)),
         remote_(Spec("", storage_.endpoint(), 11, kClientCore, objects, in_flight)),
-        second_(Spec("", storage_.endpoint(), 21, kStorageCore, objects, in_flight)) {}
+        second_(Spec("", storage_.endpoint(), 21, kStorageCore, objects, in_flight)),
+        moved_there_(Moved(31, storage_.endpoint(), objects, in_flight)),
+        by_worker_(Moved(41, worker_.endpoint(), objects, in_flight)) {}
 
   void Run(const std::string& part) {
     if (part.empty() || part == "puts") Puts();
@@ -87,20 +91,29 @@ class ComponentsBench {
             .objects = objects,
             .in_flight = in_flight};
   }
-  void RunRound(ClientProcess* client, Work work, Row* row) {
-    const double before = storage_.CpuSeconds();
-    const Outcome outcome = client->Run(work, span_);
-    row->Add(outcome, storage_.CpuSeconds() - before);
+  ComponentsSpec Moved(uint32_t node, const std::string& reclaim, uint64_t objects,
+                       uint32_t in_flight) {
+    ComponentsSpec spec = Spec("", storage_.endpoint(), node, kClientCore, objects, in_flight);
+    spec.reclaim = reclaim;
+    return spec;
   }
-  // Both set-ups; each is opened, filled and warmed before the first round.
-  std::vector<Row> SideBySide(Work work, const std::string& key) {
-    std::vector<Row> rows = {{key + "_local", "local"}, {key + "_remote", "remote"}};
-    for (ClientProcess* client : {&local_, &remote_}) client->Run(work, 50ms);
+  void RunRound(ClientProcess* client, Work work, Row* row) {
+    const double before = storage_.CpuSeconds() + worker_.CpuSeconds();
+    const Outcome outcome = client->Run(work, span_);
+    row->Add(outcome, storage_.CpuSeconds() + worker_.CpuSeconds() - before);
+  }
+  // Set-ups, two or more; each is opened, filled and warmed before the first round.
+  std::vector<Row> SideBySide(Work work, const std::vector<ClientProcess*>& clients,
+                              std::vector<Row> rows) {
+    for (ClientProcess* client : clients) client->Run(work, 50ms);
     for (int round = 0; round < rounds_; ++round) {
-      RunRound(&local_, work, &rows[0]);
-      RunRound(&remote_, work, &rows[1]);
+      for (size_t i = 0; i < clients.size(); ++i) RunRound(clients[i], work, &rows[i]);
     }
     return rows;
+  }
+  std::vector<Row> SideBySide(Work work, const std::string& key) {
+    return SideBySide(work, {&local_, &remote_},
+                      {{key + "_local", "local"}, {key + "_remote", "remote"}});
   }
   void Print(const char* title, const std::vector<Row>& rows);
   void Puts();
@@ -109,8 +122,8 @@ class ComponentsBench {
   std::string directory_;
   int rounds_;
   Duration span_;
-  StorageProcess storage_;
-  ClientProcess local_, remote_, second_;
+  StorageProcess storage_, worker_;
+  ClientProcess local_, remote_, second_, moved_there_, by_worker_;
   Json figures_, ratios_;
 };
 
@@ -136,9 +149,23 @@ void ComponentsBench::Puts() {
   std::vector<Row> puts = SideBySide(Work::kPuts, "puts");
   Print("1. puts, synced", puts);
   ratios_["remote_puts_vs_local"] = puts[1].rate() / puts[0].rate();
-  std::vector<Row> reclaim = SideBySide(Work::kPutsAndReclaim, "puts_with_reclaim");
+  const std::string key = "puts_with_reclaim_";
+  std::vector<Row> reclaim =
+      SideBySide(Work::kPutsAndReclaim, {&local_, &remote_, &moved_there_, &by_worker_},
+                 {{key + "local", "local"},
+                  {key + "remote", "remote"},
+                  {key + "moved_there", "moved there"},
+                  {key + "by_worker", "by a worker"}});
   Print("2. puts, synced, with reclaim at work", reclaim);
   ratios_["remote_puts_with_reclaim_vs_local"] = reclaim[1].rate() / reclaim[0].rate();
+  ratios_["puts_with_reclaim_moved_there_vs_local"] = reclaim[2].rate() / reclaim[0].rate();
+  ratios_["puts_with_reclaim_by_worker_vs_local"] = reclaim[3].rate() / reclaim[0].rate();
+  for (size_t i : {2, 3}) {
+    figures_[reclaim[i].key]["moves_here"] =
+        reclaim[i].Median([](const Outcome& o) { return static_cast<double>(o.moves_here); });
+    figures_[reclaim[i].key]["moves_elsewhere"] =
+        reclaim[i].Median([](const Outcome& o) { return static_cast<double>(o.moves_elsewhere); });
+  }
 }
 
 void ComponentsBench::Gets() {

@@ -83,6 +83,7 @@ class Client {
     Prepare(work);
     latencies_ = {};
     operations_ = hits_ = 0;
+    const store::FallbackMover::Counters moves = engine_->stats().moves;
     const double kept = KeptMb(), cpu = CpuOf(CLOCK_PROCESS_CPUTIME_ID), began = Now();
     end_ = began + static_cast<double>(span.count()) / 1e6;
     if (work == Work::kPuts || work == Work::kPutsAndReclaim) {
@@ -102,6 +103,8 @@ class Client {
                     .cpu_s = CpuOf(CLOCK_PROCESS_CPUTIME_ID) - cpu,
                     .hits = static_cast<double>(hits_) / static_cast<double>(operations_)};
     outcome.kept_mb = KeptMb() - kept;
+    outcome.moves_here = engine_->stats().moves.here - moves.here;
+    outcome.moves_elsewhere = engine_->stats().moves.elsewhere - moves.elsewhere;
     return outcome;
   }
 
@@ -116,6 +119,7 @@ class Client {
     if (engine_ != nullptr) return;
     EngineSpec spec{.directory = spec_.directory + "/" + std::to_string(which),
                     .storage = spec_.storage,
+                    .reclaim = spec_.reclaim,
                     .node = static_cast<NodeId>(spec_.node + static_cast<uint32_t>(which)),
                     .segments = puts      ? 128u
                                 : reclaim ? 64u
@@ -298,10 +302,10 @@ StorageProcess::StorageProcess(const std::string& directory, int core) {
   if (pid_ == 0) {
     Pin(core, 2);
     auto loop = *net::EventLoop::Create();
-    auto server = storage::StorageServer::Start(
-        loop.get(), {.endpoint = "tcp://127.0.0.1:0",
-                     .cluster = "bench",
-                     .stores = {.directory = directory, .limit = 1024 * kGiB}});
+    storage::StorageServerOptions options{.endpoint = "tcp://127.0.0.1:0", .cluster = "bench"};
+    if (!directory.empty())
+      options.stores = storage::StoresOptions{.directory = directory, .limit = 1024 * kGiB};
+    auto server = storage::StorageServer::Start(loop.get(), std::move(options));
     HF_CHECK(server.ok());
     std::array<char, 64> endpoint{};
     std::copy_n((*server)->endpoint().data(), (*server)->endpoint().size(), endpoint.data());

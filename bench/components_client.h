@@ -16,6 +16,7 @@ namespace holdfast::bench {
 struct ComponentsSpec {
   std::string directory;  // of this client's files, when `storage` is empty
   std::string storage;    // the endpoint of a storage server
+  std::string reclaim;    // of who moves what reclaim keeps there; empty: the client
   uint32_t node = 0;      // the first of some numbers for its stores
   int core = 0;
   uint64_t objects = 0;    // to be read
@@ -32,6 +33,7 @@ struct Outcome {
   double cpu_s = 0;    // of the client
   double hits = 0;     // share of gets
   double kept_mb = 0;  // written again by reclaim
+  uint64_t moves_here = 0, moves_elsewhere = 0;
 };
 
 // Ends with the variable.
@@ -50,6 +52,7 @@ class ClientProcess {
   int to_ = -1, from_ = -1;
 };
 
+// Of an empty directory: a reclaim worker.
 class StorageProcess {
  public:
   StorageProcess(const std::string& directory, int core);

@@ -12,6 +12,7 @@
 #include "io/disk/segment_files.h"
 #include "io/storage/remote_disk.h"
 #include "io/storage/remote_journal.h"
+#include "io/storage/remote_mover.h"
 
 namespace holdfast::bench {
 namespace {
@@ -81,7 +82,8 @@ Engine::Engine(net::EventLoop* loop, EngineSpec spec)
       env, disk_.get(),
       store::DiskTierOptions{.identity = {spec_.node, kCluster},
                              .index_objects = spec_.objects,
-                             .tiny = {.most_bytes = 0}});  // the workload is of records
+                             .tiny = {.most_bytes = 0},  // the workload is of records
+                             .mover = mover_.get()});
   journal_->Replay([](uint64_t, ByteView) {},
                    [this](const Status& replayed) {
                      Must(replayed);
@@ -130,6 +132,15 @@ void Engine::OpenComponents() {
   journal->Open([&](const Result<uint64_t>& bytes) { done(bytes.status()); });
   disk->Open(done);
   loop_->Run();
+  if (!spec_.reclaim.empty()) {
+    storage::RemoteOptions mover_options = options;
+    mover_options.endpoint = spec_.reclaim;
+    auto mover = std::make_unique<storage::RemoteMover>(
+        loop_, mover_options, spec_.reclaim == spec_.storage ? std::string() : spec_.storage, loop_,
+        disk.get(), post);
+    mover->Start();
+    mover_ = std::move(mover);
+  }
   journal_ = std::move(journal);
   disk_ = std::move(disk);
 }
@@ -189,8 +200,7 @@ void Engine::FlushTable(std::unique_ptr<Table> owned) {
                               .payload_hash = Hash64(value),
                               .name = {},
                               .etag = {}},
-                     .payload = value,
-                     .whole = {}});
+                     .payload = value});
   }
   tier_->Take(std::move(items), [this, table] {
     --flushing_;

@@ -23,6 +23,7 @@ constexpr size_t kComponentValueBytes = 1024;
 struct EngineSpec {
   std::string directory;  // here, when `storage` is empty
   std::string storage;    // the endpoint of a storage server
+  std::string reclaim;    // of who moves what reclaim keeps there; empty: this process
   NodeId node = 0;
   uint32_t segments = 0;
   uint64_t segment_bytes = 0;
@@ -73,6 +74,7 @@ class Engine {
   Random random_;
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<Disk> disk_;
+  std::unique_ptr<SegmentMover> mover_;  // of `disk_`
   std::unique_ptr<store::DiskTier> tier_;
   ValueCache cache_;
   std::deque<std::unique_ptr<Table>> tables_;  // the last one takes values

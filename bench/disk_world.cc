@@ -96,8 +96,7 @@ store::DiskWriter::Item DiskItem(const std::string& name, ByteView payload, int6
                    .payload_hash = Hash64(payload),
                    .name = name,
                    .etag = "e"},
-          .payload = payload,
-          .whole = {}};
+          .payload = payload};
 }
 
 }  // namespace holdfast::bench

@@ -37,8 +37,7 @@ class TinyObjects {
                      .payload_hash = Hash64(payload),
                      .name = name,
                      .etag = etag},
-            .payload = payload,
-            .whole = {}};
+            .payload = payload};
   }
 
  private:

@@ -38,6 +38,7 @@ Result<std::unique_ptr<Disk>> Components::OpenNearDisk() {
     auto remote = thread_->OpenDisk(Remote(config_->disk_at, config_->disk_patience), segments,
                                     config_->disk_segment, post_);
     if (!remote.ok()) return remote.status().Annotate("disk.at");
+    remote_disk_ = remote->get();
     return std::unique_ptr<Disk>(*std::move(remote));
   }
   if (config_->disk_directory.empty()) return std::unique_ptr<Disk>();
@@ -68,6 +69,14 @@ Result<std::unique_ptr<Disk>> Components::OpenDisk(Clock* clock, far::FarClient*
                                                      .log = log_});
   *copies = hybrid->copies();
   return std::unique_ptr<Disk>(std::move(hybrid));
+}
+
+std::unique_ptr<SegmentMover> Components::OpenMover(Clock* clock) {
+  if (config_->reclaim_at.empty()) return nullptr;
+  // Where the segments are it needs no connection to them.
+  const bool there = config_->reclaim_at == config_->disk_at;
+  return thread_->OpenMover(Remote(config_->reclaim_at, config_->reclaim_patience),
+                            there ? std::string() : config_->disk_at, clock, remote_disk_, post_);
 }
 
 std::string Components::JournalPath(const DaemonConfig& config) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parts of a node that may be elsewhere, as the configuration says: its segments on a disk of this
-// machine or on a storage server, and its journal likewise.
+// machine or on a storage server, its journal likewise, and who moves the bytes that reclaim keeps.
 #pragma once
 
 #include <functional>
@@ -33,6 +33,8 @@ class Components {
   // of SegmentFiles, CommitLog and of opening a store elsewhere; they say what to do. `copies` is where
   // copies in the far store are read, or null when none are configured.
   Result<std::unique_ptr<Disk>> OpenDisk(Clock* clock, far::FarClient* far, SegmentReader** copies);
+  // Who moves records of that disk beside this node; null: nobody.
+  std::unique_ptr<SegmentMover> OpenMover(Clock* clock);
   // With the bytes that it has room for.
   Result<std::unique_ptr<Journal>> OpenJournal(uint64_t* bytes);
   // Nothing elsewhere is talked to any more, and what is to be read comes no more.
@@ -53,6 +55,7 @@ class Components {
   const Post post_;
   const disk::Watcher watcher_;
   std::unique_ptr<storage::StorageThread> thread_;
+  storage::RemoteDisk* remote_disk_ = nullptr;  // if it is elsewhere
 };
 
 }  // namespace holdfast::cached

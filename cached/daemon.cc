@@ -57,6 +57,7 @@ struct Daemon::Parts {
   std::unique_ptr<net::ZmqNetwork> network;
   std::unique_ptr<Components> components;
   std::unique_ptr<Disk> disk_files;
+  std::unique_ptr<SegmentMover> mover;  // of `disk_files`
   std::unique_ptr<store::DiskTier> disk;
   std::unique_ptr<Random> random;
   std::unique_ptr<Journal> journal;
@@ -91,6 +92,7 @@ Daemon::~Daemon() {
   parts_->bulk_client.reset();
   parts_->far.reset();
   if (parts_->components != nullptr) parts_->components->Stop();
+  parts_->mover.reset();
   parts_->disk_files.reset();
   parts_->node.reset();
   parts_->journal.reset();
@@ -287,6 +289,8 @@ Status Daemon::Parts::OpenDisk() {
   if (!files.ok()) return files.status();
   disk_files = *std::move(files);
   if (disk_files == nullptr) return {};
+  mover = components->OpenMover(loop.get());
+  config.disk.mover = mover.get();
   config.disk.reclaim_reads_copies = config.reclaim_reads_far;
   config.disk.identity = {config.node.node, config.node.cluster};
   disk = std::make_unique<store::DiskTier>(MakeEnv(), disk_files.get(), config.disk);

@@ -170,6 +170,16 @@ void ReadDisk(config::ConfigFile* file, DaemonConfig* config) {
   if (config->reclaim_reads_far && config->disk_far_copy.empty())
     file->Fail("disk.reclaim_reads", "far needs disk.far_copy");
   CheckStorage(file, "disk.at", config->disk_at);
+  file->Get("reclaim.at", &config->reclaim_at);
+  file->GetDuration("reclaim.patience", &config->reclaim_patience, 1s);
+  CheckStorage(file, "reclaim.at", config->reclaim_at);
+  if (!config->reclaim_at.empty() && config->disk_at.empty()) {
+    file->Fail("reclaim.at", "needs disk.at: segments on this node are moved by this node");
+  } else if (!config->reclaim_at.empty() && config->reclaim_reads_far) {
+    file->Fail("reclaim.at",
+               "and disk.reclaim_reads = \"far\" are both given; copies are read by "
+               "the node, so who is to do it?");
+  }
   const bool elsewhere = !config->disk_at.empty();
   if (config->disk_directory.empty() && !elsewhere) {
     if (limit != 0)

@@ -24,6 +24,8 @@ struct DaemonConfig {
   Duration disk_patience = 10s;
   std::string disk_far_copy;  // canonical prefix of the segments' copies; empty: none
   bool reclaim_reads_far = false;
+  std::string reclaim_at;  // who moves the bytes of reclaim; empty: the node
+  Duration reclaim_patience = 10s;
   uint64_t disk_segment = 0;
   uint64_t disk_segments = 0;
   uint64_t disk_depth = 32;

@@ -45,10 +45,13 @@ int Fail(const Status& status, int code) {
 }
 
 int RunStorage(const Arguments& arguments) {
-  Result<StorageConfig> config = ReadConfig(arguments, ReadStorageConfig);
+  const bool worker = arguments.role == "reclaim";
+  Result<StorageConfig> config =
+      ReadConfig(arguments, worker ? ReadWorkerConfig : ReadStorageConfig);
   if (!config.ok()) return Fail(config.status(), 2);
   if (arguments.check) {
-    std::printf("cached: the configuration of this storage server is right\n");
+    std::printf("cached: the configuration of this %s is right\n",
+                worker ? "reclaim worker" : "storage server");
     return 0;
   }
   net::LogSink log({.program = "cached", .level = config->log_level});
@@ -59,7 +62,7 @@ int RunStorage(const Arguments& arguments) {
 }
 
 int Main(const Arguments& arguments) {
-  if (arguments.role == "storage") return RunStorage(arguments);
+  if (arguments.role != "node") return RunStorage(arguments);
   Result<DaemonConfig> config = ReadConfig(arguments, ReadDaemonConfig);
   if (!config.ok()) return Fail(config.status(), 2);
   if (arguments.check) {
@@ -88,9 +91,11 @@ int main(int argc, char** argv) {
   app.add_option("--config", arguments.config, "TOML file")->envname("HOLDFAST_CONFIG");
   app.add_option("--set", arguments.settings, "KEY=VALUE, beats file and environment")
       ->allow_extra_args(false);
-  app.add_option("--role", arguments.role,
-                 "node, or storage: keeps journals and segments for nodes without a disk")
-      ->check(CLI::IsMember({"node", "storage"}));
+  app.add_option(
+         "--role", arguments.role,
+         "node; storage: keeps journals and segments for nodes without a disk; reclaim: moves "
+         "bytes between such segments")
+      ->check(CLI::IsMember({"node", "storage", "reclaim"}));
   app.add_flag("--check-config", arguments.check,
                "say whether the configuration is right, and end");
   try {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// `cached --role storage`: keeps journals and segments for nodes without a disk for them. No node of
-// the cluster: it holds no objects of its own, and decides nothing.
+// `cached --role storage`: keeps journals and segments for nodes without a disk for them. `cached --role
+// reclaim`: moves records between such segments, and keeps nothing. No nodes of the cluster: they hold no
+// objects of their own, and decide nothing.
 #pragma once
 
 #include <memory>
@@ -16,7 +17,7 @@ struct StorageConfig {
   std::string cluster = "holdfast";
   std::string cluster_key_file;
   std::string endpoint = "tcp://127.0.0.1:7072";
-  std::string directory;
+  std::string directory;  // empty: a reclaim worker
   uint64_t limit = 0;
   uint64_t threads = 4;
   LogLevel log_level = LogLevel::kInfo;
@@ -24,6 +25,7 @@ struct StorageConfig {
 
 // kInvalid names the key.
 Result<StorageConfig> ReadStorageConfig(config::ConfigFile* file);
+Result<StorageConfig> ReadWorkerConfig(config::ConfigFile* file);
 
 class StorageRole {
  public:

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/hash.h"
+#include "wire/segment_move.h"
 
 namespace holdfast::storage {
 namespace {
@@ -31,7 +32,16 @@ uint64_t MostBytes(Kind kind) {
   switch (kind) {
     case Kind::kOpenJournal:
     case Kind::kOpenSegments:
+    case Kind::kOpenPermitted:
       return kOpenerBytes + kMaxNameBytes;
+    case Kind::kOpenMover:
+      return kOpenerBytes + kMaxNameBytes + 1 + kMaxEndpointBytes;
+    case Kind::kPermit:
+      return sizeof(uint64_t);
+    case Kind::kMove:
+      return kMoveHeadBytes + kMostMoveRecords * disk::kEntryBytes;
+    case Kind::kMoved:
+      return kMostMoveRecords / 8;
     case Kind::kOpened:
       return 16;
     case Kind::kFailed:
@@ -104,8 +114,9 @@ Result<FrameHead> DecodeHead(ByteView bytes) {
   const std::byte* at = bytes.data();
   const auto kind = static_cast<uint8_t>(at[head::kKind]);
   const auto code = static_cast<uint8_t>(at[head::kCode]);
-  if (kind < static_cast<uint8_t>(Kind::kOpenJournal) || kind > static_cast<uint8_t>(Kind::kPong) ||
-      code > static_cast<uint8_t>(Code::kTimeout) || LoadAs<uint16_t>(at + head::kReserved) != 0) {
+  if (kind < static_cast<uint8_t>(Kind::kOpenJournal) ||
+      kind > static_cast<uint8_t>(Kind::kMoved) || code > static_cast<uint8_t>(Code::kTimeout) ||
+      LoadAs<uint16_t>(at + head::kReserved) != 0) {
     return Status::Corrupt("a frame of no kind that the storage protocol knows");
   }
   const FrameHead h{.kind = static_cast<Kind>(kind),
@@ -125,6 +136,19 @@ Result<FrameHead> DecodeHead(ByteView bytes) {
 
 bool IsBodyOf(const FrameHead& h, ByteView body) {
   return body.size() == h.body_bytes && HashOf(body) == h.body_hash;
+}
+
+std::string Encode(const MoverName& name) {
+  return name.endpoint.empty() ? name.store : name.store + "@" + name.endpoint;
+}
+
+Result<MoverName> DecodeMoverName(std::string_view text) {
+  MoverName name{.store = std::string(text.substr(0, text.find('@')))};
+  if (text.size() > name.store.size()) name.endpoint = text.substr(name.store.size() + 1);
+  const bool empty = name.endpoint.empty() && text.ends_with('@');
+  if (!IsStoreName(name.store) || empty || name.endpoint.size() > kMaxEndpointBytes)
+    return Status::Invalid("no name of a store whose records could be moved");
+  return name;
 }
 
 bool IsStoreName(std::string_view name) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <string_view>
 
 #include "base/bytes.h"
@@ -25,6 +26,7 @@ constexpr uint64_t kMaxRecordBytes = kMiB;
 constexpr uint64_t kMaxPartBytes = kMiB;  // of a read or a write
 constexpr uint64_t kMaxBodyBytes = kMaxRecordBytes + 4;
 constexpr size_t kMaxTextBytes = 512;
+constexpr size_t kMaxEndpointBytes = 256;
 constexpr size_t kMaxNameBytes = 64;
 constexpr size_t kOpenerBytes = 8;  // before the name in the body of an opening
 
@@ -59,6 +61,12 @@ enum class Kind : uint8_t {
   kDone = 14,
   kPing = 15,
   kPong = 16,
+  kOpenMover = 17,
+  kOpenPermitted = 18,
+  kPermit = 19,
+  kRevoke = 20,
+  kMove = 21,
+  kMoved = 22,
 };
 
 constexpr size_t kHeadBytes = 56;
@@ -83,6 +91,15 @@ void StoreHead(FrameHead head, ByteView body, std::byte* at);
 // than its kind allows; the body is still to be checked (IsBodyOf).
 Result<FrameHead> DecodeHead(ByteView bytes);
 bool IsBodyOf(const FrameHead& head, ByteView body);
+
+// What the opening of a mover names: a store, here (`endpoint` is empty) or at another server.
+struct MoverName {
+  std::string store{};
+  std::string endpoint{};
+};
+std::string Encode(const MoverName& name);
+// kInvalid for what is no name of a store.
+Result<MoverName> DecodeMoverName(std::string_view text);
 
 // Letters, digits, '.', '_' and '-', of which the first is a letter or digit: a part of a path.
 bool IsStoreName(std::string_view name);

@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/hash.h"
-
 namespace holdfast::store {
+
+static_assert(DiskReclaim::kKeepAtOnce <= kMostMoveBytes &&
+              DiskReclaim::kKeepRecordsAtOnce <= kMostMoveRecords);
 
 // --- 1. Table ------------------------------------------------------------------------------------
 
@@ -36,17 +37,6 @@ void DiskReclaim::ReadTable() {
   const uint64_t end = (*segments_)[victim_].end;
   if (from_copy_) return copies_->Read(victim_, end, bytes_.span(), read);
   disk_->Read(victim_, end, bytes_.span(), read);
-}
-
-// What could not be read of the copy is read on the disk; what is wrong in either is left out.
-void DiskReclaim::ReadVictim(uint64_t offset, ByteSpan into, Done done) {
-  if (!from_copy_) return disk_->Read(victim_, offset, into, std::move(done));
-  copies_->Read(victim_, offset, into,
-                [this, offset, into, done = std::move(done)](const Status& status, uint64_t hash) {
-                  if (status.ok()) return done(status, hash);
-                  from_copy_ = false;  // it costs its deadline once
-                  disk_->Read(victim_, offset, into, done);
-                });
 }
 
 // --- 2. Settle -----------------------------------------------------------------------------------
@@ -98,59 +88,36 @@ void DiskReclaim::Evict(const disk::Entry& entry) {
 
 // --- 3. Keep -------------------------------------------------------------------------------------
 
+// As they lie in the victim: neighbours are read together.
 void DiskReclaim::Keep() {
-  reading_.clear();
+  moving_.clear();
   uint64_t bytes = 0;
-  while (!kept_.empty() &&
+  while (!kept_.empty() && moving_.size() < kKeepRecordsAtOnce &&
          (bytes == 0 || bytes + kept_.back().end() - kept_.back().offset <= kKeepAtOnce)) {
     bytes += kept_.back().end() - kept_.back().offset;
-    reading_.push_back(kept_.back());
+    moving_.push_back(kept_.back());
     kept_.pop_back();
   }
-  if (reading_.empty()) return End();
-  bytes_ = Buffer(bytes);
-  reads_ = reading_.size();
-  uint64_t at = 0;
-  for (const disk::Entry& entry : reading_) {
-    const uint64_t record = entry.end() - entry.offset;
-    ReadVictim(entry.offset, bytes_.span().subspan(at, record),
-               [this](const Status& status, uint64_t) { KeepRead(status); });
-    at += record;
-  }
+  if (moving_.empty()) return End();
+  std::reverse(moving_.begin(), moving_.end());
+  held_ = std::any_of(moving_.begin(), moving_.end(),
+                      [this](const disk::Entry& entry) { return KeepsHeld(entry); });
+  writer_->Move(victim_, from_copy_, moving_,
+                [this](const DiskWriter::MoveOutcome& outcome) { Kept(outcome); });
 }
 
-// What could not be read does not have its checksums.
-void DiskReclaim::KeepRead(const Status& status) {
-  unanswered_ = unanswered_ || status.code() == Code::kTimeout;
-  if (--reads_ > 0) return;
-  if (std::exchange(unanswered_, false)) return GiveUp();
-  std::vector<DiskWriter::Item> items;
-  uint64_t at = 0;
-  for (const disk::Entry& entry : reading_) {
-    const ByteView whole = bytes_.view().subspan(at, entry.end() - entry.offset);
-    at += whole.size();
-    Result<disk::Head> head = disk::DecodeHead(whole, entry.offset, segments_->segment_bytes());
-    const uint64_t head_bytes = entry.payload_offset() - entry.offset;
-    const bool right = head.ok() && head->entry.oid == entry.oid &&
-                       head->entry.version == entry.version && head->entry.size == entry.size &&
-                       Hash64(whole.subspan(head_bytes, entry.size)) == head->payload_hash;
-    if (!right) {
-      Evict(entry);
-      continue;
-    }
-    moved_held_ = moved_held_ || KeepsHeld(entry);
-    counters_.kept_bytes += whole.size();
-    items.push_back({.head = *std::move(head), .payload = {}, .whole = whole});
+void DiskReclaim::Kept(const DiskWriter::MoveOutcome& outcome) {
+  counters_.kept_bytes += outcome.moved_bytes;
+  if (outcome.copy_failed) from_copy_ = false;  // it costs its deadline once
+  if (held_) unsynced_.insert(outcome.segments.begin(), outcome.segments.end());
+  if (outcome.unanswered) return GiveUp();
+  for (const disk::Entry& entry : outcome.wrong) Evict(entry);
+  for (const disk::Entry& entry : moving_) {  // those that were not written
+    if (KeepsHeld(entry)) return GiveUp();
+    Evict(entry);
   }
-  const auto written = [this] {
-    for (const disk::Entry& entry : reading_) {  // those that were not written
-      if (KeepsHeld(entry)) return GiveUp();
-      Evict(entry);
-    }
-    evictions_->SegmentDone();
-    Keep();
-  };
-  writer_->Write(std::move(items), written, DiskWriter::Who::kReclaim);
+  evictions_->SegmentDone();
+  Keep();
 }
 
 // A disk elsewhere that does not answer has not lost what is held, nor one that takes nothing just now.
@@ -166,8 +133,10 @@ void DiskReclaim::GiveUp() {
 
 // What was held long ago is not to be lost with what was written last.
 void DiskReclaim::End() {
-  if (std::exchange(moved_held_, false) && segments_->open() != DiskSegments::kNone)
-    return disk_->Sync(segments_->open(), [this](const Status&) { End(); });
+  if (!unsynced_.empty()) {
+    auto next = unsynced_.extract(unsynced_.begin());
+    return disk_->Sync(next.value(), [this](const Status&) { End(); });
+  }
   bytes_ = Buffer();
   kept_.clear();
   DiskSegment& s = (*segments_)[victim_];

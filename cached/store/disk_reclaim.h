@@ -4,12 +4,14 @@
 //   1. Table   which records it has
 //   2. Settle  what is held is kept, and what was read since it was written, that up to a fifth of the
 //              segment, so that at most 1.25 times as much is written as comes; the rest is evicted
-//   3. Keep    those are read, a few MiB at a time, and written again
+//   3. Keep    those are written again, a few MiB at a time; who moves the bytes is another's to know
+//              (fallback_mover.h)
 //   4. Clean   (disk_writer.h)
 //
 // Of one with packs the tiny tier does 1 to 3 (tiny_reclaim.h).
 #pragma once
 
+#include <set>
 #include <vector>
 
 #include "base/env.h"
@@ -26,6 +28,7 @@ class DiskReclaim {
   static constexpr uint32_t kLeastFree = 2;  // segments
   static constexpr uint64_t kKeptPart = 5;
   static constexpr uint64_t kKeepAtOnce = 4 * kMiB;
+  static constexpr size_t kKeepRecordsAtOnce = 8'192;
   static constexpr Duration kRest = 1s;  // after a victim that could not be written again
 
   struct Counters {
@@ -51,12 +54,10 @@ class DiskReclaim {
   const Counters& counters() const { return counters_; }
 
  private:
-  using Done = std::function<void(Status, uint64_t hash)>;
-  void ReadVictim(uint64_t offset, ByteSpan into, Done done);
   void ReadTable();
   void Settle(ByteView table);
   void Keep();
-  void KeepRead(const Status& status);
+  void Kept(const DiskWriter::MoveOutcome& outcome);
   void Evict(const disk::Entry& entry);
   bool KeepsHeld(const disk::Entry& entry) const;
   void GiveUp();
@@ -72,13 +73,12 @@ class DiskReclaim {
   EvictionCounts* evictions_;
   Counters counters_;
   uint32_t victim_ = DiskSegments::kNone;
-  bool from_copy_ = false;            // the victim is read there
-  Buffer bytes_;                      // the table, then records that are kept
-  std::vector<disk::Entry> kept_;     // still to be kept, the last one first: what is held
-  std::vector<disk::Entry> reading_;  // at hand
-  size_t reads_ = 0;                  // under way
-  bool unanswered_ = false;           // one of them
-  bool moved_held_ = false;           // something that is held, to the open segment
+  bool from_copy_ = false;           // the victim is read there
+  Buffer bytes_;                     // its table
+  std::vector<disk::Entry> kept_;    // still to be kept, the last one first: what is held
+  std::vector<disk::Entry> moving_;  // at hand
+  bool held_ = false;                // something of it
+  std::set<uint32_t> unsynced_;      // segments that have what is held now
   Time rests_until_{INT64_MIN / 2};
 };
 

@@ -87,7 +87,8 @@ DiskTier::DiskTier(const Env& env, Disk* disk, const DiskTierOptions& options)
       copies_(options.copies),
       segments_(disk->segments(), disk->segment_bytes()),
       records_(&segments_, IndexObjects(disk->segments(), disk->segment_bytes(), options)),
-      writer_(env, disk, options.identity, &segments_, &records_),
+      mover_(env, disk, options.copies, options.mover),
+      writer_(env, disk, &mover_, options.identity, &segments_, &records_),
       tiny_(env, disk, &segments_, &writer_, &evictions_,
             TinyFor(disk->segments(), disk->segment_bytes(), options)),
       reclaim_(env, disk, options.reclaim_reads_copies ? options.copies : nullptr, &segments_,
@@ -387,6 +388,7 @@ DiskStats DiskTier::Stats() const {
           .refused_objects = refused_,
           .writes = writer_.counters(),
           .reclaim = reclaim_.counters(),
+          .moves = mover_.counters(),
           .tiny = tiny,
           .off = writer_.off()};
 }

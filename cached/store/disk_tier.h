@@ -29,6 +29,7 @@
 #include "cached/store/disk_reclaim.h"
 #include "cached/store/disk_recovery.h"
 #include "cached/store/disk_writer.h"
+#include "cached/store/fallback_mover.h"
 #include "cached/store/tiny_tier.h"
 
 namespace holdfast::store {
@@ -40,6 +41,8 @@ struct DiskTierOptions {
   // Where what the disk does not have right is read; may be null; outlives the tier.
   SegmentReader* copies = nullptr;
   bool reclaim_reads_copies = false;  // and not the disk, as far as they are there
+  // Who else moves the bytes that reclaim keeps; may be null; outlives the tier.
+  SegmentMover* mover = nullptr;
 };
 
 struct DiskStats {
@@ -56,6 +59,7 @@ struct DiskStats {
   uint64_t refused_objects = 0;  // by admission
   DiskWriter::Counters writes{};
   DiskReclaim::Counters reclaim{};
+  FallbackMover::Counters moves{};
   TinyStats tiny{};  // `objects` has them, too
   bool off = false;
 };
@@ -208,6 +212,7 @@ class DiskTier {
   SegmentReader* copies_;
   DiskSegments segments_;
   DiskRecords records_;
+  FallbackMover mover_;
   DiskWriter writer_;
   EvictionCounts evictions_;
   TinyTier tiny_;

@@ -2,10 +2,7 @@
 #include "cached/store/disk_writer.h"
 
 #include <array>
-#include <cstring>
 #include <utility>
-
-#include "base/hash.h"
 
 namespace holdfast::store {
 namespace {
@@ -31,26 +28,24 @@ DiskWriter::Item DiskWriter::ItemOf(const Oid& oid, VersionHash version, std::st
                    .payload_hash = payload_hash,
                    .name = std::string(name),
                    .etag = std::string(etag)},
-          .payload = payload,
-          .whole = {}};
+          .payload = payload};
 }
 
 // --- 1. Plan -------------------------------------------------------------------------------------
 
-void DiskWriter::Write(std::vector<Item> items, std::function<void()> done, Who who) {
+void DiskWriter::Write(std::vector<Item> items, std::function<void()> done) {
   const uint64_t id = next_id_++;
   Group& group = groups_[id];
-  group = {.items = std::move(items), .batches = 0, .done = std::move(done)};
+  group.items = std::move(items);
+  group.done = [done = std::move(done)](const MoveOutcome&) { done(); };
   std::vector<Batch> batches;
   for (const Item& item : group.items) {
-    if (off() || !RoomFor(BytesOf(item), who)) break;
-    if (batches.empty() || batches.back().segment != segments_->open())
-      batches.push_back(Begin(id));
-    Batch& batch = batches.back();
+    if (off() || !RoomFor(BytesOf(item), Who::kAnyone)) break;
+    Batch& batch = BatchFor(&batches, id);
     batch.entries.push_back(item.head.entry);
     disk::Entry& entry = batch.entries.back();
     entry.offset = segments_->Take(BytesOf(item));
-    if (item.whole.empty()) batch.head_bytes += entry.payload_offset() - entry.offset;
+    batch.head_bytes += entry.payload_offset() - entry.offset;
     batch.bytes = entry.end() - batch.offset;
   }
   group.batches = batches.size();
@@ -67,12 +62,37 @@ void DiskWriter::Write(std::vector<Item> items, std::function<void()> done, Who 
     }
     Issue(std::move(batch));
   }
-  if (batches.empty()) {
-    env_.clock->At(env_.clock->Now(), [this, id] {
-      auto finished = groups_.extract(id);
-      finished.mapped().done();
-    });
+  if (batches.empty()) EndEmpty(id);
+}
+
+void DiskWriter::Move(uint32_t from, bool from_copy, const std::vector<disk::Entry>& records,
+                      std::function<void(const MoveOutcome&)> done) {
+  const uint64_t id = next_id_++;
+  Group& group = groups_[id];
+  group.done = std::move(done);
+  std::vector<Batch> batches;
+  for (const disk::Entry& record : records) {
+    const uint64_t bytes = record.end() - record.offset;
+    if (off() || !RoomFor(bytes, Who::kReclaim)) break;
+    Batch& batch = BatchFor(&batches, id);
+    batch.move.records.push_back(record);
+    batch.entries.push_back(record);
+    batch.entries.back().offset = segments_->Take(bytes);
+    batch.bytes += bytes;
   }
+  group.batches = batches.size();
+  for (Batch& batch : batches) {
+    batch.move.from = from;
+    batch.move.from_copy = from_copy;
+    IssueMove(std::move(batch));
+  }
+  if (batches.empty()) EndEmpty(id);
+}
+
+DiskWriter::Batch& DiskWriter::BatchFor(std::vector<Batch>* batches, uint64_t group) {
+  if (batches->empty() || batches->back().segment != segments_->open())
+    batches->push_back(Begin(group));
+  return batches->back();
 }
 
 DiskWriter::Batch DiskWriter::Begin(uint64_t group) {
@@ -101,10 +121,6 @@ bool DiskWriter::RoomFor(uint64_t bytes, Who who) {
 }
 
 void DiskWriter::Add(Batch& batch, const Item& item) {
-  if (!item.whole.empty()) {
-    batch.parts.push_back(item.whole);
-    return;
-  }
   const disk::Entry& entry = item.head.entry;
   const uint64_t head_bytes = entry.payload_offset() - entry.offset;
   std::byte* head = batch.heads.data() + batch.head_bytes;
@@ -132,11 +148,52 @@ void DiskWriter::Issue(Batch batch) {
                [this, id](const Status& status) { Written(id, status); });
 }
 
+void DiskWriter::IssueMove(Batch batch) {
+  const uint64_t id = next_id_++;
+  batch.move.to = batch.segment;
+  batch.move.offset = batch.offset;
+  const Batch& kept = batches_.emplace(id, std::move(batch)).first->second;
+  if (kept.mark.empty()) return StartMove(id);
+  // The mover writes records, and nothing else.
+  disk_->Write(kept.segment, 0, {kept.mark.view()}, [this, id](const Status& status) {
+    if (status.ok()) return StartMove(id);
+    Written(id, status);
+  });
+}
+
+void DiskWriter::StartMove(uint64_t id) {
+  mover_->Move(batches_[id].move, [this, id](const Moved& moved) { MoveEnded(id, moved); });
+}
+
+void DiskWriter::MoveEnded(uint64_t id, const Moved& moved) {
+  Batch& batch = batches_[id];
+  MoveOutcome& outcome = groups_[batch.group].outcome;
+  outcome.copy_failed = outcome.copy_failed || moved.copy_failed;
+  if (moved.status.code() == Code::kTimeout) {  // no fault of the open segment
+    outcome.unanswered = true;
+    return Done(id);
+  }
+  if (moved.status.ok()) {
+    std::vector<disk::Entry> right;
+    batch.bytes = 0;
+    for (size_t i = 0; i < batch.entries.size(); ++i) {
+      if (!moved.right.Get(i)) {
+        outcome.wrong.push_back(batch.move.records[i]);
+        continue;
+      }
+      right.push_back(batch.entries[i]);
+      batch.bytes += right.back().end() - right.back().offset;
+    }
+    batch.entries = std::move(right);
+    outcome.moved_bytes += batch.bytes;
+    outcome.segments.push_back(batch.segment);
+  }
+  Written(id, moved.status);
+}
+
 void DiskWriter::Written(uint64_t id, const Status& status) {
-  auto node = batches_.extract(id);
-  Batch& batch = node.mapped();
+  const Batch& batch = batches_[id];
   DiskSegment& segment = (*segments_)[batch.segment];
-  --segment.writers;
   if (Failed(status, "writing")) {
     if (segments_->open() == batch.segment) CloseOpen();
   } else {
@@ -148,11 +205,28 @@ void DiskWriter::Written(uint64_t id, const Status& status) {
     counters_.written_objects += batch.entries.size();
     counters_.written_bytes += batch.bytes;
   }
-  SealIfDone(batch.segment);
-  auto group = groups_.find(batch.group);
+  Done(id);
+}
+
+void DiskWriter::Done(uint64_t id) {
+  auto batch = batches_.extract(id);
+  const uint32_t segment = batch.mapped().segment;
+  --(*segments_)[segment].writers;
+  SealIfDone(segment);
+  Ended(batch.mapped().group);
+}
+
+void DiskWriter::Ended(uint64_t id) {
+  auto group = groups_.find(id);
   if (--group->second.batches > 0) return;
   auto finished = groups_.extract(group);
-  finished.mapped().done();
+  finished.mapped().done(finished.mapped().outcome);
+}
+
+// Never from inside of the call.
+void DiskWriter::EndEmpty(uint64_t id) {
+  groups_[id].batches = 1;
+  env_.clock->At(env_.clock->Now(), [this, id] { Ended(id); });
 }
 
 bool DiskWriter::Failed(const Status& status, const char* what) {
@@ -168,114 +242,6 @@ bool DiskWriter::Failed(const Status& status, const char* what) {
                    " failed several times, last: " + status.message());
   }
   return true;
-}
-
-// --- 3. Seal -------------------------------------------------------------------------------------
-
-void DiskWriter::CloseOpen() {
-  const uint32_t segment = segments_->Close();
-  if (segment != DiskSegments::kNone) SealIfDone(segment);
-}
-
-void DiskWriter::SealIfDone(uint32_t segment) {
-  DiskSegment& s = (*segments_)[segment];
-  if (s.use != DiskUse::kClosed || s.writers > 0 || blocks_.contains(segment)) return;
-  Buffer table(s.table.size() * disk::kEntryBytes);
-  for (size_t i = 0; i < s.table.size(); ++i) {
-    disk::EncodeEntry(s.table[i], table.data() + i * disk::kEntryBytes);
-  }
-  WriteTable(segment, std::move(table));
-}
-
-void DiskWriter::SealPacks(uint32_t segment, Buffer table, std::function<void(bool)> done) {
-  (*segments_)[segment].entries = static_cast<uint32_t>(table.size());
-  packs_[segment] = std::move(done);
-  WriteTable(segment, std::move(table));
-}
-
-void DiskWriter::WriteTable(uint32_t segment, Buffer bytes) {
-  DiskSegment& s = (*segments_)[segment];
-  Buffer& table = blocks_[segment] = std::move(bytes);
-  s.table_hash = Hash64(table.view());
-  std::vector<ByteView> parts;
-  if (!table.empty()) parts.push_back(table.view());
-  disk_->Write(segment, s.end, std::move(parts), [this, segment](const Status& written) {
-    if (Failed(written, "writing a table")) return Finish(segment, false);
-    // Packs and their table have hashes that a seal without them does not have: one sync is enough.
-    if (packs_.contains(segment)) return WriteSeal(segment);
-    disk_->Sync(segment, [this, segment](const Status& synced) {
-      if (Failed(synced, "syncing")) return Finish(segment, false);
-      WriteSeal(segment);
-    });
-  });
-}
-
-disk::Seal DiskWriter::SealOf(uint32_t segment) const {
-  const DiskSegment& s = (*segments_)[segment];
-  return {.kind = s.kind,
-          .node = identity_.node,
-          .cluster = disk::ClusterHash(identity_.cluster),
-          .sequence = s.sequence,
-          .segment_bytes = segments_->segment_bytes(),
-          .table_offset = s.end,
-          .entries = s.entries,
-          .table_hash = s.table_hash};
-}
-
-void DiskWriter::WriteSeal(uint32_t segment) {
-  Buffer& block = blocks_[segment] = Buffer(disk::kBlock);
-  disk::EncodeSeal(SealOf(segment), block.data());
-  disk_->Write(segment, 0, {block.view()}, [this, segment](const Status& written) {
-    const bool failed = Failed(written, "writing a seal");
-    if (failed || !packs_.contains(segment)) return Finish(segment, !failed);
-    // What packs were merged from is given back after it.
-    disk_->Sync(segment, [this, segment](const Status& synced) {
-      Finish(segment, !Failed(synced, "syncing a seal"));
-    });
-  });
-}
-
-// Records without a seal are no worse as long as this process lives, until reclaim wants their table.
-void DiskWriter::Finish(uint32_t segment, bool sealed) {
-  blocks_.erase(segment);
-  auto packs = packs_.extract(segment);
-  if (packs.empty() && !sealed && (*segments_)[segment].held_bytes > 0) return SealLater(segment);
-  if (packs.empty() || sealed) segments_->Sealed(segment);
-  if (!packs.empty()) packs.mapped()(sealed);
-}
-
-void DiskWriter::SealLater(uint32_t segment) {
-  env_.clock->At(env_.clock->Now() + kOffFor, [this, segment] { SealIfDone(segment); });
-}
-
-// --- 4. Clean ------------------------------------------------------------------------------------
-
-void DiskWriter::Clean(uint32_t segment) {
-  DiskSegment& s = (*segments_)[segment];
-  if (s.use != DiskUse::kReclaimed || s.readers > 0 || s.live > 0) return;
-  s.use = DiskUse::kCleaned;
-  Buffer& block = blocks_[segment] = Buffer(disk::kBlock);
-  std::memset(block.data(), 0, block.size());
-  disk_->Write(segment, 0, {block.view()}, [this, segment](const Status& written) {
-    if (Failed(written, "cleaning")) return CleanLater(segment);
-    if ((*segments_)[segment].kind == disk::SegmentKind::kPacks) return Cleaned(segment);
-    disk_->Sync(segment, [this, segment](const Status& synced) {
-      if (Failed(synced, "cleaning")) return CleanLater(segment);
-      Cleaned(segment);
-    });
-  });
-}
-
-void DiskWriter::Cleaned(uint32_t segment) {
-  blocks_.erase(segment);
-  segments_->AddFree(segment);
-}
-
-// An old seal over new records would have them taken for the old ones.
-void DiskWriter::CleanLater(uint32_t segment) {
-  blocks_.erase(segment);
-  (*segments_)[segment].use = DiskUse::kReclaimed;
-  env_.clock->At(env_.clock->Now() + kOffFor, [this, segment] { Clean(segment); });
 }
 
 }  // namespace holdfast::store

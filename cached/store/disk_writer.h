@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes records to a disk tier, many at a time, one segment after the other:
+// Writes records to a disk tier, many at a time, one segment after the other. Their bytes come from memory,
+// or are moved from another segment:
 //
 //   1. Plan    each record gets its place behind the last one; a segment without room is closed
 //   2. Write   a batch for each segment; its records can be found once it is on the disk. The first of
@@ -21,6 +22,7 @@
 
 #include "base/env.h"
 #include "cached/store/disk_records.h"
+#include "wire/segment_move.h"
 
 namespace holdfast::store {
 
@@ -31,12 +33,10 @@ struct DiskIdentity {
 
 class DiskWriter {
  public:
-  // A record, or the whole of one as it lies in another segment. The memory is the caller's until
-  // `done`.
+  // A record. The memory is the caller's until `done`.
   struct Item {
     disk::Head head{};  // without its offset
     ByteView payload{};
-    ByteView whole{};  // instead of both
   };
   // Of a record that lies elsewhere; the texts are copied, the payload is not.
   static Item ItemOf(const Oid& oid, VersionHash version, std::string_view name,
@@ -50,18 +50,28 @@ class DiskWriter {
   static constexpr uint32_t kFailuresUntilOff = 3;
   static constexpr Duration kOffFor = 60s;
 
-  DiskWriter(const Env& env, Disk* disk, DiskIdentity identity, DiskSegments* segments,
-             DiskRecords* records)
+  DiskWriter(const Env& env, Disk* disk, SegmentMover* mover, DiskIdentity identity,
+             DiskSegments* segments, DiskRecords* records)
       : env_(env),
         disk_(disk),
+        mover_(mover),
         identity_(std::move(identity)),
         segments_(segments),
         records_(records) {}
 
   // What has no room, or cannot be written, is left out. Where records are held the last free segment is
   // for those that reclaim moves.
-  enum class Who : uint8_t { kAnyone, kReclaim };
-  void Write(std::vector<Item> items, std::function<void()> done, Who who = Who::kAnyone);
+  void Write(std::vector<Item> items, std::function<void()> done);
+  // Records of another segment are written again; what is not right there is left out.
+  struct MoveOutcome {
+    bool unanswered = false;           // some of it, by a disk elsewhere
+    bool copy_failed = false;          // it was read in the segment
+    std::vector<disk::Entry> wrong{};  // without their checksums
+    std::vector<uint32_t> segments{};  // that have the others
+    uint64_t moved_bytes = 0;
+  };
+  void Move(uint32_t from, bool from_copy, const std::vector<disk::Entry>& records,
+            std::function<void(const MoveOutcome&)> done);
   // A segment that was found open, with its records in its table.
   void SealFound(uint32_t segment) { SealIfDone(segment); }
   // Nothing leads to the segment, and it is not to be read any more. It is free once its readers have
@@ -85,20 +95,30 @@ class DiskWriter {
     Buffer heads{};
     uint64_t head_bytes = 0;  // used
     std::vector<ByteView> parts{};
+    SegmentMove move{};  // instead of both
     std::vector<disk::Entry> entries{};
     uint64_t bytes = 0;
   };
   struct Group {
     std::vector<Item> items{};
     size_t batches = 0;
-    std::function<void()> done{};
+    MoveOutcome outcome{};
+    std::function<void(const MoveOutcome&)> done{};
   };
+  enum class Who : uint8_t { kAnyone, kReclaim };
 
   bool RoomFor(uint64_t bytes, Who who);
+  Batch& BatchFor(std::vector<Batch>* batches, uint64_t group);
   Batch Begin(uint64_t group);
   void Add(Batch& batch, const Item& item);
   void Issue(Batch batch);
+  void IssueMove(Batch batch);
+  void StartMove(uint64_t id);
+  void MoveEnded(uint64_t id, const Moved& moved);
   void Written(uint64_t id, const Status& status);
+  void Done(uint64_t id);
+  void Ended(uint64_t group);
+  void EndEmpty(uint64_t group);
   void CloseOpen();
   void SealIfDone(uint32_t segment);
   void WriteTable(uint32_t segment, Buffer table);
@@ -111,6 +131,7 @@ class DiskWriter {
 
   Env env_;
   Disk* disk_;
+  SegmentMover* mover_;
   DiskIdentity identity_;
   DiskSegments* segments_;
   DiskRecords* records_;

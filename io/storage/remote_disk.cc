@@ -45,7 +45,9 @@ RemoteDisk::RemoteDisk(net::EventLoop* io, RemoteOptions options, uint32_t segme
       segment_bytes_(segment_bytes),
       deliveries_(std::move(post)),
       link_(io, options_,
-            {.kind = Kind::kOpenSegments, .bytes = segment_bytes, .segments = segments},
+            {.kind = options_.permitted ? Kind::kOpenPermitted : Kind::kOpenSegments,
+             .bytes = segment_bytes,
+             .segments = segments},
             {.up = [this](const Opened& opened) { return OnUp(opened); },
              .down = [] {},
              .refused = [this](const Status& why) { FailAll(why); },
@@ -77,10 +79,16 @@ void RemoteDisk::Read(uint32_t segment, uint64_t offset, ByteSpan into,
 
 void RemoteDisk::Write(uint32_t segment, uint64_t offset, std::vector<ByteView> parts,
                        std::function<void(Status)> done) {
+  WritePermitted(0, segment, offset, std::move(parts), std::move(done));
+}
+
+void RemoteDisk::WritePermitted(uint64_t key, uint32_t segment, uint64_t offset,
+                                std::vector<ByteView> parts, std::function<void(Status)> done) {
   uint64_t bytes = 0;
   for (const ByteView& part : parts) bytes += part.size();
   HF_CHECK(segment < segments_ && offset % kBlock == 0 && offset + bytes <= segment_bytes_);
   Operation write{.kind = Kind::kWrite, .segment = segment, .offset = offset};
+  write.key = key;
   write.from = std::move(parts);
   write.done = [done = std::move(done)](const Status& status, uint64_t) { done(status); };
   Add(std::make_unique<Operation>(std::move(write)));
@@ -91,6 +99,24 @@ void RemoteDisk::Sync(uint32_t segment, std::function<void(Status)> done) {
   Operation sync{.kind = Kind::kSync, .segment = segment};
   sync.done = [done = std::move(done)](const Status& status, uint64_t) { done(status); };
   Add(std::make_unique<Operation>(std::move(sync)));
+}
+
+void RemoteDisk::Permit(uint64_t key, uint32_t segment, uint64_t offset, uint64_t bytes,
+                        std::function<void(Status)> done) {
+  HF_CHECK(key != 0 && segment < segments_ && offset % kBlock == 0 &&
+           offset + bytes <= segment_bytes_);
+  Operation permit{.kind = Kind::kPermit, .segment = segment, .offset = offset};
+  permit.key = key;
+  permit.length = bytes;
+  permit.done = [done = std::move(done)](const Status& status, uint64_t) { done(status); };
+  Add(std::make_unique<Operation>(std::move(permit)));
+}
+
+void RemoteDisk::Revoke(uint64_t key, std::function<void(Status)> done) {
+  Operation revoke{.kind = Kind::kRevoke};
+  revoke.key = key;
+  revoke.done = [done = std::move(done)](const Status& status, uint64_t) { done(status); };
+  Add(std::make_unique<Operation>(std::move(revoke)));
 }
 
 void RemoteDisk::Add(std::unique_ptr<Operation> operation) {
@@ -140,8 +166,8 @@ void RemoteDisk::Begin(std::unique_ptr<Operation> owned) {
   }
   uint64_t bytes = operation->into.size();
   for (ByteView view : operation->from) bytes += view.size();
-  if (!operation->status.ok() || (bytes == 0 && operation->kind != Kind::kSync))
-    return Finish(operation);
+  const bool moves = operation->kind == Kind::kRead || operation->kind == Kind::kWrite;
+  if (!operation->status.ok() || (bytes == 0 && moves)) return Finish(operation);
   uint64_t at = 0;
   do {
     const Part part{operation, at, std::min(bytes - at, kMaxPartBytes)};
@@ -161,10 +187,19 @@ void RemoteDisk::Send(uint64_t tag, const Part& part) {
     head.b = part.bytes;
   } else if (operation.kind == Kind::kWrite) {
     head.a = operation.offset + part.at;
+    head.b = operation.key;
     const std::vector<ByteView> body = Slice(operation.from, part.at, part.bytes);
     head.body_bytes = static_cast<uint32_t>(part.bytes);
     head.body_hash = HashOf(body);
     return link_.stream()->AddParts(head, body);
+  } else if (operation.kind == Kind::kPermit) {
+    head.a = operation.offset;
+    head.b = operation.length;
+    std::byte key[sizeof(uint64_t)];
+    StoreAs(key, operation.key);
+    return link_.stream()->Add(head, key);
+  } else if (operation.kind == Kind::kRevoke) {
+    head.a = operation.key;
   }
   link_.stream()->Add(head);
 }
@@ -215,7 +250,9 @@ Status RemoteDisk::OnFrame(const FrameHead& head, ByteView body) {
     if (body.data() != into) std::memcpy(into, body.data(), body.size());
     operation.hash = head.body_hash;  // of the whole, if this is the only part
   }
-  if (operation.kind == Kind::kWrite) unsynced_.try_emplace(operation.segment, server_);
+  if (operation.kind == Kind::kWrite || operation.kind == Kind::kPermit) {
+    unsynced_.try_emplace(operation.segment, server_);
+  }
   Answered(part, Status());
   return {};
 }

@@ -6,8 +6,8 @@
 // not answered is asked again. An operation that takes longer than `patience` fails with kTimeout, and
 // so does every new one while the server has been gone for kGone: a cache goes on without it. After a
 // failure for want of time the connection is given up, so that no late write falls upon a newer one.
-// A sync fails when the server was started anew since the segment was written to: its machine may
-// have lost what was not synced.
+// A sync fails when the server was started anew since the segment was written to, or a permit was given
+// for it: its machine may have lost what was not synced.
 #pragma once
 
 #include <functional>
@@ -45,6 +45,15 @@ class RemoteDisk : public Disk {
              std::function<void(Status)> done) override;
   void Sync(uint32_t segment, std::function<void(Status)> done) override;
 
+  // Others who bring this key, which is random and not 0, may write to the place until it is revoked, or
+  // the connection is made anew. When the revocation is done, nothing of theirs is under way.
+  void Permit(uint64_t key, uint32_t segment, uint64_t offset, uint64_t bytes,
+              std::function<void(Status)> done);
+  void Revoke(uint64_t key, std::function<void(Status)> done);
+  // As Write, of one who was opened as RemoteOptions::permitted.
+  void WritePermitted(uint64_t key, uint32_t segment, uint64_t offset, std::vector<ByteView> parts,
+                      std::function<void(Status)> done);
+
  private:
   struct Operation {
     uint64_t id = 0;
@@ -53,6 +62,8 @@ class RemoteDisk : public Disk {
     uint64_t offset = 0;
     ByteSpan into{};
     std::vector<ByteView> from{};
+    uint64_t key = 0;     // of a permit
+    uint64_t length = 0;  // that is permitted
     Time until{};
     std::function<void(Status, uint64_t)> done{};
     size_t parts = 0;  // not answered

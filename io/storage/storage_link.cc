@@ -71,6 +71,11 @@ void StorageLink::Tick() {
   });
 }
 
+std::string StorageLink::PeerName() const {
+  return (request_.kind == Kind::kOpenMover ? "the reclaim worker of " : "the storage server of ") +
+         options_.store;
+}
+
 // --- Connection ----------------------------------------------------------------------------------
 
 void StorageLink::Dial() {
@@ -116,7 +121,8 @@ Status StorageLink::Connected() {
       Encode(Hello{.cluster_hash = Hash64(AsBytes(options_.cluster)), .token = options_.token}));
   std::vector<std::byte> body(kOpenerBytes);
   StoreAs(body.data(), opener_);
-  const ByteView name = AsBytes(options_.store);
+  const std::string whose = Encode(MoverName{options_.store, request_.endpoint});
+  const ByteView name = AsBytes(whose);
   body.insert(body.end(), name.begin(), name.end());
   stream_->Add({.kind = request_.kind,
                 .tag = options_.node,
@@ -162,8 +168,7 @@ void StorageLink::Break(const Status& why) {
   }
   last_error_ = why.Annotate(options_.endpoint);
   if (was_up && options_.log != nullptr) {
-    options_.log->Warn("lost the storage server of " + options_.store + ": " +
-                       last_error_.message());
+    options_.log->Warn("lost " + PeerName() + ": " + last_error_.message());
   }
   dial_at_ = now + pause_;
   pause_ = std::min(2 * pause_, kLongestPause);
@@ -190,8 +195,7 @@ Status StorageLink::OnOpened(const FrameHead& head, ByteView body) {
     opened.wanted = LoadAs<uint64_t>(body.data() + 8);
   }
   if (epoch_ != 0 && options_.log != nullptr) {
-    options_.log->Info("the storage server of " + options_.store + " is back after " +
-                       FormatDuration(loop_->Now() - down_since_));
+    options_.log->Info(PeerName() + " is back after " + FormatDuration(loop_->Now() - down_since_));
   }
   epoch_ = opened.epoch;
   up_ = true;
@@ -204,9 +208,8 @@ Status StorageLink::OnFailed(const FrameHead& head, ByteView body) {
   const Status said(head.code, std::string(AsText(body)));
   if (!IsFinal(head.code, epoch_ != 0)) return said;
   last_error_ = said.Annotate(options_.endpoint);
-  if (epoch_ != 0 && options_.log != nullptr)
-    options_.log->Error("the storage server of " + options_.store +
-                        " is not asked any more: " + last_error_.message());
+  if (options_.log != nullptr && (epoch_ != 0 || request_.kind == Kind::kOpenMover))
+    options_.log->Error(PeerName() + " is not asked any more: " + last_error_.message());
   refused_ = true;
   up_ = false;
   // The stream is in the middle of this frame.

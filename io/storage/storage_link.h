@@ -29,6 +29,7 @@ struct RemoteOptions {
   std::string store;       // its name; IsStoreName
   Duration patience{};     // how long what is asked for waits for a server that is slow or gone
   Duration opening = 30s;  // and the opening
+  bool permitted = false;  // segments are opened beside their user, to write what that one permits
   Log* log = nullptr;      // may be null; outlives it
 };
 
@@ -64,6 +65,7 @@ class StorageLink {
     Kind kind = Kind::kOpenJournal;
     uint64_t bytes = 0;
     uint32_t segments = 0;
+    std::string endpoint{};  // of a mover: where the segments are, if elsewhere
   };
 
   StorageLink(net::EventLoop* loop, RemoteOptions options, Request request, Handlers handlers);
@@ -95,6 +97,7 @@ class StorageLink {
   Status OnFailed(const FrameHead& head, ByteView body);
   void Watch();
   void Close();
+  std::string PeerName() const;
 
   net::EventLoop* const loop_;
   const RemoteOptions options_;

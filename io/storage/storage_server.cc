@@ -29,9 +29,11 @@ Status StorageServer::Open() {
                           " is reachable from elsewhere, which takes a cluster key: set "
                           "cluster_key_file, or listen on 127.0.0.1");
   }
-  Result<std::unique_ptr<Stores>> stores = Stores::Open(options_.stores, loop_);
-  if (!stores.ok()) return stores.status();
-  stores_ = *std::move(stores);
+  if (options_.stores) {
+    Result<std::unique_ptr<Stores>> stores = Stores::Open(*options_.stores, loop_);
+    if (!stores.ok()) return stores.status();
+    stores_ = *std::move(stores);
+  }
   Result<bulk::Fd> listener = bulk::Listen(&endpoint_);
   if (!listener.ok()) return listener.status();
   listener_ = *std::move(listener);
@@ -71,9 +73,14 @@ StorageSession* StorageServer::Find(uint64_t session) {
 }
 
 void StorageServer::End(uint64_t session, const Status& why) {
-  Log* log = options_.stores.log;
+  Log* log = options_.log;
   if (sessions_.erase(session) > 0 && log != nullptr && why.code() == Code::kCorrupt)
     log->Warn("a storage connection was ended: " + why.message());
+}
+
+Result<Store*> StorageServer::FindUsed(const std::string& name, NodeId node) {
+  if (stores_ == nullptr) return Status::Invalid("it keeps no segments: it only moves records");
+  return stores_->FindUsed(name, node);
 }
 
 void StorageServer::Ended(Store* store) {

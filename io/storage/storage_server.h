@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keeps journals and segments for nodes that have no disk for them: what `cached --role storage` is.
-// One thread receives and answers, the disks' threads read, write and sync; it decides nothing.
+// Keeps journals and segments for nodes that have no disk for them, and moves records between segments for
+// their reclaim: what `cached --role storage` is, and, without a directory, `cached --role reclaim`. One
+// thread receives and answers, the disks' threads read, write and sync; it decides nothing.
 #pragma once
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/log.h"
@@ -17,8 +19,9 @@ namespace holdfast::storage {
 struct StorageServerOptions {
   std::string endpoint;  // "tcp://10.0.0.9:7072"; port 0 takes any
   std::string cluster;
-  std::optional<bulk::Token> token{};  // from the cluster key; without one only loopback
-  StoresOptions stores{};
+  std::optional<bulk::Token> token{};     // from the cluster key; without one only loopback
+  std::optional<StoresOptions> stores{};  // none: it keeps nothing
+  Log* log = nullptr;                     // may be null; outlives it
 };
 
 // Belongs to the thread of its loop, which outlives it.
@@ -45,6 +48,7 @@ class StorageServer {
   StorageSession* Find(uint64_t session);
   // One operation less is under way.
   void Ended(Store* store);
+  Result<Store*> FindUsed(const std::string& name, NodeId node);
 
   net::EventLoop* const loop_;
   const StorageServerOptions options_;
@@ -53,7 +57,7 @@ class StorageServer {
   uint64_t cluster_hash_ = 0;
   bulk::Endpoint endpoint_;
   bulk::Fd listener_;
-  std::unique_ptr<Stores> stores_;
+  std::unique_ptr<Stores> stores_;  // null: none
   std::map<uint64_t, std::unique_ptr<StorageSession>> sessions_;
   uint64_t next_session_ = 1;
 };

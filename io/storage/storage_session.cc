@@ -135,8 +135,8 @@ void StorageSession::Flush() {
 }
 
 void StorageSession::HoldIfBusy() {
-  const bool journal_full =
-      store_->journal != nullptr && store_->journal->in_flight() >= JournalStore::kMaxInFlight;
+  const bool journal_full = store_ != nullptr && store_->journal != nullptr &&
+                            store_->journal->in_flight() >= JournalStore::kMaxInFlight;
   if (journal_full || busy_bytes_ + stream_->unsent() >= kMaxBusyBytes) stream_->Hold();
 }
 
@@ -150,23 +150,27 @@ Status StorageSession::OnFrame(const FrameHead& head, ByteView body) {
   }
   if (!wanted_) return OnOpen(head, body);
   if (!open_) return Unexpected();
-  Status status =
-      store_->journal != nullptr ? OnJournalFrame(head, body) : OnSegmentFrame(head, body);
+  Status status = wanted_->kind == Kind::kOpenMover ? OnMove(head, body)
+                  : store_->journal != nullptr      ? OnJournalFrame(head, body)
+                                                    : OnSegmentFrame(head, body);
   HoldIfBusy();
   return status;
 }
 
 Status StorageSession::OnOpen(const FrameHead& head, ByteView body) {
-  if ((head.kind != Kind::kOpenJournal && head.kind != Kind::kOpenSegments) ||
-      body.size() <= kOpenerBytes || head.tag >= kNoNode) {
-    return Unexpected();
-  }
+  if (body.size() <= kOpenerBytes || head.tag >= kNoNode) return Unexpected();
+  if (head.kind == Kind::kOpenMover) return OnOpenMover(head, body);
+  if (head.kind == Kind::kOpenPermitted) return OnOpenPermitted(head, body);
+  if (head.kind != Kind::kOpenJournal && head.kind != Kind::kOpenSegments) return Unexpected();
   wanted_ = {.kind = head.kind,
              .node = static_cast<NodeId>(head.tag),
              .cluster = server_->options_.cluster,
              .name = std::string(AsText(body.subspan(kOpenerBytes))),
              .bytes = head.b,
              .segments = head.count};
+  if (server_->stores_ == nullptr)
+    return End(Status::Invalid("it keeps no journals and segments: it only moves records")),
+           Status();
   Result<Store*> store = server_->stores_->Find(*wanted_);
   if (!store.ok()) return End(store.status()), Status();
   Result<uint64_t> epoch =
@@ -180,6 +184,7 @@ Status StorageSession::OnOpen(const FrameHead& head, ByteView body) {
       session->End(Status::Unavailable("another connection has opened its store"));
   }
   store_->session = 0;
+  store_->permits.Clear();
   store_->waiting = id_;
   if (store_->busy == 0) {
     store_->waiting = 0;
@@ -279,43 +284,55 @@ Status StorageSession::OnReplay(const FrameHead& head) {
 // --- Segments ------------------------------------------------------------------------------------
 
 ByteSpan StorageSession::PlaceOf(const FrameHead& head) {
-  if (!open_ || (head.kind != Kind::kWrite && head.kind != Kind::kAppend)) return {};
+  if (!open_ ||
+      (head.kind != Kind::kWrite && head.kind != Kind::kAppend && head.kind != Kind::kMove)) {
+    return {};
+  }
   placed_ = Buffer(head.body_bytes);
   return placed_.span();
 }
 
 Status StorageSession::OnSegmentFrame(const FrameHead& head, ByteView body) {
+  const bool beside = wanted_->kind == Kind::kOpenPermitted;
+  if (beside && store_->session == 0) return Status::Unavailable("nobody uses the segments");
+  if (!beside && head.kind == Kind::kRevoke) return OnRevoke(head), Status();
   const disk::SegmentFiles& segments = *store_->segments;
-  const uint64_t bytes = head.kind == Kind::kRead ? head.b : body.size();
+  const bool named = head.kind == Kind::kRead || head.kind == Kind::kPermit;
+  const uint64_t bytes = named ? head.b : body.size();
   const bool fits = head.count < segments.segments() && head.a <= segments.segment_bytes() &&
-                    bytes <= segments.segment_bytes() - head.a && bytes <= kMaxPartBytes;
+                    bytes <= segments.segment_bytes() - head.a;
   if (!fits) return Unexpected();
+  const bool permit = head.kind == Kind::kPermit && head.a % Disk::kBlock == 0;
+  if (!beside && permit && body.size() == sizeof(uint64_t)) return OnPermit(head, body), Status();
+  if (bytes > kMaxPartBytes) return Unexpected();
   if (head.kind == Kind::kRead) return OnRead(head), Status();
-  if (head.kind == Kind::kSync) return OnSync(head), Status();
+  if (!beside && head.kind == Kind::kSync) return OnSync(head), Status();
   if (head.kind != Kind::kWrite || head.a % Disk::kBlock != 0) return Unexpected();
   return OnWrite(head, body), Status();
 }
 
 // The callback of an operation of `bytes`: `answer(session, ...)` if there is still a session to answer.
 template <typename Answer>
-auto StorageSession::Ending(uint64_t bytes, Answer answer) {
+auto StorageSession::Ending(uint64_t bytes, Answer answer, std::shared_ptr<Permit> permit) {
   ++store_->busy;
   bytes = std::max(bytes, kLeastBusyBytes);
   busy_bytes_ += bytes;
-  return [server = server_, alive = server_->alive_, store = store_, id = id_, bytes,
-          answer = std::move(answer)](const Status& status, auto... more) {
-    if (!*alive) return;
-    if (StorageSession* session = server->Find(id); session != nullptr && !session->ending_) {
-      session->busy_bytes_ -= bytes;
-      if (status.ok()) {
-        answer(session, more...);
-      } else {
-        session->SayFailed(answer.tag, status);
-      }
-      session->FlushSoon();
-    }
-    server->Ended(store);
-  };
+  return
+      [server = server_, alive = server_->alive_, store = store_, id = id_, bytes,
+       answer = std::move(answer), permit = std::move(permit)](const Status& status, auto... more) {
+        if (!*alive) return;
+        if (permit != nullptr) Permits::End(permit.get());
+        if (StorageSession* session = server->Find(id); session != nullptr && !session->ending_) {
+          session->busy_bytes_ -= bytes;
+          if (status.ok()) {
+            answer(session, more...);
+          } else {
+            session->SayFailed(answer.tag, status);
+          }
+          session->FlushSoon();
+        }
+        server->Ended(store);
+      };
 }
 
 void StorageSession::OnRead(const FrameHead& head) {
@@ -339,10 +356,15 @@ void StorageSession::OnWrite(const FrameHead& head, ByteView body) {
       session->stream_->Add({.kind = Kind::kDone, .tag = tag});
     }
   };
+  std::shared_ptr<Permit> permit;
+  if (wanted_->kind == Kind::kOpenPermitted) {
+    permit = store_->permits.Begin(head.b, head.count, head.a, body.size());
+    if (permit == nullptr) return SayFailed(head.tag, NotPermitted());
+  }
   const bool in_place = !body.empty() && body.data() == placed_.data();
   auto bytes = std::make_shared<Buffer>(in_place ? std::move(placed_) : Buffer::CopyOf(body));
   store_->segments->Write(head.count, head.a, {bytes->view()},
-                          Ending(body.size(), Answer{head.tag, bytes}));
+                          Ending(body.size(), Answer{head.tag, bytes}, std::move(permit)));
 }
 
 void StorageSession::OnSync(const FrameHead& head) {

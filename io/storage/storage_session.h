@@ -2,6 +2,8 @@
 // One node's connection, from the storage server's side:
 //
 //   hello → open → (what earlier connections began has ended) → opened → frames, until it breaks
+//
+// What is not about moves is in storage_session.cc, what is in session_moves.cc.
 #pragma once
 
 #include <functional>
@@ -12,7 +14,9 @@
 
 #include "io/net/event_loop.h"
 #include "io/storage/frame_stream.h"
+#include "io/storage/remote_disk.h"
 #include "io/storage/stores.h"
+#include "wire/segment_move.h"
 
 namespace holdfast::storage {
 
@@ -37,7 +41,7 @@ class StorageSession {
  private:
   // Callbacks of operations may come when the session is gone.
   template <typename Answer>
-  auto Ending(uint64_t bytes, Answer answer);
+  auto Ending(uint64_t bytes, Answer answer, std::shared_ptr<Permit> permit = nullptr);
 
   void Ready(uint32_t events);
   Status TakeHello();
@@ -52,6 +56,15 @@ class StorageSession {
   void OnRead(const FrameHead& head);
   void OnWrite(const FrameHead& head, ByteView body);
   void OnSync(const FrameHead& head);
+  // Moves.
+  Status OnOpenMover(const FrameHead& head, ByteView body);
+  Status OnOpenPermitted(const FrameHead& head, ByteView body);
+  void OpenedBeside();
+  void OnPermit(const FrameHead& head, ByteView body);
+  void OnRevoke(const FrameHead& head);
+  Status OnMove(const FrameHead& head, ByteView body);
+  Result<std::shared_ptr<Disk>> DiskOfMove(uint64_t key);
+  void SayMoved(uint64_t tag, uint64_t bytes, const Moved& moved);
   void SayFailed(uint64_t tag, const Status& why, uint64_t a = 0);
   void End(const Status& why);
   void FlushSoon();
@@ -76,7 +89,8 @@ class StorageSession {
   bool refusing_ = false;  // append frames, until the next number comes again
   uint64_t acknowledged_ = 0;
   uint64_t busy_bytes_ = 0;
-  Buffer placed_;  // a write's body on its way
+  Buffer placed_;                          // a long body on its way
+  std::unique_ptr<RemoteDisk> elsewhere_;  // of a mover, if its segments are not here
 };
 
 }  // namespace holdfast::storage

@@ -62,4 +62,13 @@ Result<std::unique_ptr<RemoteDisk>> StorageThread::OpenDisk(const RemoteOptions&
   return disk;
 }
 
+std::unique_ptr<RemoteMover> StorageThread::OpenMover(const RemoteOptions& options,
+                                                      std::string segments_at, Clock* clock,
+                                                      RemoteDisk* disk, RemoteMover::Post post) {
+  auto mover = std::make_unique<RemoteMover>(loop_.get(), options, std::move(segments_at), clock,
+                                             disk, std::move(post));
+  mover->Start();
+  return mover;
+}
+
 }  // namespace holdfast::storage

@@ -8,6 +8,7 @@
 
 #include "io/storage/remote_disk.h"
 #include "io/storage/remote_journal.h"
+#include "io/storage/remote_mover.h"
 
 namespace holdfast::storage {
 
@@ -24,6 +25,10 @@ class StorageThread {
                                                      uint64_t* real_bytes);
   Result<std::unique_ptr<RemoteDisk>> OpenDisk(const RemoteOptions& options, uint32_t segments,
                                                uint64_t segment_bytes, RemoteDisk::Post post);
+
+  // Waits for nobody. The disk is one of OpenDisk, and outlives it.
+  std::unique_ptr<RemoteMover> OpenMover(const RemoteOptions& options, std::string segments_at,
+                                         Clock* clock, RemoteDisk* disk, RemoteMover::Post post);
 
   // Nothing is sent and no memory is touched from now on.
   void Stop();

@@ -17,6 +17,8 @@ class StoreOwner {
   // something else.
   static Result<StoreOwner> Load(const std::string& directory);
 
+  NodeId node() const { return node_; }
+
   // A process with this random number opens the store, or, with the epoch that it was given, comes
   // back. The epoch that it has from now on is durable. kDenied: the store is another node's, or a
   // newer process has opened it since.

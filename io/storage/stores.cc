@@ -60,6 +60,15 @@ Result<Store*> Stores::Find(const Wanted& wanted) {
   return stores_.emplace(directory, std::move(store)).first->second.get();
 }
 
+Result<Store*> Stores::FindUsed(const std::string& name, NodeId node) {
+  auto found = stores_.find(options_.directory + "/segments/" + name);
+  if (found == stores_.end() || found->second->segments == nullptr || found->second->session == 0)
+    return Status::Unavailable("nobody uses segments of the name " + name + " here");
+  if (found->second->owner.node() != node)
+    return Status::Denied("they are of node " + std::to_string(found->second->owner.node()));
+  return found->second.get();
+}
+
 Status Stores::Prepare(Store* store, const Wanted& wanted) {
   HF_CHECK(store->busy == 0);
   return wanted.kind == Kind::kOpenJournal ? PrepareJournal(store, wanted)

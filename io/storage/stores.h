@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "io/disk/segment_files.h"
 #include "io/storage/journal_store.h"
+#include "io/storage/permits.h"
 #include "io/storage/store_owner.h"
 
 namespace holdfast::storage {
@@ -27,6 +28,7 @@ struct Store {
   uint64_t session = 0;                            // that uses it; 0: none
   uint64_t busy = 0;                               // operations under way, whoever began them
   uint64_t waiting = 0;                            // session that uses it when they have ended
+  Permits permits{};                               // of the session that uses it, for others
 };
 
 struct StoresOptions {
@@ -53,6 +55,8 @@ class Stores {
 
   // The store of this kind and name, which may have to be made. It lives as long as this.
   Result<Store*> Find(const Wanted& wanted);
+  // The segments of this name, while this node uses them. kUnavailable otherwise.
+  Result<Store*> FindUsed(const std::string& name, NodeId node);
   // Opens it as it is wanted, when nothing is under way there. kNoSpace beyond the limit and for a full
   // disk, kInvalid for sizes that cannot be. Blocks as long as that takes.
   Status Prepare(Store* store, const Wanted& wanted);

@@ -32,6 +32,18 @@ ComponentNeed FarNeeds(const ComponentPlan& plan, double written) {
   return far;
 }
 
+ComponentNeed ReclaimNeeds(const ComponentPlan& plan, double again, double lines) {
+  switch (plan.reclaim_at) {
+    case ReclaimAt::kNode:
+      return {"reclaim", again, again, "at the node, and counted there"};
+    case ReclaimAt::kStorage:
+      return {"reclaim", 0, 0, "at the storage server, from disk to disk"};
+    case ReclaimAt::kWorker:
+      break;
+  }
+  return {"reclaim", again + lines, again, "what is kept, from the storage server and back to it"};
+}
+
 }  // namespace
 
 ComponentNeeds NeedsOf(const ComponentPlan& plan) {
@@ -50,19 +62,32 @@ ComponentNeeds NeedsOf(const ComponentPlan& plan) {
   const double again = segments * (needs.write_amplification - 1);
   const double misses =
       static_cast<double>(plan.read_bytes_per_s) * (1 - plan.hits) * needs.segment_factor;
-  const double to_disk = plan.disk_elsewhere ? segments + again : 0;
+  const bool at_node = !plan.disk_elsewhere || plan.reclaim_at == ReclaimAt::kNode;
+  const bool by_worker = plan.disk_elsewhere && plan.reclaim_at == ReclaimAt::kWorker;
+  // Of each record that is kept: its line of the table is read, and said to whoever moves it.
+  const double lines =
+      at_node ? 0 : again * static_cast<double>(disk::kEntryBytes) / (record * kWireFactor);
+  const double through_node = at_node ? again : 0;
   const double copied = plan.far_copy ? segments + again : 0;
   const bool reclaim_far = plan.far_copy && plan.reclaim_reads_far;
-  const double from_disk = plan.disk_elsewhere ? (reclaim_far ? 0 : again) + misses + copied : 0;
+  const double to_disk = plan.disk_elsewhere ? segments + through_node : 0;
+  const double from_disk =
+      plan.disk_elsewhere ? (reclaim_far ? 0 : through_node) + lines + misses + copied : 0;
   const ComponentNeed far = plan.far_copy ? FarNeeds(plan, copied) : ComponentNeed{};
   needs.needs.push_back({"node", from_disk + far.out_bytes_per_s,
-                         journal + to_disk + far.in_bytes_per_s,
-                         "writes to the journal and to the segments; reclaim reads and writes"});
+                         journal + to_disk + lines + far.in_bytes_per_s,
+                         at_node ? "writes to the journal and to the segments; reclaim reads and "
+                                   "writes"
+                                 : "writes to the journal and to the segments"});
   if (plan.journal_elsewhere) needs.needs.push_back({"journal", journal, 0, "every value once"});
   if (plan.disk_elsewhere) {
-    needs.needs.push_back({"storage", segments + again, from_disk,
-                           "every record once, and what reclaim keeps; reads that memory misses"});
-    needs.needs.push_back({"reclaim", again, again, "at the node, and counted there"});
+    const double moved = by_worker ? again : 0;
+    needs.needs.push_back(
+        {"storage", to_disk + moved + (by_worker ? 0 : lines), from_disk + moved,
+         at_node || by_worker
+             ? "every record once, and what reclaim keeps; reads that memory misses"
+             : "every record once; what reclaim keeps it moves itself; reads that memory misses"});
+    needs.needs.push_back(ReclaimNeeds(plan, again, lines));
   }
   if (plan.far_copy) needs.needs.push_back(far);
   return needs;

@@ -3,8 +3,10 @@
 //
 // Of every value that is written:
 //   journal   it goes there once, from the node
-//   segments  it goes there once, from the node, as a record; reclaim reads what it keeps and writes it
-//             again, at the node: with a share k kept of each segment, k / (1 - k) of what comes
+//   segments  it goes there once, from the node, as a record
+//   reclaim   reads what it keeps and writes it again, with a share k kept of each segment k / (1 - k) of
+//             what comes: through the node, through a worker, or at the storage server, which takes no
+//             network. In the two latter cases the places and the lines of the table go there
 // and of every read that is not found in the node's memory the record comes back.
 //   far store  with copies of the segments each is read once more where it lies, and put there, in one
 //             request; if reclaim reads the copies, one request brings the table, and others what is kept,
@@ -19,6 +21,8 @@
 
 namespace holdfast::cli {
 
+enum class ReclaimAt : uint8_t { kNode, kStorage, kWorker };  // as reclaim.at
+
 struct ComponentPlan {
   uint64_t write_bytes_per_s = 0;  // of values
   uint64_t value_bytes = 1024;
@@ -29,6 +33,7 @@ struct ComponentPlan {
   double hits = 0.98;             // share of the reads that memory has
   bool far_copy = false;          // as disk.far_copy
   bool reclaim_reads_far = false;
+  ReclaimAt reclaim_at = ReclaimAt::kNode;  // else with disk_elsewhere only
   uint64_t segment_bytes = 64 * kMiB;
 };
 

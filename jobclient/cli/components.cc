@@ -20,6 +20,7 @@ struct Arguments {
   double hits = 98;
   bool far_copy = false;
   std::string reclaim_reads = "disk";
+  std::string reclaim_at = "node";
   std::string segment = "64MiB";
 };
 
@@ -93,6 +94,13 @@ int Run(const Globals& globals, const Arguments& arguments) {
   plan.segment_bytes = *segment;
   plan.far_copy = arguments.far_copy;
   plan.reclaim_reads_far = arguments.far_copy && arguments.reclaim_reads == "far";
+  plan.reclaim_at = arguments.reclaim_at == "storage"  ? ReclaimAt::kStorage
+                    : arguments.reclaim_at == "worker" ? ReclaimAt::kWorker
+                                                       : ReclaimAt::kNode;
+  if (plan.reclaim_at != ReclaimAt::kNode && arguments.elsewhere == "journal")
+    return Fail(Status::Invalid("--reclaim-at: segments on the node are moved by the node"));
+  if (plan.reclaim_at != ReclaimAt::kNode && plan.reclaim_reads_far)
+    return Fail(Status::Invalid("--reclaim-at: copies are read by the node"));
   plan.journal_elsewhere = arguments.elsewhere != "disk";
   plan.disk_elsewhere = arguments.elsewhere != "journal";
   const ComponentNeeds needs = NeedsOf(plan);
@@ -110,12 +118,16 @@ void AddComponentsCommand(CLI::App& app, const Globals& globals, Chosen* chosen)
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand(
       "components",
-      "the baseline network that a node's journal and segments need on another machine");
+      "the baseline network that a node's journal, segments and reclaim need on other machines");
   command->add_option("--write-rate", arguments->write_rate, "of values, as 200MB/s or 1.6Gbit/s")
       ->required();
   command->add_option("--value", arguments->value, "bytes of a value (1KiB)");
   command->add_option("--elsewhere", arguments->elsewhere, "what is on a storage server")
       ->check(CLI::IsMember({"journal", "disk", "both"}));
+  command
+      ->add_option("--reclaim-at", arguments->reclaim_at,
+                   "who moves what reclaim keeps: node, storage server or a worker (node)")
+      ->check(CLI::IsMember({"node", "storage", "worker"}));
   command->add_option("--kept", arguments->kept, "percent of a segment that reclaim keeps (20)")
       ->check(CLI::Range(0.0, 20.0));
   command->add_option("--read-rate", arguments->read_rate, "of values, likewise");

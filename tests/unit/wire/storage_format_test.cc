@@ -95,6 +95,17 @@ TEST(StorageFormat, AFlippedBitIsNoFrame) {
 }
 
 // Heads with right checksums that no honest peer sends.
+TEST(StorageFormat, MoversSayWhereTheSegmentsAre) {
+  EXPECT_EQ(Encode(MoverName{"node-1", ""}), "node-1");
+  EXPECT_EQ(Encode(MoverName{"node-1", "tcp://h:1"}), "node-1@tcp://h:1");
+  EXPECT_EQ(DecodeMoverName("node-1")->endpoint, "");
+  EXPECT_EQ(DecodeMoverName("node-1@tcp://h:1")->store, "node-1");
+  EXPECT_EQ(DecodeMoverName("node-1@tcp://h:1")->endpoint, "tcp://h:1");
+  for (const char* name : {"", "@", "node-1@", "@tcp://h:1", "../x@tcp://h:1"})
+    EXPECT_EQ(DecodeMoverName(name).status().code(), Code::kInvalid) << name;
+  EXPECT_FALSE(DecodeMoverName("n@" + std::string(kMaxEndpointBytes + 1, 'x')).ok());
+}
+
 TEST(StorageFormat, HugeLengthsAndUnknownKindsAreNoFrames) {
   auto refused = [](const FrameHead& head) {
     return DecodeHead(Stored(head)).status().code() == Code::kCorrupt;
@@ -110,7 +121,9 @@ TEST(StorageFormat, HugeLengthsAndUnknownKindsAreNoFrames) {
   EXPECT_TRUE(refused({.kind = Kind::kFailed}));
   EXPECT_TRUE(refused({.kind = Kind::kDone, .code = Code::kDenied}));
   EXPECT_TRUE(refused({.kind = Kind::kPing, .body_hash = 1}));
-  for (const int kind : {0, 17, 255}) EXPECT_TRUE(refused({.kind = static_cast<Kind>(kind)}));
+  for (const int kind : {0, 23, 255}) EXPECT_TRUE(refused({.kind = static_cast<Kind>(kind)}));
+  EXPECT_TRUE(refused({.kind = Kind::kMove, .body_bytes = kMaxPartBytes}));
+  EXPECT_TRUE(refused({.kind = Kind::kPermit, .body_bytes = 9}));
   HeadBytes bytes = Stored({.kind = Kind::kPing});
   bytes[5] = std::byte{9};
   EXPECT_EQ(DecodeHead(Sealed(bytes)).status().code(), Code::kCorrupt);

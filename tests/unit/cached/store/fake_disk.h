@@ -95,13 +95,13 @@ class DiskWorld {
   // As a daemon that starts. What Recover said.
   Status Start(NodeId node = 1, const std::string& cluster = "c") {
     process.End();
-    tier =
-        std::make_unique<DiskTier>(env, &disk,
-                                   DiskTierOptions{.identity = {node, cluster},
-                                                   .index_objects = 20'000,
-                                                   .tiny = tiny,
-                                                   .copies = copies,
-                                                   .reclaim_reads_copies = reclaim_reads_copies});
+    tier = std::make_unique<DiskTier>(env, &disk,
+                                      DiskTierOptions{.identity = {node, cluster},
+                                                      .index_objects = 20'000,
+                                                      .tiny = tiny,
+                                                      .copies = copies,
+                                                      .reclaim_reads_copies = reclaim_reads_copies,
+                                                      .mover = mover});
     std::optional<Status> recovered;
     tier->Recover([&](Status status) { recovered = std::move(status); });
     clock.RunFor(1s);
@@ -136,8 +136,7 @@ class DiskWorld {
                                 .name = name,
                                 .etag = etag,
                                 .expires_s = expires_s},
-                       .payload = payload,
-                       .whole = {}});
+                       .payload = payload});
     }
     bool taken = false;
     tier->Take(std::move(items), [&] { taken = true; });
@@ -202,6 +201,7 @@ class DiskWorld {
   FakeDisk disk;
   SegmentReader* copies = nullptr;    // from the next Start on
   bool reclaim_reads_copies = false;  // likewise
+  SegmentMover* mover = nullptr;      // likewise
   std::unique_ptr<DiskTier> tier;
 };
 

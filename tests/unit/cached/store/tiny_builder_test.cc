@@ -15,7 +15,7 @@ struct Builder {
   Builder()
       : segments(8, DiskWorld::kSegmentBytes),
         records(&segments, 1'024),
-        writer(world.env, &world.disk, {1, "c"}, &segments, &records),
+        writer(world.env, &world.disk, nullptr, {1, "c"}, &segments, &records),
         builder(world.env, &world.disk, &segments, &writer, &runs, &counters, [] { return true; }) {
     for (uint32_t s = 0; s < 8; ++s) segments.AddFree(s);
   }

@@ -136,7 +136,7 @@ class StorageTest : public testing::Test {
   StorageServerOptions ServerOptions() const {
     return {.endpoint = "tcp://127.0.0.1:0",
             .cluster = "test",
-            .stores = {.directory = directory_ + "/storage", .limit = kGiB}};
+            .stores = StoresOptions{.directory = directory_ + "/storage", .limit = kGiB}};
   }
   RemoteOptions ClientOptions(const std::string& endpoint) const {
     return {.endpoint = endpoint, .cluster = "test", .node = 3, .store = "node-3", .patience = 30s};

@@ -156,6 +156,83 @@ TEST_F(HostileTest, SegmentsOutOfBounds) {
   ExpectItLives();
 }
 
+// Of those who move, and of those who permit it.
+TEST_F(HostileTest, MovesAndPermitsOutOfBounds) {
+  bulk::Fd node = Opened(Kind::kOpenSegments, "hostile");
+  const std::string key = "12345678";
+  for (const FrameHead& head : {FrameHead{.kind = Kind::kPermit, .a = 17, .b = 10},
+                                FrameHead{.kind = Kind::kPermit, .a = 4096, .b = UINT64_MAX},
+                                FrameHead{.kind = Kind::kPermit, .a = 0, .b = 1, .count = 2},
+                                FrameHead{.kind = Kind::kMove, .count = 1}}) {
+    bulk::Fd fd = Opened(Kind::kOpenSegments, "hostile");
+    SendFrame(fd, head, AsBytes(key));
+    EXPECT_EQ(NextKind(fd), Kind::kFailed);
+    ExpectEnd(fd);
+  }
+  node = Opened(Kind::kOpenSegments, "hostile");
+  // Not the node's connection: it may not permit, sync or revoke.
+  for (const Kind kind : {Kind::kPermit, Kind::kSync, Kind::kRevoke, Kind::kMove}) {
+    bulk::Fd fd = Opened(Kind::kOpenPermitted, "hostile");
+    const bool body = kind == Kind::kPermit || kind == Kind::kMove;
+    SendFrame(fd, {.kind = kind, .a = 4096}, body ? AsBytes(key) : ByteView());
+    EXPECT_EQ(NextKind(fd), Kind::kFailed);
+    ExpectEnd(fd);
+  }
+  // Moves that are none, of segments that are not there, and without a permit.
+  const disk::Entry record{.oid = {1, 1}, .size = 100, .offset = 4096};
+  const SegmentMove move{.from = 0, .records = {record}};
+  const SegmentMove outside{.from = 2, .records = move.records};
+  const Buffer right = EncodeMove(move), wrong = EncodeMove(outside);
+  const FrameHead to{.kind = Kind::kMove, .tag = 1, .a = 8192, .b = 99, .count = 1};
+  const auto ends = [&](FrameHead head, ByteView body) {
+    bulk::Fd fd = Opened(Kind::kOpenMover, "hostile");
+    SendFrame(fd, head, body);
+    EXPECT_EQ(NextKind(fd), Kind::kFailed);
+    ExpectEnd(fd);
+  };
+  ends(to, AsBytes(key));
+  ends(to, wrong.view());
+  ends({.kind = Kind::kMove, .tag = 1, .a = 8192, .count = 2}, right.view());
+  ends({.kind = Kind::kMove, .tag = 1, .a = 17, .count = 1}, right.view());
+  ends({.kind = Kind::kMove, .tag = 1, .a = kSegmentBytes, .count = 1}, right.view());
+  ends({.kind = Kind::kRead, .tag = 1, .b = 10}, {});
+  bulk::Fd fd = Opened(Kind::kOpenMover, "hostile");
+  SendFrame(fd, to, right.view());
+  EXPECT_EQ(NextKind(fd), Kind::kFailed);
+  SendFrame(fd, {.kind = Kind::kPing});
+  EXPECT_EQ(NextKind(fd), Kind::kPong);  // it goes on
+  ExpectItLives();
+}
+
+// Movers that cannot be opened: for no store, for sizes that cannot be, at places that are none.
+TEST_F(HostileTest, MoversThatCannotBe) {
+  bulk::Fd node = Opened(Kind::kOpenSegments, "hostile");
+  const auto refused = [&](const std::string& name, FrameHead head) {
+    bulk::Fd fd = Connect();
+    SendHello(fd);
+    SendFrame(fd, head, AsBytes("12345678" + name));
+    EXPECT_EQ(NextKind(fd), Kind::kFailed) << name;
+    ExpectEnd(fd);
+  };
+  const FrameHead right{.kind = Kind::kOpenMover, .tag = 7, .b = kSegmentBytes, .count = 2};
+  for (const char* name : {"other", "@", "hostile@", "../hostile", "a b"}) refused(name, right);
+  FrameHead head = right;
+  head.tag = 8;
+  refused("hostile", head);  // of node 7
+  for (const uint64_t bytes :
+       {uint64_t{0}, uint64_t{17}, uint64_t{kGiB}, UINT64_MAX / 4096 * 4096}) {
+    head = right;
+    head.b = bytes;
+    refused("hostile", head);
+  }
+  head = right;
+  head.count = 0;
+  refused("hostile", head);
+  for (const char* name : {"none", "..", "hostile@tcp://127.0.0.1:1"})
+    refused(name, {.kind = Kind::kOpenPermitted, .tag = 7, .b = kSegmentBytes, .count = 2});
+  ExpectItLives();
+}
+
 TEST_F(HostileTest, JournalFramesThatDoNotFollow) {
   std::vector<std::byte> record(4 + 5, std::byte{0});
   StoreAs(record.data(), uint32_t{5});

@@ -155,7 +155,7 @@ TEST_F(RemoteDiskTest, ADiskThatFailsSaysSo) {
 
 TEST_F(RemoteDiskTest, SizesThatCannotBeAreRefused) {
   StorageServerOptions options = ServerOptions();
-  options.stores.limit = 40 * kMiB;
+  options.stores->limit = 40 * kMiB;
   ServerThread server(options);
   Status opened;
   NewDisk(ClientOptions(server.endpoint()), &opened, 11);

@@ -27,6 +27,44 @@ TEST(ComponentRates, WhatOneSendsAnotherReceives) {
   EXPECT_GT(storage->in_bytes_per_s * 8, 2.0e9);
 }
 
+// What reclaim keeps goes through the node, through a worker, or nowhere.
+TEST(ComponentRates, ReclaimElsewhere) {
+  ComponentPlan plan{.write_bytes_per_s = 200'000'000};
+  const ComponentNeeds at_node = NeedsOf(plan);
+  const double again = Find(at_node, "reclaim")->in_bytes_per_s;
+  EXPECT_GT(again, 50e6);
+  plan.reclaim_at = ReclaimAt::kWorker;
+  const ComponentNeeds worker = NeedsOf(plan);
+  plan.reclaim_at = ReclaimAt::kStorage;
+  const ComponentNeeds storage = NeedsOf(plan);
+  const auto in = [](const ComponentNeeds& needs, const char* of) {
+    return Find(needs, of)->in_bytes_per_s;
+  };
+  const auto out = [](const ComponentNeeds& needs, const char* of) {
+    return Find(needs, of)->out_bytes_per_s;
+  };
+  // A twentieth of it is said.
+  for (const ComponentNeeds* needs : {&worker, &storage}) {
+    EXPECT_NEAR(in(*needs, "node"), in(at_node, "node") - again, again / 20);
+    EXPECT_NEAR(out(*needs, "node"), out(at_node, "node") - again, again / 20);
+  }
+  EXPECT_NEAR(in(worker, "reclaim"), again, again / 20);
+  EXPECT_EQ(out(worker, "reclaim"), again);
+  EXPECT_EQ(in(storage, "reclaim"), 0);
+  EXPECT_NEAR(in(storage, "storage"), in(at_node, "storage") - again, again / 20);
+  EXPECT_NEAR(in(worker, "storage"), in(at_node, "storage"), again / 20);
+  // What one sends another receives.
+  for (const ComponentNeeds* needs : {&at_node, &worker, &storage}) {
+    double sent = 0, received = 0;
+    for (const ComponentNeed& need : needs->needs) {
+      if (needs == &at_node && need.component == "reclaim") continue;
+      sent += need.out_bytes_per_s;
+      received += need.in_bytes_per_s;
+    }
+    EXPECT_NEAR(sent, received, 1);
+  }
+}
+
 TEST(ComponentRates, WhatIsHereTakesNoNetwork) {
   const ComponentNeeds disk = NeedsOf({.write_bytes_per_s = 1'000'000, .journal_elsewhere = false});
   EXPECT_EQ(Find(disk, "journal"), nullptr);
