@@ -119,6 +119,8 @@ struct FarGet {
   // Of a range: where its parts go, instead of `into`, and what is in none is dropped. They rise by
   // offset, lie within the range and do not overlap; the caller's until the callback.
   std::vector<FarPiece>* pieces = nullptr;
+  // Of a range without pieces: what its hash begins with. The caller's until the callback.
+  ByteView before = {};
 };
 
 // One object written whole, in the place of one that is there already.
@@ -170,7 +172,8 @@ class FarStore {
   virtual ~FarStore() = default;
   // On kOk, `into` holds the bytes of the version that FarInfo names, checked against every
   // checksum and length that the store gave. kNotFound, kDenied, kChanged, kCorrupt are final;
-  // kUnavailable and kTimeout come after retries. `hash` is the XXH3-64 of all of these bytes.
+  // kUnavailable and kTimeout come after retries. `hash` is the XXH3-64 of all of these bytes, after
+  // those of `before`.
   virtual void Get(FarGet get, std::function<void(Status, FarInfo, uint64_t hash)> done) = 0;
   virtual void Head(const std::string& uri, Time deadline,
                     std::function<void(Result<FarInfo>)> done) = 0;

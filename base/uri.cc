@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "base/range_name.h"
 
 namespace holdfast {
 namespace {
@@ -314,7 +315,13 @@ bool IsPlainlyCanonical(std::string_view text) {
 
 Result<std::string> CanonicalUri(std::string_view text, std::string_view s3_endpoint) {
   if (IsPlainlyCanonical(text)) return std::string(text);
-  return Canonicalise(text, s3_endpoint, Use::kObject);
+  const Result<WrittenName> written = SplitWrittenRange(text);
+  if (!written.ok()) return written.status();
+  Result<std::string> whole = Canonicalise(written->whole, s3_endpoint, Use::kObject);
+  if (!whole.ok() || !written->range) return whole;
+  std::string name = NameOfRange(*whole, *written->range);
+  if (name.size() > kMaxName) return Bad(text, "is too long: a name has at most 4096 bytes");
+  return name;
 }
 
 Result<std::string> CanonicalPrefix(std::string_view text, std::string_view s3_endpoint) {

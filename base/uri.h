@@ -24,7 +24,8 @@ struct FarName {
   std::string query;   // HTTP only, as given, without '?'
 };
 
-// What a user writes becomes canonical:
+// What a user writes becomes canonical; "#bytes=FIRST-LAST" behind it, which names a range of the object
+// (base/range_name.h), stays:
 //   /a/b, file:///a/b            file:///a/b            (absolute; "." and ".." and "//" are resolved)
 //   http(s)://Host:80/p?q        http(s)://host/p?q
 //   s3://bucket/key              s3+https://ENDPOINT/bucket/key or s3+http://..., by `s3_endpoint`

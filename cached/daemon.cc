@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "base/ranged_store.h"
 #include "cached/components.h"
 #include "cached/node.h"
 #include "io/bulk/bulk_client.h"
@@ -53,6 +54,7 @@ struct Daemon::Parts {
   std::unique_ptr<LocalReader> bulk_reader;
   std::unique_ptr<far::FarClient> far;
   std::unique_ptr<packs::PackedStore> packed;  // in front of `far`
+  std::unique_ptr<RangedStore> ranged;         // in front of that
   std::unique_ptr<bulk::BulkClient> bulk_client;
   std::unique_ptr<net::ZmqNetwork> network;
   std::unique_ptr<Components> components;
@@ -226,6 +228,7 @@ Status Daemon::Parts::OpenNetwork() {
           // A new one is loaded beside the old one.
           .max_index_bytes = config.packed_memory / 2 / std::max<size_t>(config.packed.size(), 1)});
   packed->Start();
+  ranged = std::make_unique<RangedStore>(loop.get(), packed.get());
   bulk::BulkClientOptions bulk_options;
   bulk_options.cluster = config.node.cluster;
   if (key) bulk_options.token = net::BulkToken(*key);
@@ -323,7 +326,7 @@ Status Daemon::Parts::OpenJournal() {
 Env Daemon::Parts::MakeEnv() const {
   return {.clock = loop.get(),
           .network = network.get(),
-          .far = packed.get(),
+          .far = ranged.get(),
           .random = random.get(),
           .log = log};
 }

@@ -54,6 +54,9 @@ Result<ClientOptions> ReadClientConfig(config::ConfigFile* file) {
   file->Get("attach", &options.attach);
   file->Get("cluster_key_file", &options.cluster_key_file);
   ReadPrice(file, "micro_usd_per_hour", &options.micro_usd_per_hour);
+  file->GetBytes("chunk", &options.chunk_bytes);
+  if (options.chunk_bytes != 0 && options.chunk_bytes < kLeastChunk)
+    file->Fail("chunk", "must be at least " + FormatBytes(kLeastChunk) + ", or 0: nothing is cut");
   ReadNodes(file, &options);
   ReadFar(file, &options.far);
   HF_RETURN_IF_ERROR(file->Finish());

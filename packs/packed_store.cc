@@ -2,6 +2,7 @@
 #include "packs/packed_store.h"
 
 #include <algorithm>
+#include <cstring>
 #include <iterator>
 #include <tuple>
 #include <utility>
@@ -10,6 +11,14 @@
 #include "base/uri.h"
 
 namespace holdfast::packs {
+namespace {
+
+// Less than all of a packed object.
+bool IsPart(const FarGet& get, const PackIndex::Entry& entry) {
+  return !get.whole && (get.offset > 0 || get.length < entry.size);
+}
+
+}  // namespace
 
 PackedStore::PackedStore(Clock* clock, FarStore* real, Log* log, Options options)
     : clock_(clock), real_(real), log_(log), max_gap_(WorthwhileGap(options.prices)) {
@@ -56,15 +65,19 @@ std::optional<FarPlace> PackedStore::PlaceOf(const Oid& oid) const {
   return FarPlace{place->pack().name.hi, place->entry.offset};
 }
 
-// Nothing for what packs cannot serve: another version, a part, the rest of something.
+// Nothing for what packs cannot serve: another version, the rest of something, the first part of
+// whichever version there is (its rest would be asked for next).
 std::optional<PackedStore::Place> PackedStore::PlaceFor(const FarGet& get) const {
-  if (get.offset > 0 || get.pieces != nullptr) return std::nullopt;
+  if ((get.whole && get.offset > 0) || get.pieces != nullptr) return std::nullopt;
   std::optional<Place> place = Find(OidOf(get.uri));
   if (!place) return std::nullopt;
   const PackIndex::Entry& entry = place->entry;
   const bool version = get.etag.empty() || get.etag == entry.etag;
-  const bool all = get.whole ? get.length == entry.size : get.length >= entry.size;
-  if (!version || !all || place->set->LeftAlone(place->pack().name)) return std::nullopt;
+  const bool in_it =
+      get.whole ? get.length == entry.size : get.offset < entry.size || get.offset == 0;
+  const bool known = !IsPart(get, entry) || !get.etag.empty();
+  if (!version || !in_it || !known || place->set->LeftAlone(place->pack().name))
+    return std::nullopt;
   return place;
 }
 
@@ -120,9 +133,11 @@ void PackedStore::Send(std::vector<Waiting> objects, uint64_t offset, uint64_t s
   auto flight = std::make_shared<Flight>();
   flight->objects = std::move(objects);
   FarGet get;
-  for (const Waiting& object : flight->objects) {
+  for (Waiting& object : flight->objects) {
     const PackIndex::Entry& entry = object.place.entry;
-    flight->pieces.push_back({.offset = entry.offset, .into = object.get.into.first(entry.size)});
+    if (IsPart(object.get, entry)) object.whole = Buffer(entry.size);
+    const ByteSpan into = object.whole.empty() ? object.get.into : object.whole.span();
+    flight->pieces.push_back({.offset = entry.offset, .into = into.first(entry.size)});
     get.deadline = std::min(get.deadline, object.get.deadline);
   }
   if (size == 0) {  // nothing but empty objects: there is no such range to ask for
@@ -161,9 +176,21 @@ void PackedStore::Landed(Flight& flight, const Status& status) {
     } else {
       const FarInfo info{place.entry.size, std::string(place.entry.etag),
                          std::exchange(requests, 0u)};
-      object.done({}, info, piece.hash);
+      object.done({}, info, object.whole.empty() ? piece.hash : CutOut(object));
     }
   }
+}
+
+// On the deciding thread, but what is packed is small.
+uint64_t PackedStore::CutOut(const Waiting& object) {
+  const FarGet& get = object.get;
+  const uint64_t size = std::min(get.length, object.whole.size() - get.offset);
+  const ByteView part = object.whole.view().subspan(get.offset, size);
+  std::memcpy(get.into.data(), part.data(), part.size());
+  Hasher64 hasher;
+  hasher.Update(get.before);
+  hasher.Update(part);
+  return hasher.Digest();
 }
 
 void PackedStore::Instead(Waiting object, const Status& why) {

@@ -7,8 +7,9 @@
 //   3. Landed  each object's bytes went where they belong; those with the index's hash are done
 //   4. Instead for whatever went wrong the original is read
 //
-// Until the indices are there, or cannot be had, everything waits. What no index has, or only in
-// another version, goes to the store behind.
+// A part of an object is cut out of the whole, which can be checked, if its version is named. Until the
+// indices are there, or cannot be had, everything waits. What no index has, or only in another version,
+// goes to the store behind.
 #pragma once
 
 #include <functional>
@@ -65,6 +66,7 @@ class PackedStore : public FarStore {
     Place place;
     FarGet get;
     GetDone done;
+    Buffer whole{};  // for a part of it: only all of its bytes can be checked
   };
   // One request.
   struct Flight {
@@ -79,6 +81,7 @@ class PackedStore : public FarStore {
   void Flush();
   void Send(std::vector<Waiting> objects, uint64_t offset, uint64_t size);
   void Landed(Flight& flight, const Status& status);
+  static uint64_t CutOut(const Waiting& object);
   void Instead(Waiting object, const Status& why);
 
   Clock* clock_;

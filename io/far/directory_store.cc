@@ -204,8 +204,9 @@ Status DirectoryStore::Read(const std::string& path, const FarGet& get, FarInfo*
   if (get.pieces != nullptr) {
     HF_RETURN_IF_ERROR(ReadPieces(path, file.fd(), size, get));
   } else {
-    HF_RETURN_IF_ERROR(ReadAndHash(path, file.fd(), get.offset, get.into.first(begin),
-                                   get.into.subspan(begin, wanted), hash));
+    const ByteView there = get.whole ? ByteView(get.into).first(begin) : get.before;
+    HF_RETURN_IF_ERROR(
+        ReadAndHash(path, file.fd(), get.offset, there, get.into.subspan(begin, wanted), hash));
   }
   spending_->CountBytes(wanted, false);
   const Result<FarInfo> after = InfoOf(path, file.fd());

@@ -102,6 +102,7 @@ void Transfer::Begin(HttpCall* call, HttpRequestMaker& maker, Time now) {
   filled_ = call->get.whole ? call->get.offset : 0;
   hasher_ = Hasher64();
   if (filled_ > 0) hasher_.Update(ByteView(call->get.into).first(filled_));
+  if (!call->get.whole) hasher_.Update(call->get.before);
   if (call->get.pieces != nullptr) sink_ = PieceSink(call->get.offset, call->get.pieces);
   enough_ = longer_ = false;
   text_.clear();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// holdfast fetch NAME... [-o DIR], holdfast fetch -
+// holdfast fetch NAME... [-o DIR] [--range A-B], holdfast fetch -
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -8,6 +9,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/range_name.h"
 #include "base/uri.h"
 #include "jobclient/cli/commands.h"
 
@@ -23,9 +25,11 @@ constexpr uint32_t kInFlightToWrite = 64;
 // Where an object goes below `directory`: the path of its name, so that equal last parts do not
 // meet. ".." cannot lead out: names of files have none, and in keys it is refused.
 Result<fs::path> PathFor(const std::string& directory, std::string_view name) {
-  Result<FarName> parts = ParseCanonical(name);
+  const std::optional<RangeName> range = ParseRangeName(name);
+  Result<FarName> parts = ParseCanonical(range ? range->whole : name);
   if (!parts.ok()) return parts.status();
   fs::path relative = fs::path(parts->bucket) / fs::path(parts->path).relative_path();
+  if (range) relative += NameOfRange("", range->range);
   for (const fs::path& part : relative) {
     if (part == "..")
       return Status::Invalid(
@@ -109,18 +113,62 @@ Status Sink::Write(const Object& object) const {
   return {};
 }
 
-int Fetch(const Globals& globals, const std::vector<std::string>& names,
+// "A-B", both included; "A-", to the end; "-N", the last N bytes. The last two depend on the size, and
+// have the range of that version read.
+Status AddRange(Client& client, const std::string& name, const std::string& range,
+                ObjectList* list) {
+  const size_t dash = range.find('-');
+  const bool bounded = dash != 0 && dash + 1 != range.size();
+  if (dash == std::string::npos || bounded) {
+    const Result<std::string> uri = client.Canonical(name + "#bytes=" + range);
+    return uri.ok() ? list->Add(*uri) : uri.status().Annotate("--range " + range);
+  }
+  uint64_t number = 0;
+  const std::string digits = range.substr(dash == 0 ? 1 : 0, range.size() - 1);
+  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (error != std::errc() || end != digits.data() + digits.size())
+    return Status::Invalid("--range " + range + ": write A-B, A- or -N, in bytes from 0 on");
+  const Result<std::string> canonical = client.Canonical(name);
+  if (!canonical.ok()) return canonical.status();
+  ObjectList one;
+  HF_RETURN_IF_ERROR(one.Add(*canonical));
+  HF_RETURN_IF_ERROR(client.Resolve(&one));
+  const ObjectList::Item whole = one.item(0);
+  const uint64_t first = dash != 0 ? number : whole.size - std::min(number, whole.size);
+  if (first >= whole.size) {
+    return Status::Invalid("--range " + range + ": " + std::string(whole.uri) + " has " +
+                           std::to_string(whole.size) + " bytes, and none of these");
+  }
+  const uint64_t length = whole.size - first;
+  Result<std::string> uri = client.RangeName(whole.uri, first, length);
+  if (!uri.ok()) return uri.status();
+  return list->Add(*uri, length, EtagOfRange(whole.etag, whole.size));
+}
+
+// A list from standard input, or the range of every name.
+Result<ObjectList> Listed(Client& client, const Globals& globals,
+                          const std::vector<std::string>& names, const std::string& range) {
+  if (range.empty()) return ReadList(client, globals, "-");
+  ObjectList list;
+  for (const std::string& name : names) {
+    if (name == "-")
+      return Status::Invalid("--range is of names; in a list write NAME#bytes=FIRST-LAST");
+    HF_RETURN_IF_ERROR(AddRange(client, NameOf(name), range, &list));
+  }
+  return list;
+}
+
+int Fetch(const Globals& globals, const std::vector<std::string>& names, const std::string& range,
           const std::string& directory) {
   Result<std::unique_ptr<Client>> client = Connect(globals);
   if (!client.ok()) return Fail(client.status());
-  ObjectList list;
+  Result<ObjectList> list = ObjectList();
   std::vector<std::string> uris;
   std::vector<ObjectList::Item> items;
-  if (names == std::vector<std::string>{"-"}) {
-    Result<ObjectList> read = ReadList(**client, globals, "-");
-    if (!read.ok()) return Fail(read.status());
-    list = *std::move(read);
-    for (size_t i = 0; i < list.size(); ++i) items.push_back(list.item(i));
+  if (!range.empty() || names == std::vector<std::string>{"-"}) {
+    list = Listed(**client, globals, names, range);
+    if (!list.ok()) return Fail(list.status());
+    for (size_t i = 0; i < list->size(); ++i) items.push_back(list->item(i));
   } else {
     for (const std::string& name : names) uris.push_back(NameOf(name));
     for (const std::string& uri : uris) items.push_back({.uri = uri, .etag = {}});
@@ -140,6 +188,7 @@ int Fetch(const Globals& globals, const std::vector<std::string>& names,
 
 void AddFetchCommand(CLI::App& app, const Globals& globals, Chosen* chosen) {
   auto names = std::make_shared<std::vector<std::string>>();
+  auto range = std::make_shared<std::string>();
   auto directory = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand(
       "fetch", "read objects through the cluster, to standard output or to files");
@@ -147,8 +196,11 @@ void AddFetchCommand(CLI::App& app, const Globals& globals, Chosen* chosen) {
       ->required();
   command->add_option("-o,--output", *directory,
                       "write below this directory instead of standard output");
-  command->callback(
-      [=, &globals] { *chosen = [=, &globals] { return Fetch(globals, *names, *directory); }; });
+  command->add_option("--range", *range,
+                      "only these bytes: A-B, both included, A- to the end, -N the last N");
+  command->callback([=, &globals] {
+    *chosen = [=, &globals] { return Fetch(globals, *names, *range, *directory); };
+  });
 }
 
 }  // namespace holdfast::cli

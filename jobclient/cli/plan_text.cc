@@ -27,9 +27,11 @@ MicroUsd FarCost(const FarSettings& prices, uint64_t requests, uint64_t bytes) {
 void PrintPlan(const PlanReport& plan, const FarSettings& prices) {
   size_t answered = 0;
   for (const PlanReport::PerNode& node : plan.nodes) answered += node.answered;
-  std::printf("Plan   %s objects, %s, with %zu of %zu nodes in %s (%u call%s)\n",
-              FormatCount(plan.objects).c_str(), FormatBytes(plan.bytes).c_str(), answered,
-              plan.nodes.size(), FormatDuration(plan.planned_in).c_str(), plan.calls,
+  const std::string cut =
+      plan.cut_objects == 0 ? "" : " (" + FormatCount(plan.cut_objects) + " in chunks)";
+  std::printf("Plan   %s objects%s, %s, with %zu of %zu nodes in %s (%u call%s)\n",
+              FormatCount(plan.objects).c_str(), cut.c_str(), FormatBytes(plan.bytes).c_str(),
+              answered, plan.nodes.size(), FormatDuration(plan.planned_in).c_str(), plan.calls,
               plan.calls == 1 ? "" : "s");
   Row("in the cluster", plan.kept_objects, plan.kept_bytes, "kept for this job");
   Row("to be loaded", plan.load_objects, plan.load_bytes,
@@ -61,6 +63,7 @@ Json ToJson(const PlanReport& plan, const FarSettings& prices) {
                      {"bytes", node.bytes}});
   }
   return {{"objects", plan.objects},
+          {"cut_objects", plan.cut_objects},
           {"bytes", plan.bytes},
           {"local_objects", plan.local_objects},
           {"kept_objects", plan.kept_objects},

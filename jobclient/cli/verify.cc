@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "base/ranged_store.h"
 #include "io/far/aws_settings.h"
 #include "io/far/far_store.h"
 #include "io/net/event_loop.h"
@@ -93,7 +94,8 @@ Result<Differences> CompareWithSource(const ClientOptions& options, const Object
       far::FarClient::Open(*std::move(far_options),
                            [&loop](std::function<void()> run) { (*loop)->Post(std::move(run)); });
   if (!far.ok()) return far.status();
-  return Comparison(loop->get(), far->get(), list, hashes, progress).Run();
+  RangedStore ranged(loop->get(), far->get());
+  return Comparison(loop->get(), &ranged, list, hashes, progress).Run();
 }
 
 }  // namespace holdfast::cli

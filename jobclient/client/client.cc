@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "base/range_name.h"
 #include "base/uri.h"
 #include "jobclient/client/far_settings.h"
 #include "jobclient/client/listing.h"
@@ -63,6 +64,8 @@ Status Client::Parts::Open() {
   once_log = std::make_unique<client::OnceLog>(options.log != nullptr ? options.log : &no_log);
   log = once_log.get();
   HF_RETURN_IF_ERROR(CheckNodes(options.nodes));
+  if (options.chunk_bytes != 0 && options.chunk_bytes < kLeastChunk)
+    return Status::Invalid("chunk_bytes is at least " + FormatBytes(kLeastChunk) + ", or 0");
   Result<std::optional<net::ClusterKey>> read = net::ReadClusterKey(options.cluster_key_file);
   if (!read.ok()) return read.status();
   key = *read;
@@ -143,6 +146,7 @@ Status Client::Parts::OpenPacked() {
   }
   packed = std::make_unique<packs::PackedStore>(loop.get(), far.get(), log, std::move(packs));
   packed->Start();  // the loop does not run yet: nothing is answered before it does
+  ranged = std::make_unique<RangedStore>(loop.get(), packed.get());
   return {};
 }
 
@@ -161,9 +165,25 @@ Client::Parts::~Parts() {
 Env Client::Parts::env() const {
   return {.clock = loop.get(),
           .network = network.get(),
-          .far = packed.get(),
+          .far = ranged.get(),
           .random = random.get(),
           .log = log};
+}
+
+uint64_t Client::Parts::ChunkBytes() {
+  client::Promised<bool> noted;
+  thread->Post([&] {
+    cluster->WhenGreeted([&] {
+      NoteChunk();
+      noted.Set(true);
+    });
+  });
+  noted.Wait();
+  return chunk;
+}
+
+void Client::Parts::NoteChunk() {
+  chunk = jobclient::ChunkBytes(options.chunk_bytes, cluster->MostThatAllPromise());
 }
 
 void Client::Parts::Bury(std::unique_ptr<client::LoopJob> job) {
@@ -182,6 +202,16 @@ void Client::Parts::Sweep() {
 
 Result<std::string> Client::Canonical(std::string_view name) const {
   return CanonicalUri(name, parts_->far->options().s3.endpoint);
+}
+
+Result<std::string> Client::RangeName(std::string_view name, uint64_t offset,
+                                      uint64_t length) const {
+  Result<std::string> whole = Canonical(name);
+  if (!whole.ok()) return whole;
+  if (ParseRangeName(*whole)) return Status::Invalid(*whole + " is a range itself");
+  const Result<ByteRange> range = MakeRange(*whole, offset, length);
+  if (!range.ok()) return range.status();
+  return Canonical(NameOfRange(*whole, *range));
 }
 
 // Rewrites the list from the first name on that is not canonical yet; most lists have none.
@@ -278,6 +308,32 @@ std::optional<Object> Client::Parts::ReadLocal(std::string_view name, uint64_t p
     return Object(name, position, std::move(copy), ObjectSource::kLocal);
   }
   return std::nullopt;
+}
+
+std::optional<Object> Client::Parts::ReadLocally(const std::string& uri,
+                                                 const std::optional<FarInfo>& version) {
+  if (own == nullptr) return std::nullopt;
+  const VersionHash hash = version ? HashVersion(version->etag, version->size) : 0;
+  if (auto object = ReadLocal(uri, 0, OidOf(uri), hash)) return object;
+  const auto range = ParseRangeName(uri);
+  if (!range) return std::nullopt;
+  const std::optional<WholeVersion> of =
+      version ? ParseRangeEtag(version->etag) : std::optional<WholeVersion>();
+  auto cut_out = [&](const std::optional<Object>& from, uint64_t offset) -> std::optional<Object> {
+    if (!from || offset + range->range.length > from->size()) return std::nullopt;
+    return Object(uri, 0, Buffer::CopyOf(from->bytes().subspan(offset, range->range.length)),
+                  ObjectSource::kLocal);
+  };
+  const VersionHash whole = of ? HashVersion(of->etag, of->size) : 0;
+  if (auto part = cut_out(ReadLocal({}, 0, OidOf(range->whole), whole), range->range.offset))
+    return part;
+  const uint64_t around = chunk;
+  if (around == 0) return std::nullopt;
+  ByteRange at{range->range.offset / around * around, around};
+  if (of) at.length = std::min(at.length, of->size - at.offset);
+  const VersionHash piece = of ? HashVersion(version->etag, at.length) : 0;
+  return cut_out(ReadLocal({}, 0, OidOf(NameOfRange(range->whole, at)), piece),
+                 range->range.offset - at.offset);
 }
 
 // --- Administration ------------------------------------------------------------------------------

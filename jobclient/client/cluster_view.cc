@@ -105,6 +105,16 @@ std::vector<NodeId> ClusterView::Here() const {
   return here;
 }
 
+uint64_t ClusterView::MostThatAllPromise() const {
+  uint64_t most = 0;
+  for (const Node& node : nodes_.all()) {
+    if (!node.here) continue;
+    const uint64_t promises = node.hello.max_object_bytes;
+    most = most == 0 ? promises : std::min(most, promises);
+  }
+  return most;
+}
+
 const std::string* ClusterView::BulkEndpoint(NodeId id) const {
   const Node* node = nodes_.Find(id);
   if (node == nullptr || !node->here || node->hello.bulk_endpoint.empty()) return nullptr;

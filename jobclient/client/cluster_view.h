@@ -33,6 +33,8 @@ class ClusterView {
   const std::string* BulkEndpoint(NodeId node) const;
   // What it said about itself; null while it has not greeted.
   const wire::HelloReply* HelloOf(NodeId node) const;
+  // The largest object that each node that is here promises; 0: none is here.
+  uint64_t MostThatAllPromise() const;
   // Those of the configuration, by id.
   std::vector<NodeId> Members() const;
   // The nodes that have greeted.

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Looks up sizes and ETags of many objects, a bounded number at a time. On the loop's thread.
+// Looks up sizes and ETags of many objects, a bounded number at a time. Ranges of one object cost one
+// look-up of the whole. On the loop's thread.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/env.h"
@@ -34,7 +39,10 @@ class ManyHeads : public std::enable_shared_from_this<ManyHeads> {
             std::function<void(Outcome)> done)
       : env_(env), list_(list), count_(count), done_(std::move(done)) {}
   void Fill();
-  void Landed(size_t position, Result<FarInfo> info);
+  bool IsAskedFor(std::string_view whole, size_t position);
+  void Ask(std::string uri, std::function<void(Result<FarInfo>)> landed);
+  void WholeLanded(const std::string& whole, const Result<FarInfo>& info);
+  void Landed(size_t position, const Result<FarInfo>& info);
 
   Env env_;
   ObjectList* list_;
@@ -43,6 +51,12 @@ class ManyHeads : public std::enable_shared_from_this<ManyHeads> {
   size_t next_ = 0;
   size_t under_way_ = 0;
   Outcome outcome_;
+  // Of objects of which ranges are in the list: who waits, and what was found.
+  struct Whole {
+    std::vector<size_t> waiting;
+    std::optional<Result<FarInfo>> info;
+  };
+  std::map<std::string, Whole, std::less<>> wholes_;
 };
 
 // Whether an item needs a look-up.

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <string>
 
+#include "base/ranged_store.h"
 #include "holdfast/client.h"
 #include "io/bulk/bulk_client.h"
 #include "io/far/far_store.h"
@@ -18,6 +19,7 @@
 #include "io/net/event_loop.h"
 #include "io/net/zmq_network.h"
 #include "io/shm/attach.h"
+#include "jobclient/chunks.h"
 #include "jobclient/client/cluster_view.h"
 #include "jobclient/client/job_env.h"
 #include "jobclient/client/loop_thread.h"
@@ -38,9 +40,18 @@ namespace client {
 struct LoopJob {
   LoopJob(const Env& real, NetworkSwitch* lines) : env(real, lines) {}
   ObjectList list;
+  std::optional<jobclient::ChunkedList> chunks;  // of it: what the job plans and reads
   JobEnv env;
   std::unique_ptr<jobclient::Job> job;
 };
+
+// Of the parts of an object the farthest source counts.
+inline ObjectSource FartherOf(ObjectSource a, ObjectSource b) {
+  auto distance = [](ObjectSource source) {  // the own disk came last into the enumeration
+    return source == ObjectSource::kOwnDisk ? 1 : 2 * static_cast<int>(source);
+  };
+  return distance(a) < distance(b) ? b : a;
+}
 
 class NoLog : public Log {
  public:
@@ -62,6 +73,7 @@ struct Client::Parts {
   std::unique_ptr<client::OwnDisk> own_disk;  // in front of it; null: there is none to be read
   std::unique_ptr<far::FarClient> far;
   std::unique_ptr<packs::PackedStore> packed;  // in front of it
+  std::unique_ptr<RangedStore> ranged;         // in front of that
   std::unique_ptr<net::ZmqNetwork> network;
   std::unique_ptr<Random> random;
   std::unique_ptr<client::NetworkSwitch> lines;
@@ -70,6 +82,7 @@ struct Client::Parts {
   std::unique_ptr<client::Whereabouts> whereabouts;
   std::list<std::unique_ptr<client::LoopJob>> buried;  // jobs that are over but for reads under way
   std::unique_ptr<client::LoopThread> thread;
+  std::atomic<uint64_t> chunk{0};  // as far as nodes have greeted
 
   ~Parts();
   Status Open();
@@ -77,7 +90,12 @@ struct Client::Parts {
   Status OpenPacked();
   bool IsOwnNode(const std::string& endpoint) const;
   Env env() const;
-  client::SingleRead::World world() const { return {env(), cluster.get(), whereabouts.get()}; }
+  client::SingleRead::World world() const {
+    return {env(), cluster.get(), whereabouts.get(), options.chunk_bytes};
+  }
+  // When the nodes have greeted; 0: nothing is cut. Not on the loop's thread.
+  uint64_t ChunkBytes();
+  void NoteChunk();  // on the loop's thread
   jobclient::JobOptions JobOptionsFor(const PlanOptions& plan) const;
   NodeId own_node() const { return own == nullptr ? kNoNode : own->node(); }
 
@@ -88,6 +106,9 @@ struct Client::Parts {
   Result<DropResult> DropEverywhere(const std::string& prefix, ByteView oids, Duration timeout);
   // An object in the own node's memory: a view, or a copy when this process pins as much as it may.
   // Any thread.
+  //
+  // ReadLocally also finds a range in the whole and in the chunk around it, if they are there.
+  std::optional<Object> ReadLocally(const std::string& uri, const std::optional<FarInfo>& version);
   std::optional<Object> ReadLocal(std::string_view name, uint64_t position, const Oid& oid,
                                   VersionHash version);
 };
@@ -103,6 +124,9 @@ struct PlannedJob::Parts {
   PlanOptions options;
   bool held = false;
   std::atomic<bool> released{false};
+
+  Status Cut(ObjectList list, jobclient::JobOptions* job);
+  PlanReport Whole(PlanReport report) const;
 };
 
 struct Reader::Parts {
@@ -110,8 +134,9 @@ struct Reader::Parts {
   PlannedJob::Parts* job = nullptr;
   ReaderOptions options;  // with the order
   // The user's thread.
-  uint64_t next = 0;
-  uint64_t told = 0;  // the loop knows that what is below was consumed
+  uint64_t given = 0;  // of the user's order
+  uint64_t next = 0;   // of the pieces of that order: one of each object that is not cut
+  uint64_t told = 0;   // the loop knows that what is below was consumed
   uint64_t untold_bytes = 0;
   bool loads_come = true;  // the last one that the loop waited for came into the own node's memory
   ReaderReport report;     // all but the detours
@@ -125,14 +150,15 @@ struct Reader::Parts {
 
   void Open();
   Result<std::optional<Object>> Next();
-  std::optional<Object> TryLocal(uint32_t index, uint32_t position);
-  std::optional<Object> Watch(uint32_t index, uint32_t position);
+  Result<Object> NextPiece(uint32_t piece);
+  Result<Object> PutTogether(uint32_t first, uint32_t last, uint64_t size);
+  std::optional<Object> TryLocal(uint32_t index);
+  std::optional<Object> Watch(uint32_t index);
   bool IsReady(uint64_t ordinal);
   jobclient::ReadResult Await();
   void Tell(bool missed);
   void OnReady(uint64_t ordinal, jobclient::ReadResult result);
-  void Passed(uint64_t bytes);
-  void Count(ObjectSource source, uint64_t bytes);
+  void Passed(uint64_t pieces, uint64_t bytes);
 };
 
 }  // namespace holdfast

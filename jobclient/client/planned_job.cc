@@ -33,6 +33,30 @@ jobclient::JobOptions Client::Parts::JobOptionsFor(const PlanOptions& plan) cons
   return job;
 }
 
+// What the job plans are the pieces of its list; it is the user who sees objects.
+Status PlannedJob::Parts::Cut(ObjectList list, jobclient::JobOptions* job) {
+  loop_job->list = std::move(list);
+  Result<jobclient::ChunkedList> chunks =
+      jobclient::ChunkedList::Make(&loop_job->list, client->ChunkBytes());
+  if (!chunks.ok()) return chunks.status();
+  loop_job->chunks.emplace(*std::move(chunks));
+  const size_t objects = loop_job->list.size(), pieces = loop_job->chunks->pieces().size();
+  if (pieces == objects) return {};
+  for (const uint32_t position : job->read_order) {
+    if (position < objects) continue;
+    return Status::Invalid("the reading order names position " + std::to_string(position) +
+                           " of a list of " + std::to_string(objects) + " objects");
+  }
+  job->read_order = loop_job->chunks->OrderOf(job->read_order);
+  job->objects_per_s *= static_cast<double>(pieces) / static_cast<double>(objects);
+  return {};
+}
+
+PlanReport PlannedJob::Parts::Whole(PlanReport report) const {
+  report.cut_objects = loop_job->chunks->cut_objects();
+  return report;
+}
+
 Result<std::unique_ptr<PlannedJob>> Client::Plan(ObjectList list, PlanOptions options) {
   if (list.empty()) return Status::Invalid("the list is empty; name at least one object");
   if (options.lease < 1s || options.hold < options.lease) {
@@ -45,21 +69,24 @@ Result<std::unique_ptr<PlannedJob>> Client::Plan(ObjectList list, PlanOptions op
   client::Promised<bool> ready;  // where objects lie far away says who should load them
   parts_->thread->Post([&] { parts_->packed->WhenReady([&ready] { ready.Set(true); }); });
   ready.Wait();
+  parts_->thread->Call([&] {
+    parts->loop_job = std::make_unique<client::LoopJob>(parts_->env(), parts_->lines.get());
+  });
+  jobclient::JobOptions job_options = parts_->JobOptionsFor(parts->options);
+  const Status cut = parts->Cut(std::move(list), &job_options);
   client::Promised<Result<PlanReport>> planned;
   parts_->thread->Post([&] {
-    parts->loop_job = std::make_unique<client::LoopJob>(parts_->env(), parts_->lines.get());
     client::LoopJob& loop_job = *parts->loop_job;
-    loop_job.list = std::move(list);
-    loop_job.job =
-        std::make_unique<jobclient::Job>(loop_job.env.env(), parts_->JobOptionsFor(parts->options));
-    loop_job.job->Plan(&loop_job.list,
+    loop_job.job = std::make_unique<jobclient::Job>(loop_job.env.env(), std::move(job_options));
+    if (!cut.ok()) return planned.Set(cut);
+    loop_job.job->Plan(&loop_job.chunks->pieces(),
                        [&](Result<PlanReport> report) { planned.Set(std::move(report)); });
   });
   Result<PlanReport> report = planned.Wait();
   std::unique_ptr<PlannedJob> job(
       new PlannedJob(std::move(parts)));  // buries the job if there was an error
   if (!report.ok()) return report.status();
-  job->parts_->planned = std::move(*report);
+  job->parts_->planned = job->parts_->Whole(*std::move(report));
   job->parts_->options.order = {};
   return job;
 }
@@ -83,7 +110,8 @@ const ObjectList& PlannedJob::list() const { return parts_->loop_job->list; }
 const PlanReport& PlannedJob::planned() const { return parts_->planned; }
 
 PlanReport PlannedJob::Report() const {
-  return parts_->client->thread->Call([this] { return parts_->loop_job->job->Report(); });
+  return parts_->Whole(
+      parts_->client->thread->Call([this] { return parts_->loop_job->job->Report(); }));
 }
 
 JobProgress PlannedJob::Progress() const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <thread>
 #include <utility>
 
@@ -37,7 +38,8 @@ void Reader::Parts::Open() {
   jobclient::Job* core = job->loop_job->job.get();
   const NodeId own = client->own_node();
   ordered = std::make_unique<jobclient::OrderedReader>(
-      job->loop_job->env.env(), core, &job->loop_job->list, options.order,
+      job->loop_job->env.env(), core, &job->loop_job->chunks->pieces(),
+      job->loop_job->chunks->OrderOf(options.order),
       jobclient::OrderedReaderOptions{.look_ahead_bytes = options.look_ahead_bytes,
                                       .look_ahead_objects = options.look_ahead_objects,
                                       .batch_objects = 64,
@@ -66,55 +68,95 @@ Reader::~Reader() {
   parts_->client->thread->Call([this] { parts_->ordered.reset(); });
 }
 
-uint64_t Reader::done() const { return parts_->next; }
+uint64_t Reader::done() const { return parts_->given; }
 uint64_t Reader::total() const { return parts_->options.order.size(); }
 Result<std::optional<Object>> Reader::Next() { return parts_->Next(); }
 
 Result<std::optional<Object>> Reader::Parts::Next() {
-  if (next >= options.order.size()) return std::optional<Object>();
-  const uint32_t position = options.order[next];
+  if (given >= options.order.size()) return std::optional<Object>();
+  const uint32_t position = options.order[given++];
+  const jobclient::ChunkedList& chunks = *job->loop_job->chunks;
+  const ObjectList::Item item = job->loop_job->list.item(position);
+  const uint32_t first = chunks.FirstOf(position), last = chunks.FirstOf(position + size_t{1});
+  Result<Object> object =
+      last - first == 1 ? NextPiece(first) : PutTogether(first, last, item.size);
+  if (!object.ok()) {
+    ++report.failed;
+    const Status status = object.status();
+    return Names(status, item.uri) ? status : status.Annotate(std::string(item.uri));
+  }
+  object->name_ = item.uri;
+  object->position_ = position;
+  ++report.objects[static_cast<size_t>(object->source())];
+  return std::optional<Object>(*std::move(object));
+}
+
+// In its own memory, so that what there is at a time is the object and the look-ahead.
+Result<Object> Reader::Parts::PutTogether(uint32_t first, uint32_t last, uint64_t size) {
+  Buffer whole;
+  Status status;
+  if (!whole.TryResize(size)) {
+    status = Status::NoSpace("its " + FormatBytes(size) + " do not fit into this process's memory");
+  }
+  uint64_t at = 0;
+  ObjectSource source = ObjectSource::kLocal;
+  for (uint32_t piece = first; piece < last; ++piece) {
+    if (!status.ok()) {  // what is left of it is nobody's any more
+      Passed(last - piece, 0);
+      return status;
+    }
+    Result<Object> part = NextPiece(piece);
+    if (part.ok() && part->size() > size - at)
+      part = Status::Corrupt("its chunks have more bytes than it has");
+    status = part.status();
+    if (!status.ok()) continue;
+    std::memcpy(whole.data() + at, part->bytes().data(), part->size());
+    at += part->size();
+    source = client::FartherOf(source, part->source());
+  }
+  if (status.ok() && at != size)
+    status = Status::Corrupt("its chunks have fewer bytes than it has");
+  if (!status.ok()) return status;
+  return Object({}, 0, std::move(whole), source);
+}
+
+// The one at `next`. Its bytes are counted, and where they came from.
+Result<Object> Reader::Parts::NextPiece(uint32_t piece) {
   jobclient::Job& core = *job->loop_job->job;
-  const uint32_t index = core.IndexOf(position);
+  const uint32_t index = core.IndexOf(piece);
   const bool own = client->own != nullptr && core.NodeOf(index) == client->own_node();
   if (own) {
-    if (std::optional<Object> object = TryLocal(index, position)) return object;
-    if (std::optional<Object> object = Watch(index, position)) return object;
+    if (std::optional<Object> object = TryLocal(index)) return *std::move(object);
+    if (std::optional<Object> object = Watch(index)) return *std::move(object);
   }
   while (true) {
     jobclient::ReadResult result = Await();
     if (own) loads_come = result.local;
     if (result.local) {
-      if (std::optional<Object> object = TryLocal(index, position)) return object;
+      if (std::optional<Object> object = TryLocal(index)) return *std::move(object);
       continue;  // it went again, or came in another version: its bytes are asked for now
     }
-    Passed(result.bytes.size());
-    if (!result.status.ok()) {
-      ++report.failed;
-      const std::string_view name = job->loop_job->list.item(position).uri;
-      if (Names(result.status, name)) return result.status;
-      return result.status.Annotate(std::string(name));
-    }
-    Count(static_cast<ObjectSource>(result.source), result.bytes.size());
-    return std::optional<Object>(Object(job->loop_job->list.item(position).uri, position,
-                                        std::move(result.bytes),
-                                        static_cast<ObjectSource>(result.source)));
+    Passed(1, result.bytes.size());
+    if (!result.status.ok()) return result.status;
+    report.bytes[static_cast<size_t>(result.source)] += result.bytes.size();
+    return Object({}, 0, std::move(result.bytes), static_cast<ObjectSource>(result.source));
   }
 }
 
-std::optional<Object> Reader::Parts::TryLocal(uint32_t index, uint32_t position) {
+std::optional<Object> Reader::Parts::TryLocal(uint32_t index) {
   const planner::Manifest& manifest = job->loop_job->job->manifest();
-  std::optional<Object> object = client->ReadLocal(job->loop_job->list.item(position).uri, position,
-                                                   manifest.oid(index), manifest.version(index));
+  std::optional<Object> object =
+      client->ReadLocal({}, 0, manifest.oid(index), manifest.version(index));
   if (!object) return std::nullopt;
-  Count(ObjectSource::kLocal, object->size());
-  Passed(0);
+  report.bytes[static_cast<size_t>(ObjectSource::kLocal)] += object->size();
+  Passed(1, 0);
   return object;
 }
 
 // The own node is loading it: to look again now and then costs a few wake-ups, and to ask the
 // node five at least, through its threads and ours and back. Not for long, and not when the last one that
 // was waited for did not come: it may be lost.
-std::optional<Object> Reader::Parts::Watch(uint32_t index, uint32_t position) {
+std::optional<Object> Reader::Parts::Watch(uint32_t index) {
   if (!loads_come || IsReady(next)) return std::nullopt;
   const auto since = std::chrono::steady_clock::now();
   auto watched = [since] { return std::chrono::steady_clock::now() - since; };
@@ -122,7 +164,7 @@ std::optional<Object> Reader::Parts::Watch(uint32_t index, uint32_t position) {
   for (Duration nap = kShortestNap; !object && watched() < kWatch;
        nap = std::min(2 * nap, kLongestNap)) {
     std::this_thread::sleep_for(nap);
-    object = TryLocal(index, position);
+    object = TryLocal(index);
   }
   report.waited += std::chrono::duration_cast<Duration>(watched());
   return object;
@@ -131,13 +173,6 @@ std::optional<Object> Reader::Parts::Watch(uint32_t index, uint32_t position) {
 bool Reader::Parts::IsReady(uint64_t ordinal) {
   std::lock_guard lock(mutex);
   return ready.contains(ordinal);
-}
-
-// What the user was given. Not what was fetched: that may have come twice, ahead of the user and by
-// his own node.
-void Reader::Parts::Count(ObjectSource source, uint64_t bytes) {
-  ++report.objects[static_cast<size_t>(source)];
-  report.bytes[static_cast<size_t>(source)] += bytes;
 }
 
 // Takes the result for `next`, waiting for it. Whoever has to wait tells the loop what is wanted:
@@ -159,8 +194,8 @@ jobclient::ReadResult Reader::Parts::Await() {
   return std::move(ready.extract(it).mapped());
 }
 
-void Reader::Parts::Passed(uint64_t bytes) {
-  ++next;
+void Reader::Parts::Passed(uint64_t pieces, uint64_t bytes) {
+  next += pieces;
   untold_bytes += bytes;
   // The window moves in steps: each costs a lock and, if the loop sleeps, a wake-up.
   if (next - told >= std::max(options.look_ahead_objects / 8, 1u) ||

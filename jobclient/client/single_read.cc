@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "base/range_name.h"
 #include "base/uri.h"
+#include "jobclient/chunks.h"
 
 namespace holdfast::client {
 namespace {
@@ -29,9 +31,13 @@ void SingleRead::Start(const World& world, std::vector<Wanted> group, Time deadl
 void SingleRead::StartNow(const World& world, const std::vector<Wanted>& group, Time deadline) {
   std::vector<Oid> oids;
   for (const Wanted& wanted : group) oids.push_back(OidOf(wanted.uri));
+  // For nobody who keeps chunks nothing is cut: one request does.
+  const uint64_t promised = world.cluster->MostThatAllPromise();
+  const uint64_t chunk = promised == 0 ? 0 : jobclient::ChunkBytes(world.chunk, promised);
   const std::vector<snapshot::Decision> decisions = world.whereabouts->Decide(oids);
   for (size_t i = 0; i < group.size(); ++i) {
-    std::shared_ptr<SingleRead> read(new SingleRead(world, group[i], decisions[i], deadline));
+    std::shared_ptr<SingleRead> read(
+        new SingleRead(world, group[i], decisions[i], chunk, deadline));
     world.cluster->WhomToAsk(oids[i], [read](std::vector<NodeId> nodes) {
       read->nodes_ = std::move(nodes);
       read->Begin();
@@ -41,6 +47,7 @@ void SingleRead::StartNow(const World& world, const std::vector<Wanted>& group, 
 
 void SingleRead::Begin() {
   begun_ = env_.clock->Now();
+  if (IsLarger()) return;
   const bool looks = decision_.way == snapshot::Way::kLook ||
                      decision_.way == snapshot::Way::kRace ||
                      decision_.way == snapshot::Way::kExplore;
@@ -53,6 +60,27 @@ void SingleRead::Begin() {
     if (finished_) return;
   }
   Look();
+}
+
+// True when that is known already, and so the end of it. Of a range only the version is missing.
+bool SingleRead::IsLarger() {
+  const std::optional<RangeName> range = ParseRangeName(uri_);
+  const uint64_t size = wanted_ ? wanted_->size : range ? range->range.length : 0;
+  if (size <= chunk_) return false;
+  if (wanted_) {
+    FinishLarger(*wanted_);
+    return true;
+  }
+  env_.far->Head(uri_, deadline_, [read = shared_from_this()](Result<FarInfo> info) {
+    if (!info.ok()) return read->FailFar(info.status());
+    read->FinishLarger(*std::move(info));
+  });
+  return true;
+}
+
+void SingleRead::FinishLarger(FarInfo version) {
+  if (std::exchange(finished_, true)) return;
+  done_(Found{.larger = std::move(version), .chunk = chunk_});
 }
 
 // --- 1. Look -------------------------------------------------------------------------------------
@@ -166,7 +194,7 @@ void SingleRead::Landed(NodeId node, BulkOutcome outcome) {
 void SingleRead::Finish(Buffer bytes, uint64_t size, ObjectSource source) {
   if (std::exchange(finished_, true)) return;  // the other one of a race was faster
   if (size < bytes.size()) bytes = Buffer::CopyOf(bytes.view().first(static_cast<size_t>(size)));
-  done_(Found{std::move(bytes), source});
+  done_(Found{.bytes = std::move(bytes), .source = source});
 }
 
 void SingleRead::FailFar(Status status) {
@@ -191,6 +219,8 @@ void SingleRead::GetFirst() {
                 [read = shared_from_this()](Status status, const FarInfo& info, uint64_t) {
                   if (!status.ok()) return read->FailFar(std::move(status));
                   if (info.size <= read->buffer_.size()) return read->CameFromFar(info.size);
+                  const bool kept = read->cluster_->MostThatAllPromise() > 0;
+                  if (kept && info.size > read->chunk_) return read->FinishLarger(info);
                   read->Get(info, std::exchange(read->buffer_, {}));
                 });
 }

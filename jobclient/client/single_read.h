@@ -7,6 +7,9 @@
 //            from far away, and with them the version
 //   4. Get   and the rest, if there is one, of exactly that version
 //
+// What is larger than a chunk is not read: as soon as that is known the read ends with its version, and
+// its pieces are for the caller to read, each by its own name. (A node that has it whole gives it whole.)
+//
 // Steps 2 to 4 are the way far. In a race it is begun together with the look; what comes first is
 // returned, and an error only when both have failed.
 //
@@ -28,8 +31,11 @@ namespace holdfast::client {
 class SingleRead : public std::enable_shared_from_this<SingleRead> {
  public:
   struct Found {
-    Buffer bytes;
+    Buffer bytes{};
     ObjectSource source = ObjectSource::kFar;
+    // It is larger than a chunk, and this is its version; no bytes were read.
+    std::optional<FarInfo> larger{};
+    uint64_t chunk = 0;  // then
   };
   using Done = std::function<void(Result<Found>)>;
 
@@ -38,11 +44,13 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
     Env env;
     ClusterView* cluster;
     Whereabouts* whereabouts;
+    uint64_t chunk = 0;  // as configured; 0: everything is read whole
   };
   struct Wanted {
     std::string uri{};
     std::optional<FarInfo> version{};  // this one or none
     Done done{};
+    bool piece = false;  // of something larger: it is read as it is
   };
   // When the nodes have greeted and the snapshot log is here, decides for all of them at once, and
   // reads each.
@@ -55,12 +63,13 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
   static constexpr uint64_t kLeastBytesPerUs = 10;  // that a node brings: 10 MB/s
 
   SingleRead(const World& world, const Wanted& wanted, const snapshot::Decision& decision,
-             Time deadline)
+             uint64_t chunk, Time deadline)
       : env_(world.env),
         cluster_(world.cluster),
         whereabouts_(world.whereabouts),
         uri_(wanted.uri),
         wanted_(wanted.version),
+        chunk_(wanted.piece || chunk == 0 ? UINT64_MAX : chunk),
         decision_(decision),
         deadline_(deadline),
         done_(wanted.done) {}
@@ -68,6 +77,8 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
   static void StartNow(const World& world, const std::vector<Wanted>& group, Time deadline);
 
   void Begin();
+  bool IsLarger();
+  void FinishLarger(FarInfo version);
   void Look();
   void LookBy(Time deadline);
   void LookedAt(BulkOutcome outcome);
@@ -89,6 +100,7 @@ class SingleRead : public std::enable_shared_from_this<SingleRead> {
   Whereabouts* whereabouts_;
   std::string uri_;
   std::optional<FarInfo> wanted_;
+  uint64_t chunk_;
   snapshot::Decision decision_;
   Time deadline_;
   Done done_;

@@ -121,11 +121,19 @@ class BadLists(Scratch):
             file.write(b"begins")
             file.truncate(100 << 20)
         self.write("large/small", b"small")
-        done = self.ok(*self.config, "--json", "run", f"{self.dir}/large", "--epochs", "2").json()
+        uncut = ["--set", "chunk=0"]
+        done = self.ok(*self.config, *uncut, "--json", "run", f"{self.dir}/large", "--epochs", "2").json()
         self.assertEqual((done[0]["too_large_objects"], done[0]["far_objects"], done[0]["load_objects"]), (2, 2, 1))
         self.assertEqual((done[2]["far_objects"], done[2]["local_objects"], done[3]["wrong"]), (2, 1, 0))
-        plan = self.ok(*self.config, "plan", f"{self.dir}/large").text
+        plan = self.ok(*self.config, *uncut, "plan", f"{self.dir}/large").text
         self.assertRegex(plan, "larger than a node takes: raise memory.segment or memory.max_object")
+        self.assertEqual(len(self.ok(*self.config, *uncut, "fetch", f"{self.dir}/large/memory").out), 100 << 20)
+        # In chunks some of them fit.
+        done = self.ok(*self.config, "--json", "run", f"{self.dir}/large", "--epochs", "2").json()
+        self.assertEqual((done[0]["too_large_objects"], done[0]["cut_objects"], done[0]["objects"]), (0, 2, 205))
+        self.assertGreater(done[0]["far_objects"], 0)
+        self.assertGreater(done[0]["load_objects"], 10)
+        self.assertEqual((done[2]["failed"], done[3]["wrong"]), (0, 0))
         self.assertEqual(len(self.ok(*self.config, "fetch", f"{self.dir}/large/memory").out), 100 << 20)
 
 

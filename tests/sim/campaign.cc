@@ -197,6 +197,7 @@ void AddReads(const ReadCounts& from, ReadCounts* to) {
   to->far += from.far;
   to->own_disk += from.own_disk;
   to->failed += from.failed;
+  to->chunks += from.chunks;
 }
 
 void Campaign::Add(const RunReport& report) {
@@ -257,13 +258,14 @@ void Campaign::Print() {
   std::printf("\nruns %" PRIu64 " (%" PRIu64 " without faults), events %" PRIu64
               ", messages %" PRIu64 ", simulated %.0f s\n",
               runs_, faultless_, sum_.events, sum_.messages, sum_.simulated_s);
-  std::printf("reads %" PRIu64 ": local %.1f %%, views %.1f %%, own disk %" PRIu64
-              ", peers %.1f %%, through home %.1f %%, far %.1f %%, "
-              "refused by the far store %.2f %%\n",
-              reads.reads, 100 * Share(reads.local, reads.reads),
-              100 * Share(reads.views, reads.reads), reads.own_disk,
-              100 * Share(reads.peer, reads.reads), 100 * Share(reads.through_home, reads.reads),
-              100 * Share(reads.far, reads.reads), 100 * Share(reads.failed, reads.reads));
+  std::printf(
+      "reads %" PRIu64 ", %.1f %% of chunks: local %.1f %%, views %.1f %%, own disk %" PRIu64
+      ", peers %.1f %%, through home %.1f %%, far %.1f %%, "
+      "refused by the far store %.2f %%\n",
+      reads.reads, 100 * Share(reads.chunks, reads.reads), 100 * Share(reads.local, reads.reads),
+      100 * Share(reads.views, reads.reads), reads.own_disk, 100 * Share(reads.peer, reads.reads),
+      100 * Share(reads.through_home, reads.reads), 100 * Share(reads.far, reads.reads),
+      100 * Share(reads.failed, reads.reads));
   std::printf(
       "planned %" PRIu64 ", covered %.1f %%; promised %" PRIu64 ", looked at %" PRIu64
       " times, loaded %.1f %%, %.1f %% on a disk alone; still promised after a restart %" PRIu64

@@ -58,13 +58,21 @@ DynamicAccess::DynamicAccess(Fabric* fabric, FarWorld* far, const Scenario& scen
   jobclient::JobOptions job;
   job.members = scenario.jobs.front().job.members;
   const std::vector<uint32_t> objects = DrawObjects(&random_, far->size());
-  for (uint32_t object : objects) wanted_.insert(far->object(object).oid);
+  for (uint32_t index : objects) {
+    const FarObject& object = far->object(index);
+    wanted_.insert(object.oid);
+    for (uint64_t at = 0; scenario.chunk > 0 && at < object.size + scenario.chunk;
+         at += scenario.chunk) {
+      for (const FarObject* range : far->RangesAt(object, at)) wanted_.insert(range->oid);
+    }
+  }
   for (uint64_t n = 1 + random_.Below(3); n > 0; --n) {
     DynamicSetup setup = DrawReader(&random_);
     setup.name = "reader-" + std::to_string(n);
     setup.job = job;
     setup.prices.cluster = job.cluster;
     setup.objects = objects;
+    setup.chunk = scenario.chunk;
     const bool beside_a_node = random_.Chance(0.6);
     setup.host =
         static_cast<HostId>(beside_a_node ? random_.Below(hosts->size()) : others + machines_++);

@@ -19,6 +19,7 @@ DynamicAccessCounts& DynamicAccessCounts::operator+=(const DynamicAccessCounts& 
   reads.through_home += other.reads.through_home;
   reads.far += other.reads.far;
   reads.own_disk += other.reads.own_disk;
+  reads.larger += other.reads.larger;
   reads.failed += other.reads.failed;
   collectors.rounds += other.collectors.rounds;
   collectors.full += other.collectors.full;
@@ -35,10 +36,11 @@ bool Print(const DynamicAccessCounts& sum) {
   const DynamicCounts& reads = sum.reads;
   std::printf("not announced: reads %" PRIu64 ", in own memory %" PRIu64
               "; by way of the home %" PRIu64 ", found by a look %" PRIu64 ", far %" PRIu64
-              ", on the own disk %" PRIu64 ", refused by the far store %" PRIu64
-              "; looks in vain %" PRIu64 ", without an answer %" PRIu64 "\n",
+              ", on the own disk %" PRIu64 ", larger than a chunk %" PRIu64
+              ", refused by the far store %" PRIu64 "; looks in vain %" PRIu64
+              ", without an answer %" PRIu64 "\n",
               reads.reads, reads.own_memory, reads.through_home, reads.found, reads.far,
-              reads.own_disk, reads.failed, reads.gone, reads.silent);
+              reads.own_disk, reads.larger, reads.failed, reads.gone, reads.silent);
   constexpr const char* kNames[kWays] = {"unknown", "far", "look", "race", "explore"};
   bool all = reads.own_memory > 0 && reads.found > 0 && reads.gone > 0 && reads.silent > 0 &&
              reads.through_home > 0 && reads.far > 0;

@@ -21,6 +21,7 @@ struct DynamicCounts {
   uint64_t through_home = 0;
   uint64_t far = 0;
   uint64_t own_disk = 0;
+  uint64_t larger = 0;  // than a chunk: the read ended with the version
   uint64_t failed = 0;  // because the far store refuses
 };
 

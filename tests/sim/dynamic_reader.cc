@@ -87,10 +87,7 @@ void DynamicReader::Next() {
                 process_, [this] { Next(); });
   if (reads_.size() >= setup_->most) return;
   UseSession();
-  // Few are wanted often.
-  const double place = random_.Unit() * random_.Unit() * random_.Unit();
-  const auto rank = static_cast<size_t>(place * static_cast<double>(setup_->objects.size()));
-  const FarObject& object = far_->object(setup_->objects[rank]);
+  const FarObject& object = Choose();
   std::optional<FarInfo> wanted;
   if (random_.Chance(setup_->version_share)) wanted = far_->InfoAt(object, world_->now());
   ++counts_->reads;
@@ -105,10 +102,24 @@ void DynamicReader::Next() {
                           .begun = world_->now(),
                           .deadline = env_.clock.WorldAt(deadline)});
   client::SingleRead::Start(
-      {WatchedEnv(), cluster_.get(), whereabouts_.get()},
-      {{object.uri, wanted,
-        [this, id](Result<client::SingleRead::Found> found) { Ended(id, std::move(found)); }}},
+      {WatchedEnv(), cluster_.get(), whereabouts_.get(), setup_->chunk},
+      {{.uri = object.uri,
+        .version = wanted,
+        .done = [this,
+                 id](Result<client::SingleRead::Found> found) { Ended(id, std::move(found)); }}},
       deadline);
+}
+
+// Few are wanted often; of a large one also a chunk by its own name.
+const FarObject& DynamicReader::Choose() {
+  const double place = random_.Unit() * random_.Unit() * random_.Unit();
+  const auto rank = static_cast<size_t>(place * static_cast<double>(setup_->objects.size()));
+  const FarObject& object = far_->object(setup_->objects[rank]);
+  if (setup_->chunk == 0 || object.size <= setup_->chunk || random_.Chance(0.3)) return object;
+  const uint64_t chunks = (object.size - 1) / setup_->chunk + 1;
+  const auto ranges = far_->RangesAt(object, random_.Below(chunks) * setup_->chunk);
+  HF_CHECK(!ranges.empty());
+  return *ranges.front();
 }
 
 void DynamicReader::Watch() {
@@ -163,6 +174,7 @@ void DynamicReader::Ended(uint64_t id, Result<client::SingleRead::Found> found) 
     return world_->Violate("flows-end", setup_->name + ": a read ended twice");
   const Read read = reads_.extract(it).mapped();
   if (!found.ok()) return Failed(read, found.status());
+  if (found->larger) return Larger(read, *found->larger);
   Check(*read.object, read.wanted ? VersionOf(*read.wanted) : 0, found->bytes.view(), "a read");
   if (found->source == ObjectSource::kPeer) ++counts_->found;
   if (found->source == ObjectSource::kThroughHome) ++counts_->through_home;
@@ -170,6 +182,18 @@ void DynamicReader::Ended(uint64_t id, Result<client::SingleRead::Found> found) 
   if (found->source == ObjectSource::kOwnDisk) ++counts_->own_disk;
   world_->Note("got",
                {process_, id, static_cast<uint64_t>(found->source), Hash64(found->bytes.view())});
+}
+
+// Its chunks are read by their own names, now and then.
+void DynamicReader::Larger(const Read& read, const FarInfo& info) {
+  const FarObject& object = *read.object;
+  const VersionHash version = VersionOf(info);
+  const bool right = read.wanted ? version == VersionOf(*read.wanted)
+                                 : version == object.version || version == VersionOf(object.later);
+  if (!right || info.size <= setup_->chunk || object.whole != nullptr)
+    world_->Violate("right-bytes", setup_->name + ": " + object.uri + " is not that large");
+  ++counts_->larger;
+  world_->Note("larger", {process_, object.oid.hi, version});
 }
 
 void DynamicReader::Failed(const Read& read, const Status& status) {
@@ -183,7 +207,7 @@ void DynamicReader::Failed(const Read& read, const Status& status) {
                        (changed && code == Code::kChanged);
   // Or the far store failed this very reader, after its retries.
   const bool failed_here =
-      env_.far.ErrorFor(object.uri) == code &&
+      env_.far.ErrorFor(object.far_uri()) == code &&
       (code == Code::kUnavailable || code == Code::kTimeout || code == Code::kCorrupt);
   if (!refused && !failed_here) {
     world_->Violate("reads-do-not-fail",
@@ -198,7 +222,7 @@ void DynamicReader::Check(const FarObject& object, VersionHash version, ByteView
   const FarInfo first{object.size, object.etag};
   for (const FarInfo& info : {first, far_->InfoAt(object, world_->now())}) {
     const bool meant = version == 0 || version == VersionOf(info);
-    if (meant && bytes.size() == info.size && FarWorld::Right(object.uri, VersionOf(info), bytes)) {
+    if (meant && bytes.size() == info.size && FarWorld::Right(object, VersionOf(info), bytes)) {
       return;
     }
   }

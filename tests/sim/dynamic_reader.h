@@ -26,6 +26,7 @@ struct DynamicSetup {
   jobclient::JobOptions job;     // cluster and members
   client::WhereaboutsOptions prices;
   std::vector<uint32_t> objects;  // in the far world, the ones that are wanted most first
+  uint64_t chunk = 0;             // of what is larger a chunk is read, too; 0: of nothing
   double die_share = 0;           // of decisions: any way, any node
   double version_share = 0;       // of reads that want one version
   Duration timeout{};             // longest
@@ -83,12 +84,14 @@ class DynamicReader {
   };
   Env WatchedEnv();
   void Next();
+  const FarObject& Choose();
   void Watch();
   void UseSession();
   bool ReadLocally(const FarObject& object, const std::optional<FarInfo>& wanted);
   snapshot::Decision Decide(const Oid& oid);
   void Looked(NodeId node, const Oid& oid, const BulkOutcome& outcome);
   void Ended(uint64_t id, Result<client::SingleRead::Found> found);
+  void Larger(const Read& read, const FarInfo& info);
   void Failed(const Read& read, const Status& status);
   // The bytes are those of `version`, or, if it is 0, of any version that there was until now.
   void Check(const FarObject& object, VersionHash version, ByteView bytes, std::string_view what);

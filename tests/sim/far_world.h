@@ -28,12 +28,21 @@ struct FarObject {
   bool denied = false;
   Time changes_at = Time::Max();  // from then on it is another version, of another size
   FarInfo later;
+  // Of a range (base/range_name.h): of what, and from where on. Its state is that of the whole.
+  const FarObject* whole = nullptr;
+  uint64_t offset = 0;
+  const std::string& far_uri() const { return whole == nullptr ? uri : whole->uri; }
 };
 
 class FarWorld {
  public:
   // Returns its index. The name is canonical.
   uint32_t Add(std::string uri, uint64_t size, std::string etag);
+  // Of what is larger than `chunk` there are its chunks from now on, those of both of its versions; once,
+  // after all objects. They are found, and not counted by size().
+  void Cut(uint64_t chunk);
+  // Those that begin there.
+  std::vector<const FarObject*> RangesAt(const FarObject& whole, uint64_t offset) const;
   FarObject& object(uint32_t index) { return objects_[index]; }
   const FarObject& object(uint32_t index) const { return objects_[index]; }
   size_t size() const { return objects_.size(); }
@@ -43,7 +52,8 @@ class FarWorld {
 
   // The right bytes.
   static void Fill(std::string_view uri, VersionHash version, uint64_t offset, ByteSpan into);
-  static bool Right(std::string_view uri, VersionHash version, ByteView bytes);
+  static bool Right(std::string_view uri, VersionHash version, ByteView bytes, uint64_t offset = 0);
+  static bool Right(const FarObject& object, VersionHash version, ByteView bytes);
 
   using Version = std::pair<Oid, VersionHash>;
   // Successful GETs so far, by object and version.
@@ -61,7 +71,12 @@ class FarWorld {
   Time outage_until{};    // until then everybody gets 503
 
  private:
+  void AddRange(const FarObject& whole, std::string uri, uint64_t offset, uint64_t size,
+                std::string etag);
+
   std::vector<FarObject> objects_;
+  std::map<Oid, FarObject> ranges_;
+  std::map<std::pair<const FarObject*, uint64_t>, std::vector<const FarObject*>> ranges_at_;
   std::unordered_map<std::string, uint32_t> by_uri_;  // looked up only
   std::map<Oid, uint32_t> by_oid_;
   std::map<Version, uint64_t> gets_;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/hash.h"
+#include "base/uri.h"
 
 namespace holdfast::sim {
 namespace {
@@ -30,8 +31,16 @@ JobProcess::JobProcess(Fabric* fabric, FarWorld* far, ProcessId process, const J
   for (uint32_t index : setup->objects) {
     const FarObject& object = far->object(index);
     FarInfo info = far->InfoAt(object, listed_at);
-    listed_.push_back({&object, info.size, HashVersion(info.etag, info.size)});
     HF_CHECK(list_.Add(object.uri, info.size, info.etag).ok());
+  }
+  Result<jobclient::ChunkedList> chunks = jobclient::ChunkedList::Make(&list_, setup->chunk);
+  HF_CHECK(chunks.ok());
+  chunks_.emplace(*std::move(chunks));
+  for (size_t i = 0; i < chunks_->pieces().size(); ++i) {
+    const ObjectList::Item item = chunks_->pieces().item(i);
+    const FarObject* object = far->Find(OidOf(item.uri));
+    HF_CHECK(object != nullptr);
+    listed_.push_back({object, item.size, HashVersion(item.etag, item.size)});
   }
 }
 
@@ -45,7 +54,8 @@ JobProcess::~JobProcess() {
 void JobProcess::Start() {
   UseSession();
   job_ = std::make_unique<jobclient::Job>(env_.env(), setup_->job);
-  job_->Plan(&list_, [this](Result<jobclient::PlanReport> report) { Planned(std::move(report)); });
+  job_->Plan(&chunks_->pieces(),
+             [this](Result<jobclient::PlanReport> report) { Planned(std::move(report)); });
 }
 
 void JobProcess::Kill() {
@@ -87,14 +97,15 @@ void JobProcess::StartEpoch() {
   }
   ++epoch_;
   job_->Rewind();
-  order_.resize(setup_->objects.size());
-  for (size_t i = 0; i < order_.size(); ++i) order_[i] = static_cast<uint32_t>(i);
-  if (epoch_ > 1) random_.Shuffle(order_);
+  std::vector<uint32_t> order(setup_->objects.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<uint32_t>(i);
+  if (epoch_ > 1) random_.Shuffle(order);
+  order_ = chunks_->OrderOf(order);
   next_ = 0;
   ready_.clear();
   expected_local_.clear();
   reader_ = std::make_unique<jobclient::OrderedReader>(
-      env_.env(), job_.get(), &list_, order_, setup_->reader,
+      env_.env(), job_.get(), &chunks_->pieces(), order_, setup_->reader,
       [this](uint32_t index) { return ExpectLocal(index); },
       [this](uint64_t ordinal, jobclient::ReadResult result) {
         Ready(ordinal, std::move(result));
@@ -239,7 +250,7 @@ void JobProcess::Failed(const ListedObject& object, const Status& status) {
                  (object.object->denied && status.code() == Code::kDenied) ||
                  (status.code() == Code::kChanged && Changed(object));
   // Or the far store failed this very reader, after its retries.
-  Code own = env_.far.ErrorFor(object.object->uri);
+  Code own = env_.far.ErrorFor(object.object->far_uri());
   bool failed_here = own == status.code() &&
                      (own == Code::kUnavailable || own == Code::kTimeout || own == Code::kCorrupt);
   if (!refused && !failed_here) {
@@ -251,8 +262,7 @@ void JobProcess::Failed(const ListedObject& object, const Status& status) {
 }
 
 void JobProcess::Check(const ListedObject& object, ByteView bytes, std::string_view what) {
-  if (bytes.size() == object.size && FarWorld::Right(object.object->uri, object.version, bytes))
-    return;
+  if (bytes.size() == object.size && FarWorld::Right(*object.object, object.version, bytes)) return;
   world_->Violate("right-bytes",
                   std::string(what) + " of " + object.object->uri + " has wrong bytes");
 }
@@ -260,6 +270,7 @@ void JobProcess::Check(const ListedObject& object, ByteView bytes, std::string_v
 void JobProcess::Advance(uint64_t how, uint64_t hash) {
   world_->Note("read", {process_, epoch_, next_, how, hash});
   ++counts_->reads;
+  if (ObjectAt(next_).object->whole != nullptr) ++counts_->chunks;
   job_->MarkRead(job_->IndexOf(order_[next_]));
   uint64_t ordinal = next_++;
   waiting_ = false;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "holdfast/object_list.h"
+#include "jobclient/chunks.h"
 #include "jobclient/job.h"
 #include "jobclient/ordered_reader.h"
 #include "tests/sim/node_host.h"
@@ -26,6 +27,7 @@ struct JobSetup {
   jobclient::JobOptions job;
   jobclient::OrderedReaderOptions reader;
   std::vector<uint32_t> objects;  // indices in the far world, in list order
+  uint64_t chunk = 0;             // what is larger is read in chunks; 0: nothing is
   uint32_t epochs = 1;
   Duration think{};       // mean time between two reads
   double view_share = 0;  // of local reads that are views
@@ -49,6 +51,7 @@ struct ReadCounts {
   uint64_t far = 0;
   uint64_t own_disk = 0;
   uint64_t failed = 0;  // because the far store refuses
+  uint64_t chunks = 0;  // reads of a part of something larger
 };
 
 class JobProcess {
@@ -68,6 +71,7 @@ class JobProcess {
   ProcessId process() const { return process_; }
   SimClock& clock() { return env_.clock; }
   const std::optional<jobclient::PlanReport>& report() const { return report_; }
+  // Objects, and the chunks of those that are cut.
   const std::vector<ListedObject>& listed() const { return listed_; }
   // For "stuck" messages.
   std::string Where() const;
@@ -103,6 +107,7 @@ class JobProcess {
   SimEnv env_;
   std::vector<ListedObject> listed_;
   ObjectList list_;
+  std::optional<jobclient::ChunkedList> chunks_;
   std::shared_ptr<SessionFile> session_;
   std::unique_ptr<jobclient::Job> job_;
   std::unique_ptr<jobclient::OrderedReader> reader_;

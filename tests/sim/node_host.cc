@@ -13,6 +13,7 @@ SimEnv::SimEnv(Fabric* fabric, FarWorld* far_world, ProcessId process, HostId ho
     : clock(fabric->world(), process, clock_options),
       network(fabric, process, host, &clock, std::move(endpoint)),
       far(fabric->world(), far_world, process, &clock),
+      ranged(&clock, &far),
       random(fabric->world()->Stream("core " + fabric->world()->NameOf(process))),
       log(fabric->world(), fabric->world()->NameOf(process)) {}
 

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/env.h"
+#include "base/ranged_store.h"
 #include "cached/node.h"
 #include "cached/store/memory_tier.h"
 #include "cached/store/sessions.h"
@@ -40,11 +41,12 @@ class SimLog : public Log {
 struct SimEnv {
   SimEnv(Fabric* fabric, FarWorld* far, ProcessId process, HostId host,
          SimClockOptions clock_options, std::string endpoint);
-  Env env() { return {&clock, &network, &far, &random, &log}; }
+  Env env() { return {&clock, &network, &ranged, &random, &log}; }
 
   SimClock clock;
   SimNetwork network;
   SimFarStore far;
+  RangedStore ranged;  // in front of it
   Random random;
   SimLog log;
 };

@@ -195,6 +195,13 @@ Scenario DrawScenario(World* world, FarWorld* far) {
     scenario.jobs.push_back(std::move(setup));
     scenario.starts.push_back(Duration(random.Below(together ? 300'000 : 15'000'000)));
   }
+  // At most four pieces each, of few of them.
+  Random chunks = world->Stream("chunks");
+  if (chunks.Chance(0.5)) {
+    scenario.chunk = std::max<uint64_t>(kLargest / 4, static_cast<uint64_t>(2 * mean));
+    far->Cut(scenario.chunk);
+  }
+  for (JobSetup& setup : scenario.jobs) setup.chunk = scenario.chunk;
   if (world->faults().enabled(Fault::kNetQueueFull))
     scenario.queue_limit = static_cast<uint32_t>(2 + random.Below(30));
   return scenario;

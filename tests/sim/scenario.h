@@ -25,6 +25,7 @@ struct Scenario {
   // With room for everything and no faults each object is fetched exactly once, and every job is
   // covered.
   bool ample = false;
+  uint64_t chunk = 0;  // of everybody, in half of the scenarios; 0: nothing is cut
 };
 
 constexpr uint32_t kJobObjects = 500;

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/hash.h"
+#include "base/range_name.h"
 
 namespace holdfast::sim {
 namespace {
@@ -83,10 +84,24 @@ Status SimFarStore::Answer(const FarGet& get, const Plan& plan, FarInfo* info) {
   VersionHash version = HashVersion(info->etag, info->size);
   const uint64_t fetched = std::min(get.length, info->size - get.offset);
   FarWorld::Fill(get.uri, version, get.offset, get.into.subspan(BytesBefore(get), fetched));
-  // Who has begun with an object also reads the rest of it.
-  if (get.offset == 0) far_->CountGet({object->oid, version}, process_, world_->now());
+  Count(get, *object, *info);
   counters_.bytes += fetched;
   return {};
+}
+
+// Who has begun with an object also reads the rest of it. A first part that begins where a range does
+// may be of either.
+void SimFarStore::Count(const FarGet& get, const FarObject& object, const FarInfo& info) {
+  const bool first_part = !get.whole && get.etag.empty();
+  bool of_range = false;
+  for (const FarObject* range : far_->RangesAt(object, get.offset)) {
+    if (get.whole || !(first_part || get.length == range->size)) continue;
+    of_range = true;
+    const VersionHash version = HashVersion(EtagOfRange(info.etag, info.size), range->size);
+    far_->CountGet({range->oid, version}, process_, world_->now());
+  }
+  if (get.offset > 0 || (of_range && !first_part)) return;
+  far_->CountGet({object.oid, HashVersion(info.etag, info.size)}, process_, world_->now());
 }
 
 void SimFarStore::Get(FarGet get, std::function<void(Status, FarInfo, uint64_t)> done) {
@@ -108,7 +123,10 @@ void SimFarStore::Get(FarGet get, std::function<void(Status, FarInfo, uint64_t)>
     Status status = Answer(get, plan, &info);
     --in_flight_;
     uint64_t bytes = get.whole ? get.length : std::min(get.length, info.size - get.offset);
-    uint64_t hash = status.ok() ? Hash64(get.into.first(bytes)) : 0;
+    Hasher64 hasher;
+    if (status.ok()) hasher.Update(get.before);
+    if (status.ok()) hasher.Update(get.into.first(bytes));
+    uint64_t hash = status.ok() ? hasher.Digest() : 0;
     if (!status.ok()) {
       ++counters_.errors;
       errors_[get.uri] = status.code();

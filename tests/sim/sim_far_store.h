@@ -41,6 +41,7 @@ class SimFarStore : public FarStore {
   Plan PlanGet(const FarGet& get);
   Result<FarInfo> InfoOf(const std::string& uri) const;
   Status Answer(const FarGet& get, const Plan& plan, FarInfo* info);
+  void Count(const FarGet& get, const FarObject& object, const FarInfo& info);
 
   World* world_;
   FarWorld* far_;

@@ -110,7 +110,7 @@ void Visitor::Keep(const FarObject& object, LocalView view) {
 
 void Visitor::Check(const FarObject& object, VersionHash version, ByteView bytes) {
   world_->Note("visit", {process_, Hash64(bytes)});
-  if (FarWorld::Right(object.uri, version, bytes)) return;
+  if (FarWorld::Right(object, version, bytes)) return;
   world_->Violate("right-bytes", "a visitor of node " + std::to_string(host_->node()) +
                                      " sees wrong bytes of " + object.uri);
 }

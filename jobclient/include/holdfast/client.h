@@ -65,6 +65,8 @@ struct FarSettings {
   MicroUsd micro_usd_per_gb = 90'000;
 };
 
+constexpr uint64_t kLeastChunk = 4 * kKiB;
+
 struct ClientOptions {
   struct Node {
     NodeId id = kNoNode;    // as in the cluster's own configuration
@@ -76,6 +78,10 @@ struct ClientOptions {
       attach;  // the socket of this host's node, "<its state directory>/attach.sock"; empty: none
   std::string cluster_key_file{};  // empty: the cluster has no key and is on this host
   FarSettings far{};
+  // What is larger is read, loaded and kept in chunks of so many bytes, or as many as every node
+  // promises (memory.max_object); the same for all clients of a cluster. At least kLeastChunk, or 0:
+  // nothing is cut.
+  uint64_t chunk_bytes = 16 * kMiB;
   MicroUsd micro_usd_per_hour =
       1'000'000;       // the price of waiting: to look in the cluster, or go far
   Log* log = nullptr;  // gets warnings from any thread; nullptr: nobody does. Outlives the client
@@ -249,7 +255,7 @@ class PlannedJob {
 
 struct GetOptions {
   uint32_t in_flight = 64;
-  Duration timeout = std::chrono::seconds(300);  // for each
+  Duration timeout = std::chrono::seconds(300);  // for each, and each chunk of a large one
 };
 
 // What this process has read out of the files of its own node's disk.
@@ -279,6 +285,10 @@ class Client {
   // The one name of an object: "/data/a b", "file:///data/a%20b", "s3://bucket/key",
   // "https://host/path".
   Result<std::string> Canonical(std::string_view name) const;
+  // The name of a range, "NAME#bytes=FIRST-LAST": an object like any other, in lists, calls and the
+  // cluster. It is loaded without the rest. kInvalid for no bytes, bytes beyond 2^62, and a range of a
+  // range.
+  Result<std::string> RangeName(std::string_view name, uint64_t offset, uint64_t length) const;
 
   // Makes every name canonical and looks up sizes and ETags where they are missing, many at a time.
   // The error is that of the first object in the list that cannot be had, with the number of all
@@ -303,6 +313,10 @@ class Client {
   Result<Object> Get(std::string_view name, Duration timeout = std::chrono::seconds(300));
   // The same; where the item has size and ETag, that version or kChanged.
   Result<Object> Get(const ObjectList::Item& item, Duration timeout = std::chrono::seconds(300));
+  // Bytes [offset, offset + length) of one, as the object that has RangeName's name. kInvalid where the
+  // object does not have all of them. From this host's node also out of the whole, or of its chunk.
+  Result<Object> GetRange(std::string_view name, uint64_t offset, uint64_t length,
+                          Duration timeout = std::chrono::seconds(300));
   // Many of them, `in_flight` at a time. `each` runs on this thread, once for every item, in the
   // order in which they come.
   void GetMany(std::span<const ObjectList::Item> items,
@@ -336,6 +350,7 @@ class Client {
   friend class StreamReader;
   friend struct ClientInternals;  // for benchmarks of this project
   struct Parts;
+  class Gets;
   explicit Client(std::unique_ptr<Parts> parts);
   Status MakeCanonical(ObjectList* list) const;
   std::unique_ptr<Parts> parts_;

@@ -12,7 +12,8 @@ namespace holdfast {
 
 // Who serves what, and what it will take; both as planned and, at the end, as it was.
 struct PlanReport {
-  uint64_t objects = 0;  // distinct
+  uint64_t objects = 0;      // distinct; what is read in chunks is one for each of them
+  uint64_t cut_objects = 0;  // of the list, as often as it names them: read in chunks
   uint64_t bytes = 0;
   uint64_t local_objects = 0;  // kept at the reader's own node
   uint64_t kept_objects = 0;   // kept anywhere in the cluster, local ones included

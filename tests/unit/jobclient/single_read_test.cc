@@ -39,10 +39,15 @@ class ByHand : public FakeWorld {
   void Get(FarGet get, std::function<void(Status, FarInfo, uint64_t)> done) override {
     ++gets;
     const bool late = get.deadline <= clock.Now();
-    clock.At(clock.Now() + 30ms, [get, done, late, status = far_status] {
+    const uint64_t size = far_size > 0 ? far_size : get.length;
+    clock.At(clock.Now() + 30ms, [get, done, late, size, status = far_status] {
       std::fill(get.into.begin(), get.into.end(), std::byte{'f'});
-      done(late ? Status::Timeout("deadline") : status, {get.length, get.etag}, 0);
+      done(late ? Status::Timeout("deadline") : status, {size, get.etag}, 0);
     });
+  }
+  void Head(const std::string&, Time, std::function<void(Result<FarInfo>)> done) override {
+    ++heads;
+    clock.At(clock.Now() + 30ms, [done] { done(FarInfo{900'000, "etag#1000000"}); });
   }
 
   // Writes `size` times `with` where the asker wants it, and says so.
@@ -56,6 +61,8 @@ class ByHand : public FakeWorld {
 
   std::deque<Asked> asked;
   uint64_t gets = 0;
+  uint64_t heads = 0;
+  uint64_t far_size = 0;  // 0: of whatever is asked for
   Status far_status;
 };
 
@@ -84,6 +91,29 @@ class SingleReadTest : public testing::Test {
         world_.clock.Now() + timeout);
     TellLog();
     world_.clock.RunFor(10ms);
+  }
+
+  // Without a version, or as it is.
+  void StartLarge(const std::string& uri, std::optional<FarInfo> version, bool piece = false) {
+    way_ = Way::kUnknown;
+    SingleRead::Start(
+        {world_.env(), &*cluster_, &*whereabouts_, 500'000},
+        {{.uri = uri,
+          .version = std::move(version),
+          .done = [this](Result<SingleRead::Found> found) { ended_.push_back(std::move(found)); },
+          .piece = piece}},
+        world_.clock.Now() + 100s);
+    TellLog();
+    world_.clock.RunFor(10ms);
+  }
+  void ExpectLarger(uint64_t size) {
+    world_.clock.RunFor(100ms);
+    ASSERT_EQ(ended_.size(), 1u);
+    ASSERT_TRUE(ended_[0].ok()) << ended_[0].status().ToString();
+    ASSERT_TRUE(ended_[0]->larger.has_value());
+    EXPECT_EQ(ended_[0]->larger->size, size);
+    EXPECT_EQ(ended_[0]->chunk, 499'712u) << "a multiple of 4 KiB";
+    EXPECT_TRUE(ended_[0]->bytes.empty());
   }
 
   // The log that was asked for with the first read: the object was seen elsewhere.
@@ -204,6 +234,51 @@ TEST_F(SingleReadTest, NodesThatHangLeaveTimeForTheFarStore) {
   // They are not asked again until they greet.
   EXPECT_EQ(cluster_->BulkEndpoint(nodes_[0]), nullptr);
   EXPECT_EQ(cluster_->BulkEndpoint(nodes_[1]), nullptr);
+}
+
+// --- Larger than a chunk -------------------------------------------------------------------------
+
+TEST_F(SingleReadTest, WhatIsKnownToBeLargerThanAChunkIsNotAskedFor) {
+  StartLarge(kUri, FarInfo{600'000, "etag"});
+  ExpectLarger(600'000);
+  EXPECT_EQ(world_.asked.size() + world_.gets + world_.heads, 0u);
+}
+
+TEST_F(SingleReadTest, APieceIsReadAsItIs) {
+  StartLarge(kUri, FarInfo{600'000, "etag"}, true);
+  ASSERT_EQ(world_.asked.size(), 1u);
+  ByHand::Give(world_.asked[0], 'h', 600'000);
+  ASSERT_EQ(ended_.size(), 1u);
+  EXPECT_FALSE(ended_[0]->larger.has_value());
+  EXPECT_EQ(ended_[0]->bytes.size(), 600'000u);
+}
+
+TEST_F(SingleReadTest, TheFirstPartFromFarAwayShowsThatItIsLarger) {
+  world_.far_size = 600'000;
+  StartLarge(kUri, std::nullopt);
+  for (size_t n = 0; n < 2; ++n) {  // neither the home nor the second pick takes it
+    ASSERT_EQ(world_.asked.size(), n + 1);
+    ByHand::Refuse(world_.asked[n], Code::kNoSpace);
+  }
+  ExpectLarger(600'000);
+  EXPECT_EQ(world_.gets, 1u) << "the rest is not read with it";
+}
+
+TEST_F(SingleReadTest, ANodeThatHasItWholeGivesItWhole) {
+  StartLarge(kUri, std::nullopt);
+  ByHand::Refuse(world_.asked[0], Code::kNoSpace, 600'000);
+  ASSERT_EQ(world_.asked.size(), 2u);
+  ByHand::Give(world_.asked[1], 'h', 600'000);
+  ASSERT_EQ(ended_.size(), 1u);
+  EXPECT_EQ(ended_[0]->bytes.size(), 600'000u);
+}
+
+TEST_F(SingleReadTest, OfALargeRangeOnlyTheVersionIsMissing) {
+  StartLarge(kUri + "#bytes=0-899999", std::nullopt);
+  ExpectLarger(900'000);
+  EXPECT_EQ(ended_[0]->larger->etag, "etag#1000000");
+  EXPECT_EQ(world_.heads, 1u);
+  EXPECT_EQ(world_.asked.size() + world_.gets, 0u);
 }
 
 }  // namespace

@@ -146,10 +146,17 @@ class FakeFar : public FarStore, public FarWriter {
       }
       return {{}, 0};
     }
+    if (get.offset > 0 && get.offset >= bytes.size())
+      return {Status::Changed(get.uri + ": has fewer bytes than were planned"), 0};
+    const uint64_t end = get.whole ? get.length : get.offset + get.length;
     const ByteView part =
-        bytes.subspan(get.offset, std::min(get.length, bytes.size()) - get.offset);
-    Copy(part, get.into.subspan(get.offset));
-    return {{}, Hash64(part)};
+        bytes.subspan(get.offset, std::min<uint64_t>(end, bytes.size()) - get.offset);
+    Copy(part, get.into.subspan(get.whole ? get.offset : 0));
+    const ByteView before = get.whole ? ByteView(get.into).first(get.offset) : get.before;
+    Hasher64 hasher;
+    hasher.Update(before);
+    hasher.Update(part);
+    return {{}, hasher.Digest()};
   }
   static void Copy(ByteView from, ByteSpan to) {
     if (!from.empty()) std::memcpy(to.data(), from.data(), from.size());

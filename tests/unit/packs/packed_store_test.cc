@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "packs/packed_store.h"
 
+#include "base/ranged_store.h"
 #include "packs/pack_format.h"
 #include "tests/unit/packs/packed_fixture.h"
 
@@ -229,6 +230,53 @@ TEST_F(PackedStoreTest, WithoutTheSourcePacksAreEnough) {
   for (int n = 0; n < kObjects; ++n) far_.objects.erase(UriOf(n));
   const std::vector<int> all = All();
   ExpectRight(all, Read(all));
+}
+
+// --- Ranges --------------------------------------------------------------------------------------
+
+TEST_F(PackedStoreTest, ARangeIsCutOutOfThePackAndChecked) {
+  far_.objects.erase(UriOf(3));
+  RangedStore ranged(&clock_, store_.get());
+  const std::string name = NameOfRange(UriOf(3), {10, 20});
+  for (const bool with_version : {true, false}) {
+    far_.Forget();
+    Got got;
+    got.bytes.resize(20);
+    FarGet get;
+    get.uri = name;
+    get.length = 20;
+    get.whole = with_version;
+    get.into = std::as_writable_bytes(std::span(got.bytes));
+    if (with_version) get.etag = EtagOfRange(etags_.at(UriOf(3)), BytesOf(3).size());
+    ranged.Get(std::move(get), [&](Status status, FarInfo info, uint64_t hash) {
+      got.status = std::move(status);
+      got.info = std::move(info);
+      got.hash = hash;
+    });
+    clock_.RunAll();
+    ASSERT_TRUE(got.status.ok()) << got.status.ToString();
+    EXPECT_EQ(got.bytes, BytesOf(3).substr(10, 20));
+    EXPECT_EQ(got.hash, Hash64(AsBytes(got.bytes)));
+    EXPECT_EQ(got.info.etag, EtagOfRange(etags_.at(UriOf(3)), BytesOf(3).size()));
+    EXPECT_EQ(PackGets(), 1u);
+  }
+}
+
+TEST_F(PackedStoreTest, ARangeOfDamagedBytesIsReadAtTheSource) {
+  std::string& pack = far_.objects[PackOf(3)].bytes;
+  pack[pack.find(BytesOf(3))] ^= 1;  // not one of those that are wanted
+  RangedStore ranged(&clock_, store_.get());
+  std::string bytes(20, ' ');
+  std::optional<Status> ended;
+  ranged.Get({.uri = NameOfRange(UriOf(3), {10, 20}),
+              .etag = EtagOfRange(etags_.at(UriOf(3)), BytesOf(3).size()),
+              .length = 20,
+              .into = std::as_writable_bytes(std::span(bytes))},
+             [&](const Status& status, const FarInfo&, uint64_t) { ended = status; });
+  clock_.RunAll();
+  ASSERT_TRUE(ended && ended->ok());
+  EXPECT_EQ(bytes, BytesOf(3).substr(10, 20));
+  EXPECT_EQ(far_.gets[UriOf(3)], 1u);
 }
 
 TEST_F(PackedStoreTest, PlacesAreThoseOfThePacks) {

@@ -18,16 +18,18 @@ TEST_F(ClientTest, ReadsEveryByteInTwoEpochs) {
   auto job = Plan(MakeFiles(500), std::move(options));
   ASSERT_NE(job, nullptr);
   EXPECT_EQ(looked_up, 500u);
-  EXPECT_EQ(job->planned().objects, 500u);
-  EXPECT_EQ(job->planned().load_objects, 499u);
-  EXPECT_EQ(job->planned().too_large_objects, 1u);
+  EXPECT_EQ(job->planned().cut_objects, 1u);
+  const uint64_t pieces = job->planned().objects;
+  EXPECT_GT(pieces, 530u);
+  EXPECT_EQ(job->planned().load_objects, pieces);
+  EXPECT_EQ(job->planned().too_large_objects, 0u);
   ReaderReport first = ReadAll(*job, ShuffledOrder(500, 1, 0));
   EXPECT_EQ(first.failed, 0u);
   ASSERT_TRUE(job->WaitForLoads(10s));
   ReaderReport second = ReadAll(*job, ShuffledOrder(500, 1, 1));
-  EXPECT_EQ(second.objects[0] + second.objects[1], 499u);
+  EXPECT_EQ(second.objects[0] + second.objects[1], 500u);
   EXPECT_GT(second.objects[0], 100u);
-  EXPECT_EQ(job->Progress().loads_done, 499u);
+  EXPECT_EQ(job->Progress().loads_done, pieces);
 }
 
 TEST_F(ClientTest, ReadsWithoutAnOwnNodeAndWithoutAnyNode) {
@@ -283,6 +285,109 @@ TEST(ShuffledOrder, DependsOnSeedAndEpochAlone) {
   EXPECT_NE(order, ShuffledOrder(100, 1, 1));
   EXPECT_NE(order, ShuffledOrder(100, 2, 0));
   EXPECT_EQ(std::set<uint32_t>(order.begin(), order.end()).size(), 100u);
+}
+
+// --- Large objects and ranges --------------------------------------------------------------------
+
+TEST_F(ClientTest, ALargeObjectIsReadInChunksByGetAndGetMany) {
+  StartCluster(3);
+  Connect(true);
+  ObjectList list = MakeFiles(8);
+  ASSERT_TRUE(client->Resolve(&list).ok());
+  const std::string large(list.item(1).uri);
+  Result<Object> object = client->Get(large);
+  ASSERT_TRUE(object.ok()) << object.status().ToString();
+  EXPECT_EQ(object->text(), contents[1]);
+  EXPECT_EQ(object->name(), large);
+  const uint64_t far = client->Spent().bytes;
+  EXPECT_LT(far, 600'000u) << "what was read to see that it is large";
+  std::vector<ObjectList::Item> items;
+  for (size_t round = 0; round < 3; ++round) {
+    for (size_t i = 0; i < list.size(); ++i) items.push_back(list.item(i));
+  }
+  for (const uint32_t in_flight : {1u, 2u, 64u}) {
+    std::vector<int> seen(items.size());
+    client->GetMany(items,
+                    [&](size_t i, Result<Object> got) {
+                      ++seen[i];
+                      ASSERT_TRUE(got.ok()) << got.status().ToString();
+                      EXPECT_EQ(got->text(), contents[i % list.size()]);
+                    },
+                    {.in_flight = in_flight});
+    EXPECT_EQ(seen, std::vector<int>(items.size(), 1));
+  }
+  EXPECT_EQ(client->Spent().bytes, far) << "the cluster has it";
+}
+
+TEST_F(ClientTest, ARangeIsAnObjectThatIsLoadedWithoutTheRest) {
+  StartCluster(2);
+  Connect(true);
+  ObjectList list = MakeFiles(3);
+  ASSERT_TRUE(client->Resolve(&list).ok());
+  const std::string large(list.item(1).uri);
+  Result<Object> part = client->GetRange(large, 1'000'000, 1'000);
+  ASSERT_TRUE(part.ok()) << part.status().ToString();
+  EXPECT_EQ(part->text(), contents[1].substr(1'000'000, 1'000));
+  EXPECT_EQ(part->name(), large + "#bytes=1000000-1000999");
+  EXPECT_EQ(part->source(), ObjectSource::kThroughHome);
+  part = client->GetRange(large, 10'000, 1'234'567);  // larger than a chunk
+  ASSERT_TRUE(part.ok()) << part.status().ToString();
+  EXPECT_EQ(part->text(), contents[1].substr(10'000, 1'234'567));
+  ObjectList ranges;
+  for (uint64_t at = 0; at < 100'000; at += 10'000)
+    ASSERT_TRUE(ranges.Add(*client->RangeName(large, at, 500)).ok());
+  auto job = Plan(std::move(ranges));
+  ASSERT_NE(job, nullptr);
+  EXPECT_EQ(job->planned().bytes, 5'000u);
+  auto reader = job->Read();
+  ASSERT_TRUE(reader.ok());
+  for (uint64_t at = 0; at < 100'000; at += 10'000) {
+    Result<std::optional<Object>> object = (*reader)->Next();
+    ASSERT_TRUE(object.ok() && object->has_value());
+    EXPECT_EQ((*object)->text(), contents[1].substr(at, 500));
+  }
+}
+
+TEST_F(ClientTest, WhatIsHereAnswersItsRanges) {
+  StartCluster(1);
+  Connect(true);
+  ObjectList list = MakeFiles(9);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < list.size(); ++i) names.emplace_back(list.item(i).uri);
+  auto job = Plan(std::move(list));
+  ASSERT_NE(job, nullptr);
+  ASSERT_TRUE(job->WaitForLoads(10s));
+  const FarSpending before = client->Spent();
+  for (const size_t i : {size_t{1}, size_t{2}, size_t{8}}) {  // of a chunk, and of wholes
+    const uint64_t size = contents[i].size();
+    Result<Object> part = client->GetRange(names[i], size / 3, std::min<uint64_t>(100, size / 3));
+    ASSERT_TRUE(part.ok()) << part.status().ToString();
+    EXPECT_EQ(part->text(), contents[i].substr(size / 3, std::min<uint64_t>(100, size / 3)));
+    EXPECT_EQ(part->source(), ObjectSource::kLocal) << i;
+  }
+  EXPECT_EQ(client->Spent().gets, before.gets);
+}
+
+TEST_F(ClientTest, RangesThatCannotBeAreSaid) {
+  StartCluster(1);
+  Connect(true);
+  ObjectList list = MakeFiles(3);
+  ASSERT_TRUE(client->Resolve(&list).ok());
+  const std::string name(list.item(2).uri);
+  const uint64_t size = contents[2].size();
+  for (const auto& [offset, length] : std::vector<std::pair<uint64_t, uint64_t>>{
+           {0, 0}, {0, size + 1}, {size, 1}, {UINT64_MAX, 1}, {1, UINT64_MAX}, {size - 1, 2}}) {
+    const Result<Object> part = client->GetRange(name, offset, length);
+    ASSERT_FALSE(part.ok()) << offset << " " << length;
+    EXPECT_EQ(part.status().code(), Code::kInvalid) << part.status().ToString();
+    EXPECT_NE(part.status().message().find(name), std::string::npos) << part.status().message();
+  }
+  EXPECT_FALSE(client->GetRange(list.item(0).uri, 0, 1).ok()) << "of an empty one";
+  EXPECT_FALSE(client->RangeName(name + "#bytes=0-1", 0, 1).ok()) << "of a range";
+  EXPECT_EQ(client->GetRange("/no/such/file", 0, 1).status().code(), Code::kNotFound);
+  ObjectList wrong;
+  ASSERT_TRUE(wrong.Add(name + "#bytes=0-9", 11, "e#100").ok());
+  EXPECT_EQ(client->Plan(std::move(wrong)).status().code(), Code::kInvalid);
 }
 
 }  // namespace
