@@ -64,7 +64,7 @@ std::optional<RangeName> ParseRangeName(std::string_view canonical) {
 }
 
 Result<WrittenName> SplitWrittenRange(std::string_view text) {
-  const size_t mark = text.rfind(kMark);
+  const size_t mark = text.find(kMark);
   if (mark == std::string_view::npos) return WrittenName{text, std::nullopt};
   const std::optional<ByteRange> range =
       ParseBounds(text.substr(mark + kMark.size()), Zeros::kAllowed);

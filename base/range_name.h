@@ -43,8 +43,8 @@ std::string NameOfRange(std::string_view whole, const ByteRange& range);
 std::optional<RangeName> ParseRangeName(std::string_view canonical);
 
 // A name as users write it: in any form that CanonicalUri takes (base/uri.h), "#bytes=FIRST-LAST" may
-// follow, with leading zeros if they like. kInvalid where something else follows "#bytes=": a key that
-// has this in itself is written with "%23", in a form that is decoded.
+// follow, with leading zeros if they like. kInvalid where something else follows the first "#bytes=", a
+// second one for example: a key that has this in itself is written with "%23", in a form that is decoded.
 struct WrittenName {
   std::string_view whole;
   std::optional<ByteRange> range;

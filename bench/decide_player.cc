@@ -126,7 +126,7 @@ Player::Paid Player::Read(World::Asked asked) {
   score_.races += d.way == Way::kRace ? 1 : 0;
   score_.explored += d.way == Way::kExplore ? 1 : 0;
 
-  if (d.way != Way::kFar) beliefs_.Looked(d.age, d.seen, there);
+  if (d.way != Way::kFar) beliefs_.Looked(d.situation, there);
   Measure(d.way, there);
   return paid;
 }

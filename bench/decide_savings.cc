@@ -174,12 +174,15 @@ double PeriodFor(const Law& law, const WorldOptions& options, double chance) {
   small.nodes = 4;
   World world(small);
   world.TakeSnapshot();
-  std::vector<double> ages;
-  for (int i = 0; i < kAges; ++i) ages.push_back(world.AgeWhenSeen(world.Ask(false)));
+  std::vector<World::Asked> asked;
+  for (int i = 0; i < kAges; ++i) asked.push_back(world.Ask(false));
   auto mean = [&](double period) {
     double sum = 0;
-    for (double age : ages) {
-      for (int t = 0; t < kTimes; ++t) sum += law.Chance(age + period * (t + 0.5) / kTimes, age);
+    for (const World::Asked one : asked) {
+      const double age = world.AgeWhenSeen(one);
+      for (int t = 0; t < kTimes; ++t) {
+        sum += law.Chance(age + period * (t + 0.5) / kTimes, age, world.RingWhenSeen(one));
+      }
     }
     return sum / (kAges * kTimes);
   };

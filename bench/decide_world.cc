@@ -11,6 +11,7 @@ namespace holdfast::bench {
 namespace {
 
 using snapshot::AgeCells;
+using snapshot::Ring;
 using snapshot::Stamp;
 
 // Some objects are read more often than others, and stay for longer.
@@ -20,10 +21,12 @@ constexpr double kHotLife = 1.6, kColdLife = 0.7;
 constexpr double kPlateau = 0.35;  // of a life
 constexpr double kWearShape = 0.6;
 constexpr double kCopies = 0.1;  // objects at two nodes
-// The ring.
+// The rings. One unit loads as much as a node holds.
 constexpr uint32_t kSegments = 32;
-constexpr double kHotReread = 0.4, kColdReread = 0.05;  // read since they were written
-constexpr double kWarmUp = 8;                           // units
+constexpr uint32_t kFreshPart = 10;
+constexpr double kHotReads = 0.5, kColdReads = 0.05;  // of an object, in a unit
+constexpr double kWarmUp = 8;                         // units; what is kept stays for longer
+constexpr double kRingWarmUp = 60;
 
 double Survives(Churn churn, double life, double age) {
   if (age <= 0) return 1;
@@ -43,7 +46,7 @@ double DrawLife(Churn churn, double life, Random* random) {
 class IndependentLaw : public Law {
  public:
   explicit IndependentLaw(Churn churn) : churn_(churn) {}
-  double Chance(double x, double y) const override {
+  double Chance(double x, double y, Ring) const override {
     const double before = Asked(y);
     return before > 1e-300 ? Asked(x) / before : 0;
   }
@@ -56,13 +59,14 @@ class IndependentLaw : public Law {
   Churn churn_;
 };
 
-// Counted, by the age at the snapshot and the time since.
+// Counted, by ring, age at the snapshot and time since.
 class RingLaw : public Law {
  public:
-  explicit RingLaw(bool renew_ages) : cells_(kAges * kTimes), by_time_(kTimes) {
+  explicit RingLaw(bool renew_ages)
+      : cells_(snapshot::kRings * kAges * kTimes), by_time_(snapshot::kRings * kTimes) {
     constexpr int kSnapshots = 60, kSteps = 40, kReads = 500;
     Random random(5);
-    for (double period : {1.0, 4.8}) {
+    for (double period : {0.1, 1.0, 4.8}) {
       World world({.churn = Churn::kRing,
                    .nodes = 16,
                    .objects = 8'192,
@@ -79,30 +83,37 @@ class RingLaw : public Law {
       }
     }
   }
-  double Chance(double x, double y) const override {
+  double Chance(double x, double y, Ring ring) const override {
     if (x <= y) return 1;
     constexpr double kEnough = 50;
-    const Cell& cell = cells_[AgeIndex(y) * kTimes + TimeIndex(x - y)];
-    const Cell& counted = cell.asked >= kEnough ? cell : by_time_[TimeIndex(x - y)];
+    const Cell& cell = cells_[IndexOf(ring, y, x - y)];
+    const Cell& counted = cell.asked >= kEnough ? cell : by_time_[TimeIndexOf(ring, x - y)];
     return counted.there / std::max(counted.asked, 1.0);
   }
 
  private:
-  static constexpr size_t kAges = 24, kTimes = 160;
+  // Each of half a doubling and of a quarter, from a 256th of a unit on.
+  static constexpr size_t kAges = 32, kTimes = 64;
   struct Cell {
     double asked = 0;
     double there = 0;
   };
-  static size_t AgeIndex(double age) {
-    return static_cast<size_t>(std::clamp(age * 8, 0.0, kAges - 1.0));
+  static size_t Doublings(double units, double per_doubling, size_t most) {
+    const double at = per_doubling * std::log2(std::max(units * 256, 1.0));
+    return std::min(static_cast<size_t>(at), most - 1);
   }
-  static size_t TimeIndex(double time) {
-    return static_cast<size_t>(std::clamp(time * 32, 0.0, kTimes - 1.0));
+  static size_t TimeIndexOf(Ring ring, double time) {
+    return static_cast<size_t>(ring) * kTimes + Doublings(time, 4, kTimes);
+  }
+  static size_t IndexOf(Ring ring, double age, double time) {
+    return (static_cast<size_t>(ring) * kAges + Doublings(age, 2, kAges)) * kTimes +
+           Doublings(time, 4, kTimes);
   }
   void Count(const World& world, World::Asked asked) {
-    const size_t time = TimeIndex(world.SinceSnapshot());
-    for (Cell* cell :
-         {&cells_[AgeIndex(world.AgeWhenSeen(asked)) * kTimes + time], &by_time_[time]}) {
+    const Ring ring = world.RingWhenSeen(asked);
+    const double time = world.SinceSnapshot();
+    for (Cell* cell : {&cells_[IndexOf(ring, world.AgeWhenSeen(asked), time)],
+                       &by_time_[TimeIndexOf(ring, time)]}) {
       cell->asked += 1;
       cell->there += world.IsAlive(asked) ? 1 : 0;
     }
@@ -143,7 +154,8 @@ World::World(const WorldOptions& options)
       alive_.push_back(NewPlace(static_cast<NodeId>(random_.Below(options_.nodes)), churn_));
     }
   }
-  for (int i = 0; i < kWarmUp * 4; ++i) AdvanceTo({now_.us + options_.unit.count() / 4});
+  const double units = options_.churn == Churn::kRing ? kRingWarmUp : kWarmUp;
+  for (int i = 0; i < units * 4; ++i) AdvanceTo({now_.us + options_.unit.count() / 4});
 }
 
 void World::SetChurn(double factor) {
@@ -215,8 +227,8 @@ void World::AdvanceLives() {
   for (uint32_t& id : alive_) {
     while (places_[id].dies_churn <= churn_) {
       const double dies = places_[id].dies_churn;
-      evicted_.Evicted(Duration(0),
-                       Duration(std::max<int64_t>(UsAt(dies) - places_[id].written_us, 0)), 1);
+      const Duration age(std::max<int64_t>(UsAt(dies) - places_[id].written_us, 0));
+      evicted_[Ring::kFresh].Evicted(Duration(0), age, 1);
       Evict(id);
       id = NewPlace(static_cast<NodeId>(random_.Below(options_.nodes)), dies);
     }
@@ -233,39 +245,53 @@ void World::AdvanceRing(NodeId node) {
     }
     evict_churn_ = ring.next_churn;
     const uint32_t place = NewPlace(node, ring.next_churn);
-    Append(node, place);
+    // One that was read in the turn after it was dropped comes back to be kept.
+    Append(node, WasRead(place, 1) ? Ring::kKept : Ring::kFresh, place);
     ring.next_churn += random_.Exponential(1 / (per_unit * ring.rate));
   }
 }
 
-void World::Append(NodeId node, uint32_t place) {
-  RingNode& ring = ring_[node];
-  if (ring.ring.empty() || ring.ring.back().places.size() >= segment_objects_) {
-    ring.ring.emplace_back();
-    if (ring.ring.size() > kSegments) Reclaim(node);
-  }
-  ring.ring.back().places.push_back(place);
+bool World::WasRead(uint32_t place, double units) {
+  return random_.Chance(1 - std::exp(-units * (places_[place].hot ? kHotReads : kColdReads)));
 }
 
-// The oldest segment, whole; what was read since it was written is written again.
+void World::Append(NodeId node, Ring ring, uint32_t place) {
+  RingNode& at = ring_[node];
+  std::deque<Segment>& segments = ring == Ring::kKept ? at.kept : at.fresh;
+  if (segments.empty() || segments.back().places.size() >= segment_objects_) {
+    segments.emplace_back();
+    if (at.fresh.size() + at.kept.size() > kSegments) Reclaim(node);
+  }
+  segments.back().places.push_back(place);
+  places_[place].ring = ring;
+  places_[place].appended_churn = evict_churn_;
+}
+
+// The oldest segment of the ring that has its share, whole; what was read since it was written or kept
+// is kept on.
 void World::Reclaim(NodeId node) {
-  Segment oldest = std::move(ring_[node].ring.front());
-  ring_[node].ring.pop_front();
+  RingNode& at = ring_[node];
+  const bool fresh = at.fresh.size() > kSegments / kFreshPart || at.kept.size() < 2;
+  std::deque<Segment>& segments = fresh ? at.fresh : at.kept;
+  const Ring ring = fresh ? Ring::kFresh : Ring::kKept;
+  Segment oldest = std::move(segments.front());
+  segments.pop_front();
   const int64_t now_us = UsAt(evict_churn_);
   uint64_t together = 0;
   Duration age{};
   auto tell = [&] {
-    if (together > 0) evicted_.Evicted(Duration(0), age, together);
+    if (together > 0) evicted_[ring].Evicted(Duration(0), age, together);
     together = 0;
   };
   for (uint32_t id : oldest.places) {
     Place& place = places_[id];
-    if (random_.Chance(place.hot ? kHotReread : kColdReread)) {
+    if (WasRead(id, evict_churn_ - place.appended_churn)) {
+      if (fresh) evicted_.Moved(Duration(std::max<int64_t>(now_us - place.written_us, 0)), 1);
       if (options_.renew_ages) {
         place.written_us = now_us;
         place.written_churn = evict_churn_;
       }
-      Append(node, id);
+      Append(node, Ring::kKept, id);
       continue;
     }
     const Duration this_age(std::max<int64_t>(now_us - place.written_us, 0));
@@ -293,23 +319,25 @@ void World::TakeSnapshot() {
   release(&listed_);
   release(&new_);
   known_.Clear();
-  snapshot::SurvivalEvidence sums = evicted_;
+  snapshot::RingEvidence sums = evicted_;
   for (uint32_t id = 0; id < places_.size(); ++id) {
     Place& place = places_[id];
     if (!place.alive) continue;
     place.listed = true;
     place.logged_churn = place.written_churn;
+    place.logged_ring = place.ring;
     listed_.push_back(id);
     const Duration age(std::max<int64_t>(now_.us - place.written_us, 0));
-    sums.StillThere(Duration(0), age, 1);
-    known_.Add(place.print, {.node = place.node, .written = {place.written_us}});
+    sums[place.ring].StillThere(Duration(0), age, 1);
+    known_.Add(place.print,
+               {.node = place.node, .ring = place.ring, .written = {place.written_us}});
   }
   for (NodeId node = 0; node < options_.nodes; ++node) known_.SetSeen(node, now_);
-  snapshot::SurvivalEvidence recent = sums;
+  snapshot::RingEvidence recent = sums;
   recent -= before_;
   evidence_.Follow(std::move(recent), Duration(seen_.us > 0 ? now_.us - seen_.us : 0));
   before_ = std::move(sums);
-  curve_ = snapshot::SurvivalCurve(evidence_, {});
+  curve_ = snapshot::SurvivalCurve(evidence_.Together(), {});
   seen_ = now_;
   seen_churn_ = churn_;
 }
@@ -340,7 +368,7 @@ NodeId World::Likeliest(const Law& law, Asked asked, double* chance) const {
   for (uint32_t id : {asked, places_[asked].other}) {
     if (id == kNone || !places_[id].listed) continue;
     const double age = AgeWhenSeen(id);
-    const double p = law.Chance(age + SinceSnapshot(), age);
+    const double p = law.Chance(age + SinceSnapshot(), age, RingWhenSeen(id));
     if (node != kNoNode && p <= *chance) continue;
     node = places_[id].node;
     *chance = p;

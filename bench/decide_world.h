@@ -14,14 +14,14 @@
 
 #include "base/random.h"
 #include "snapshot/known.h"
-#include "snapshot/survival.h"
+#include "snapshot/rings.h"
 
 namespace holdfast::bench {
 
 enum class Churn : uint8_t {
   kPlateau = 0,  // independent lives: nothing is evicted at first, then an exponential tail
   kWear = 1,     // independent lives: who has lived long, lives longer (Weibull, shape 0.6)
-  kRing = 2,     // the store's own: segments leave whole, what was read is appended again
+  kRing = 2,     // the store's own: a fresh and a kept ring, segments that leave whole
 };
 const char* NameOf(Churn churn);
 
@@ -29,8 +29,8 @@ const char* NameOf(Churn churn);
 class Law {
  public:
   virtual ~Law() = default;
-  // P(there at x | seen there at y), x >= y.
-  virtual double Chance(double x, double y) const = 0;
+  // P(there at x | seen there at y, in this ring), x >= y.
+  virtual double Chance(double x, double y, snapshot::Ring ring) const = 0;
 };
 // The ring's is counted in a long run of such a ring.
 std::unique_ptr<Law> MakeLaw(Churn churn, bool renew_ages = false);
@@ -58,7 +58,7 @@ class World {
   // Visits all nodes: `known` and `evidence` are what the log says then.
   void TakeSnapshot();
   const snapshot::Known& known() const { return known_; }
-  const snapshot::SurvivalEvidence& evidence() const { return evidence_; }
+  const snapshot::RingEvidence& evidence() const { return evidence_; }
   const snapshot::SurvivalCurve& curve() const { return curve_; }
 
   // Somebody asks for an object that is in the log, or, where `also_new`, came since; each as often
@@ -78,6 +78,7 @@ class World {
   // Units of churn since the snapshot, and the age that the object had then.
   double SinceSnapshot() const { return churn_ - seen_churn_; }
   double AgeWhenSeen(Asked asked) const { return seen_churn_ - places_[asked].logged_churn; }
+  snapshot::Ring RingWhenSeen(Asked asked) const { return places_[asked].logged_ring; }
 
  private:
   static constexpr uint32_t kNone = UINT32_MAX;
@@ -87,18 +88,22 @@ class World {
     NodeId node = kNoNode;
     bool alive = false;
     bool hot = false;
-    bool listed = false;     // in the log
-    uint32_t other = kNone;  // a copy at another node
+    bool listed = false;  // in the log
+    snapshot::Ring ring = snapshot::Ring::kFresh;
+    snapshot::Ring logged_ring = snapshot::Ring::kFresh;  // as it was at the snapshot
+    uint32_t other = kNone;                               // a copy at another node
     int64_t written_us = 0;
     double written_churn = 0;
-    double logged_churn = 0;  // written, as it was at the snapshot
-    double dies_churn = 0;    // of independent lives
+    double logged_churn = 0;    // written, as it was at the snapshot
+    double appended_churn = 0;  // written or kept on
+    double dies_churn = 0;      // of independent lives
   };
   struct Segment {
     std::vector<uint32_t> places{};
   };
   struct RingNode {
-    std::deque<Segment> ring{};
+    std::deque<Segment> fresh{};
+    std::deque<Segment> kept{};
     double next_churn = 0;  // when the next object is loaded
     double rate = 1;        // of its loads: busy nodes and idle ones
     double rate_until = 0;
@@ -106,9 +111,10 @@ class World {
 
   uint32_t NewPlace(NodeId node, double churn);
   void Evict(uint32_t place);
+  bool WasRead(uint32_t place, double units);
   void AdvanceLives();
   void AdvanceRing(NodeId node);
-  void Append(NodeId node, uint32_t place);
+  void Append(NodeId node, snapshot::Ring ring, uint32_t place);
   void Reclaim(NodeId node);
   int64_t UsAt(double churn) const;
 
@@ -125,10 +131,10 @@ class World {
   snapshot::Print next_print_ = 1;
   double evict_churn_ = 0;  // the instant of what is being evicted
 
-  snapshot::SurvivalEvidence evicted_;  // since the nodes' start
-  snapshot::SurvivalEvidence before_;   // sums as of the last snapshot
-  snapshot::SurvivalEvidence evidence_;
-  snapshot::SurvivalCurve curve_;
+  snapshot::RingEvidence evicted_;  // since the nodes' start
+  snapshot::RingEvidence before_;   // sums as of the last snapshot
+  snapshot::RingEvidence evidence_;
+  snapshot::SurvivalCurve curve_;  // of both rings
   snapshot::Known known_;
   snapshot::Stamp seen_{};
   double seen_churn_ = 0;

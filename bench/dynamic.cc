@@ -206,7 +206,7 @@ int Main(int argc, char** argv) {
                 static_cast<unsigned long long>(absent), static_cast<unsigned long long>(looks));
   }
   const double look_share = LookShare(world.client());
-  PrintCurve(snapshot::SurvivalCurve(world.log().evidence(), {}));
+  PrintCurve(snapshot::SurvivalCurve(world.log().evidence().Together(), {}));
   nlohmann::ordered_json line{{"bench", "dynamic"},
                               {"figures",
                                {{"mean_ms", mean[kOurs] / 1e3},

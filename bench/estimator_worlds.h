@@ -8,14 +8,15 @@
 #include <vector>
 
 #include "base/random.h"
-#include "snapshot/survival.h"
+#include "snapshot/rings.h"
 
 namespace holdfast::bench {
 
 // A request for an object that the last snapshot lists, and what a look at that node finds.
 struct Look {
-  double age = 0;   // now, since it was written
-  double seen = 0;  // its age in the snapshot
+  double age = 0;                                // now, since it was written
+  double seen = 0;                               // its age in the snapshot
+  snapshot::Ring ring = snapshot::Ring::kFresh;  // there
   bool found = false;
 };
 
@@ -32,7 +33,7 @@ class World {
   // What a request that came now would find, for each listed object.
   virtual void Probe(const OnProbe& probe) const = 0;
   // A snapshot now. `sum` is what the nodes say of evictions since the start, and of what they hold.
-  virtual void Snapshot(snapshot::SurvivalEvidence* sum) = 0;
+  virtual void Snapshot(snapshot::RingEvidence* sum) = 0;
 };
 
 // Lifetimes from a law, independent of each other and of requests: until kYouth nothing is evicted,
@@ -45,10 +46,11 @@ struct LifetimeLaw {
 };
 std::unique_ptr<World> MakeLifetimeWorld(uint64_t seed);
 
-// Nodes with a ring like the memory tier's: first in first out by segments; what was read since it
-// was written is appended again, up to half a segment of each victim; requests by Zipf's law, every
-// object having its home on one node; a miss loads. So an object that the snapshot lists is there
-// later when its node is slow, when it was read, or when it was loaded again.
+// Nodes that reclaim as the memory tier does: first in first out by segments; what is loaded comes to
+// the fresh ring, a tenth of all, what was read there goes on to the kept one, as does what the ghosts
+// remember, and stays for a turn a read; requests by Zipf's law, every object having its home on one
+// node; a miss loads. So an object that the snapshot lists is there later when its node is slow, when
+// it was read, or when it was loaded again.
 std::unique_ptr<World> MakeRingWorld(uint64_t seed);
 
 }  // namespace holdfast::bench

@@ -60,9 +60,14 @@ SnapshotFlow::SnapshotFlow(const Context* context, EvictionHistory* history, Pee
   ages_.reserve(capacity_);
 }
 
-void SnapshotFlow::Add(const Oid& oid, Duration age, bool held) {
-  if (prints_.size() % 64 == 0) held_.push_back(0);
-  held_.back() |= uint64_t{held} << (prints_.size() % 64);
+void SnapshotFlow::Add(const Oid& oid, Duration age, bool held, snapshot::Ring ring) {
+  const size_t bit = prints_.size() % 64;
+  if (bit == 0) {
+    held_.push_back(0);
+    kept_.push_back(0);
+  }
+  held_.back() |= uint64_t{held} << bit;
+  kept_.back() |= uint64_t{ring == snapshot::Ring::kKept} << bit;
   prints_.push_back(oid.hi);
   ages_.push_back(Milliseconds(age));
 }
@@ -72,8 +77,9 @@ SnapshotFlow::Next SnapshotFlow::Step(std::function<void()> wake) {
   const uint32_t end = tier.slots();
   const uint32_t last = std::min(end, next_ + kSlotsPerStep);
   const Time now = context_->Now();
-  tier.ListSlots(next_, last,
-                 [&](const Oid& oid, Time since, bool held) { Add(oid, now - since, held); });
+  tier.ListSlots(next_, last, [&](const store::MemoryTier::Listed& record) {
+    Add(record.oid, now - record.since, record.held, record.ring);
+  });
   next_ = last;
   if (next_ < end) return Next::kAgain;
   if (context_->disk != nullptr && next_segment_ < context_->disk->listings()) {
@@ -89,7 +95,8 @@ void SnapshotFlow::ListDisk(std::function<void()> wake) {
   context_->disk->List(
       next_segment_++,
       [this](const Oid& oid, VersionHash version, Duration age) {
-        if (prints_.size() < capacity_ && !context_->tier->Find(oid, version)) Add(oid, age, false);
+        if (prints_.size() == capacity_ || context_->tier->Find(oid, version)) return;
+        Add(oid, age, false, snapshot::Ring::kKept);
       },
       std::move(wake));
 }
@@ -102,11 +109,14 @@ void SnapshotFlow::Reply() {
                             .prints = ColumnOf(prints_),
                             .ages = ColumnOf(ages_),
                             .held = ColumnOf(held_),
+                            .kept = ColumnOf(kept_),
                             .evicted = {},
-                            .evicted_squares = {}};
+                            .evicted_squares = {},
+                            .moved = {}};
   if (const store::EvictionCounts* before = history_->Find(query_.previous)) {
     reply.evicted = ColumnOf(Difference(now.objects(), before->objects()));
     reply.evicted_squares = ColumnOf(Difference(now.squares(), before->squares()));
+    reply.moved = ColumnOf(Difference(now.moved(), before->moved()));
   }
   history_->Remember(query_.sequence, now);
   context_->Send(peer_, std::move(reply));

@@ -51,7 +51,7 @@ class SnapshotFlow {
  private:
   static constexpr uint64_t kBytesPerObject = 2 * (8 + 4) + 1;
 
-  void Add(const Oid& oid, Duration age, bool held);
+  void Add(const Oid& oid, Duration age, bool held, snapshot::Ring ring);
   void ListDisk(std::function<void()> wake);
   void Reply();
 
@@ -64,7 +64,8 @@ class SnapshotFlow {
   uint32_t next_segment_ = 0;  // of the disk
   std::vector<uint64_t> prints_;
   std::vector<uint32_t> ages_;
-  std::vector<uint64_t> held_;  // bitmap
+  std::vector<uint64_t> held_;  // bitmaps
+  std::vector<uint64_t> kept_;
 };
 
 }  // namespace holdfast::cached

@@ -146,11 +146,12 @@ Decision Decider::Likeliest(Print print, Stamp now) const {
     // What was written after the snapshot was seen then. Load times are what a node says, and may
     // lie in the future: those are not believed.
     const Stamp last = sighting.written <= now ? std::max(*seen_at, sighting.written) : *seen_at;
-    Duration seen = sighting.held ? Duration(0) : Between(sighting.written, last);
-    Duration age = Sum(seen, Between(last, now));
-    double chance = beliefs_->Mean(age, seen);
+    const Duration seen = sighting.held ? Duration(0) : Between(sighting.written, last);
+    const Duration age = Sum(seen, Between(last, now));
+    const Situation situation{.age = age, .seen = seen, .ring = sighting.ring};
+    const double chance = beliefs_->Mean(situation);
     if (chance <= best.chance) continue;
-    best = {.way = Way::kFar, .node = sighting.node, .chance = chance, .age = age, .seen = seen};
+    best = {.way = Way::kFar, .node = sighting.node, .chance = chance, .situation = situation};
   }
   return best.way == Way::kUnknown ? Decision{} : best;
 }
@@ -159,7 +160,7 @@ bool Decider::Explores(const Decision& decision) {
   // The draw comes first: it is what most do not pass, and the integral is slow.
   const double draw = random_->Unit();
   if (draw >= options_.explore) return false;
-  const Chance chance = beliefs_->At(decision.age, decision.seen);
+  const Chance chance = beliefs_->At(decision.situation);
   return draw < std::max(chance.Above(decision.threshold), chance.mean / kCostsCheck);
 }
 

@@ -142,10 +142,9 @@ struct Decision {
   NodeId node = kNoNode;  // where to look; also told where it does not pay
   double chance = 0;      // p, there
   double threshold = 0;
-  // For Beliefs: of the object there, now, and when it was seen last. age >= seen >= 0. What was
-  // held by a promise counts as new then: its life in the ring begins when the promise is over.
-  Duration age{};
-  Duration seen{};
+  // For Beliefs: of the object there. What was held by a promise counts as new when it was seen: its
+  // life in the ring begins when the promise is over.
+  Situation situation{};
 };
 
 struct DecisionOptions {

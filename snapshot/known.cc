@@ -14,8 +14,9 @@ constexpr uint64_t kPrintMask = (uint64_t{1} << kPrintBits) - 1;
 constexpr uint32_t kPrintShift = 64 - kPrintBits;
 constexpr uint32_t kNodeShift = 8;
 // Part of the key, so that no key is that of an empty slot.
-constexpr uint64_t kUsed = 2;
-constexpr uint64_t kHeld = 1;
+constexpr uint64_t kUsed = 4;
+constexpr uint64_t kKept = 2, kHeld = 1;
+constexpr uint32_t kKeyShift = 2;
 
 constexpr double kRebuiltLoad = 0.75, kMostLoad = 0.88, kLeastLoad = 0.69;
 constexpr uint64_t kLeastHomes = 64;
@@ -24,17 +25,21 @@ constexpr uint64_t kShrinkFrom = 1024;
 constexpr Stamp kNever{std::numeric_limits<int64_t>::min()};
 
 uint64_t WordOf(Print print) { return print << kPrintShift; }
-uint64_t KeyOf(uint64_t word) { return word >> 1; }
+uint64_t KeyOf(uint64_t word) { return word >> kKeyShift; }
 Print PrintIn(uint64_t word) { return word >> kPrintShift; }
 NodeId NodeIn(uint64_t word) { return static_cast<NodeId>(word >> kNodeShift); }
 
-uint64_t WordOf(Print print, NodeId node, bool held) {
-  HF_CHECK(print <= kPrintMask && node != kNoNode);
-  return WordOf(print) | uint64_t{node} << kNodeShift | (held ? kHeld : 0) | kUsed;
+uint64_t WordOf(Print print, const Sighting& sighting) {
+  HF_CHECK(print <= kPrintMask && sighting.node != kNoNode);
+  return WordOf(print) | uint64_t{sighting.node} << kNodeShift | kUsed |
+         (sighting.ring == Ring::kKept ? kKept : 0) | (sighting.held ? kHeld : 0);
 }
 
 Sighting SightingOf(uint64_t word, int64_t written_us) {
-  return {.node = NodeIn(word), .held = (word & kHeld) != 0, .written = {written_us}};
+  return {.node = NodeIn(word),
+          .held = (word & kHeld) != 0,
+          .ring = (word & kKept) != 0 ? Ring::kKept : Ring::kFresh,
+          .written = {written_us}};
 }
 
 uint64_t Share(uint64_t n, double share) {
@@ -55,7 +60,7 @@ size_t Known::LowerBound(uint64_t word) const {
 }
 
 void Known::Add(Print print, const Sighting& sighting) {
-  const uint64_t word = WordOf(print, sighting.node, sighting.held);
+  const uint64_t word = WordOf(print, sighting);
   if (size_ >= Share(homes_, kMostLoad)) Rebuild(size_ + 1);
   size_t at = LowerBound(word);
   if (KeyOf(slots_[at].word) != KeyOf(word)) {
@@ -75,7 +80,7 @@ void Known::Add(Print print, const Sighting& sighting) {
 
 bool Known::Erase(Print print, NodeId node) {
   if (size_ == 0) return false;
-  const uint64_t word = WordOf(print, node, false);
+  const uint64_t word = WordOf(print, {.node = node});
   const size_t at = LowerBound(word);
   if (KeyOf(slots_[at].word) != KeyOf(word)) return false;
   CloseGap(at);
@@ -152,7 +157,7 @@ size_t Known::Find(Print print, std::span<Sighting, kMost> into) const {
 
 std::optional<Sighting> Known::At(Print print, NodeId node) const {
   if (size_ == 0) return std::nullopt;
-  const uint64_t word = WordOf(print, node, false);
+  const uint64_t word = WordOf(print, {.node = node});
   const Slot& slot = slots_[LowerBound(word)];
   if (KeyOf(slot.word) != KeyOf(word)) return std::nullopt;
   return SightingOf(slot.word, slot.written_us);

@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "snapshot/rings.h"
 
 namespace holdfast::snapshot {
 
@@ -47,7 +48,8 @@ struct Stamp {
 struct Sighting {
   NodeId node = kNoNode;
   bool held = false;  // by a promise, when it was seen
-  Stamp written{};    // its age counts from here
+  Ring ring = Ring::kFresh;
+  Stamp written{};  // its age counts from here
 };
 
 class Known {
@@ -84,7 +86,7 @@ class Known {
   uint64_t memory_bytes() const;
 
  private:
-  // print << 24 | node << 8 | 2 | held, or 0: empty.
+  // print << 24 | node << 8 | 4 | kept << 1 | held, or 0: empty.
   struct Slot {
     uint64_t word = 0;
     int64_t written_us = 0;

@@ -16,10 +16,11 @@ namespace {
 constexpr size_t kAhead = 16;
 
 struct Remembered {
-  uint64_t place = 0;  // print << 1 | held
+  uint64_t place = 0;  // print << 2 | kept << 1 | held
   int64_t written_us = 0;
 
-  Print print() const { return place >> 1; }
+  Print print() const { return place >> 2; }
+  Ring ring() const { return (place & 2) != 0 ? Ring::kKept : Ring::kFresh; }
   bool held() const { return (place & 1) != 0; }
 };
 
@@ -29,7 +30,8 @@ class Memory {
   explicit Memory(const Known& known) {
     known.ForEach([this](Print print, const Sighting& s) {
       if (s.node >= nodes_.size()) nodes_.resize(size_t{s.node} + 1);
-      nodes_[s.node].push_back({print << 1 | (s.held ? 1u : 0u), s.written.us});
+      const uint64_t kept = s.ring == Ring::kKept ? 2 : 0;
+      nodes_[s.node].push_back({print << 2 | kept | (s.held ? 1u : 0u), s.written.us});
     });
   }
 
@@ -71,7 +73,9 @@ class BodyWriter {
   // A difference says nothing of its objects, so readers keep them; a full frame says what is known.
   void Absent(const SnapshotLog::Node& node, std::span<const Remembered> before) {
     if (!full_) before = {};
-    for (const Remembered& known : before) Mark(known.print(), known.written_us, known.held());
+    for (const Remembered& known : before) {
+      Mark(known.print(), known.written_us, known.held(), known.ring());
+    }
     body_.nodes.push_back({.node = node.node,
                            .answered = false,
                            .incarnation = node.incarnation,
@@ -91,14 +95,17 @@ class BodyWriter {
     if (known != nullptr && !SameLoad({.written = {known->written_us}}, Duration(age_us), at_)) {
       known = nullptr;  // it was evicted and loaded again
     }
-    if (known != nullptr && known->held() == object.held && !full_) return;
+    const bool as_known =
+        known != nullptr && known->held() == object.held && known->ring() == object.ring;
+    if (as_known && !full_) return;
     // Of what is known the known age is told again, so that ages do not wander.
-    Mark(object.print, known != nullptr ? known->written_us : at_.us - age_us, object.held);
+    Mark(object.print, known != nullptr ? known->written_us : at_.us - age_us, object.held,
+         object.ring);
   }
 
-  void Mark(Print print, int64_t written_us, bool held) {
+  void Mark(Print print, int64_t written_us, bool held, Ring ring) {
     body_.listed.push_back(print);
-    body_.marks.push_back(AgeMark::Of(AgeCells::CellOf(Duration(at_.us - written_us)), held));
+    body_.marks.push_back(AgeMark::Of(AgeCells::CellOf(Duration(at_.us - written_us)), held, ring));
   }
 
   const Stamp at_;
@@ -115,7 +122,7 @@ auto NodeIn(const Nodes& nodes, NodeId node) -> decltype(&nodes[0]) {
 
 // The sighting that a mark tells of. An age that lies in the mark's cell already is the better one.
 Sighting SightingOf(NodeId node, AgeMark mark, Stamp at, const std::optional<Sighting>& known) {
-  Sighting now{.node = node, .held = mark.held()};
+  Sighting now{.node = node, .held = mark.held(), .ring = mark.ring()};
   const bool keep = known && AgeCells::CellOf(Duration(at.us - known->written.us)) == mark.cell();
   now.written = keep ? known->written : Stamp{at.us - AgeCells::MiddleOf(mark.cell()).count()};
   return now;
@@ -263,7 +270,7 @@ LogBody SnapshotLog::BodyOf(Stamp at, const std::vector<NodeListing>& nodes, boo
 }
 
 std::vector<std::byte> SnapshotLog::Append(Stamp stamp, const std::vector<NodeListing>& nodes,
-                                           const SurvivalEvidence& evidence, bool full) {
+                                           const RingEvidence& evidence, bool full) {
   HF_CHECK(nodes.size() <= kMaxNodes);
   if (sequence_ == kMaxSequence) return {};
   const FrameHeader header{.full = full || sequence_ == 0,

@@ -4,7 +4,7 @@
 //
 // A log is a sequence of frames, one a snapshot. A full frame says all; a difference says what has
 // changed since the frame before it. Every frame carries the evidence that was gathered until then
-// (survival.h), so whoever reads from any full frame on knows all that the log's owner knows.
+// (rings.h), so whoever reads from any full frame on knows all that the log's owner knows.
 //
 // Frames are checked: magic, version, lengths, XXH3 of header and body. What comes from outside
 // never reaches an assertion. Pure, and for one thread.
@@ -20,11 +20,11 @@
 #include "base/status.h"
 #include "base/units.h"
 #include "snapshot/known.h"
-#include "snapshot/survival.h"
+#include "snapshot/rings.h"
 
 namespace holdfast::snapshot {
 
-constexpr uint16_t kLogVersion = 2;
+constexpr uint16_t kLogVersion = 3;
 constexpr size_t kFrameHeaderBytes = 64;
 constexpr size_t kMaxFrameBytes = 256 * kMiB;  // compressed; 2 GiB at most when it is not
 constexpr size_t kMaxNodes = 4096;
@@ -56,6 +56,7 @@ struct HeldObject {
   Print print = 0;
   Duration age{};  // >= 0
   bool held = false;
+  Ring ring = Ring::kFresh;
 };
 
 // What one node answered.
@@ -94,7 +95,7 @@ class SnapshotLog {
   // is what a reader knows: the evidence too is then as it was written. Empty, and nothing applied,
   // when it does not fit into a frame (some 50 million objects).
   std::vector<std::byte> Append(Stamp stamp, const std::vector<NodeListing>& nodes,
-                                const SurvivalEvidence& evidence, bool full);
+                                const RingEvidence& evidence, bool full);
 
   struct Node {
     NodeId node = kNoNode;
@@ -107,7 +108,7 @@ class SnapshotLog {
   const Known& known() const { return known_; }
   // For who knows better than the log, until its next frame: to add and to erase sightings.
   Known& known() { return known_; }
-  const SurvivalEvidence& evidence() const { return evidence_; }
+  const RingEvidence& evidence() const { return evidence_; }
   uint64_t sequence() const { return sequence_; }  // of the last frame; 0: none
   uint32_t mark() const { return mark_; }          // likewise
   Stamp stamp() const { return stamp_; }
@@ -129,7 +130,7 @@ class SnapshotLog {
   uint64_t removed_ = 0;
   std::vector<Node> nodes_;
   Known known_;
-  SurvivalEvidence evidence_;
+  RingEvidence evidence_;
 };
 
 }  // namespace holdfast::snapshot

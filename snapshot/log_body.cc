@@ -15,6 +15,7 @@ constexpr size_t kHeadBytes = 8, kNodeBytes = 32;
 constexpr size_t kCellNumbers = 3, kCellBytes = 2 + 8 * kCellNumbers;
 constexpr size_t kPrintBytes = 5, kMarkBytes = 2;
 constexpr uint32_t kAnsweredFlag = 1;
+constexpr uint16_t kKeptCell = 0x8000;  // evidence of the kept ring
 
 // What SurvivalEvidence can take without a sum that is infinite.
 constexpr double kMostEvidence = 1e100;
@@ -63,7 +64,7 @@ Planes TakePlanes(size_t width, size_t count, ByteView* rest) {
 // --- Evidence ------------------------------------------------------------------------------------
 
 struct ToldCell {
-  uint16_t cell = 0;
+  uint16_t cell = 0;                          // its number, and kKeptCell
   std::array<uint64_t, kCellNumbers> bits{};  // of doubles
 };
 
@@ -72,17 +73,22 @@ uint64_t BitsOf(double x) {
   return std::bit_cast<uint64_t>(x > 0 ? std::min(x, kMostEvidence) : 0.0);
 }
 
-std::vector<ToldCell> CellsToTell(const SurvivalEvidence& evidence) {
+void AddCells(const SurvivalEvidence& evidence, uint16_t ring, std::vector<ToldCell>* told) {
   const std::vector<SurvivalEvidence::Cell> cells = evidence.Cells();
   double most = 0;
   for (const auto& cell : cells) most = std::max(most, cell.kept);
-  std::vector<ToldCell> told;
   for (size_t i = 0; i < cells.size(); ++i) {
     const auto& cell = cells[i];
     if (!(cell.lost > 0) && !(cell.kept > kLeastShare * most)) continue;
-    told.push_back({static_cast<uint16_t>(i),
-                    {BitsOf(cell.kept), BitsOf(cell.lost), BitsOf(cell.lost_squares)}});
+    told->push_back({static_cast<uint16_t>(i | ring),
+                     {BitsOf(cell.kept), BitsOf(cell.lost), BitsOf(cell.lost_squares)}});
   }
+}
+
+std::vector<ToldCell> CellsToTell(const RingEvidence& evidence) {
+  std::vector<ToldCell> told;
+  AddCells(evidence[Ring::kFresh], 0, &told);
+  AddCells(evidence[Ring::kKept], kKeptCell, &told);
   return told;
 }
 
@@ -99,22 +105,23 @@ void PutEvidence(const std::vector<ToldCell>& told, std::vector<std::byte>* out)
   }
 }
 
-Status TakeEvidence(size_t cells, ByteView* rest, SurvivalEvidence* evidence) {
+Status TakeEvidence(size_t cells, ByteView* rest, RingEvidence* evidence) {
   const Planes numbers = TakePlanes(2, cells, rest);
   std::array<Planes, kCellNumbers> values;
   for (Planes& planes : values) planes = TakePlanes(8, cells, rest);
   uint64_t least = 0;
   for (size_t i = 0; i < cells; ++i) {
-    const uint64_t cell = numbers.At<2>(i);
-    if (cell < least || cell >= AgeCells::kCells) return Wrong("evidence of no age");
-    least = cell + 1;
+    const uint64_t number = numbers.At<2>(i), cell = number & ~uint64_t{kKeptCell};
+    if (number < least || cell >= AgeCells::kCells) return Wrong("evidence of no age");
+    least = number + 1;
+    const Ring ring = number != cell ? Ring::kKept : Ring::kFresh;
     std::array<double, kCellNumbers> said;
     for (size_t k = 0; k < kCellNumbers; ++k) {
       said[k] = std::bit_cast<double>(values[k].At<8>(i));
       if (!(said[k] >= 0 && said[k] <= kMostEvidence)) return Wrong("evidence that is no count");
     }
-    evidence->Add(static_cast<uint32_t>(cell),
-                  {.kept = said[0], .lost = said[1], .lost_squares = said[2]});
+    (*evidence)[ring].Add(static_cast<uint32_t>(cell),
+                          {.kept = said[0], .lost = said[1], .lost_squares = said[2]});
   }
   return Status();
 }
@@ -248,7 +255,7 @@ Result<LogBody> DecodeBody(const FrameHeader& header, ByteView bytes) {
   const size_t nodes = LoadAs<uint32_t>(bytes.data());
   const size_t cells = LoadAs<uint32_t>(bytes.data() + 4);
   ByteView rest = bytes.subspan(kHeadBytes);
-  if (nodes > kMaxNodes || cells > AgeCells::kCells ||
+  if (nodes > kMaxNodes || cells > kRings * AgeCells::kCells ||
       rest.size() < nodes * kNodeBytes + cells * kCellBytes) {
     return Wrong("a body that ends too early");
   }

@@ -12,16 +12,17 @@
 
 namespace holdfast::snapshot {
 
-// The cell of an object's age, and whether it was held.
+// The cell of an object's age, whether it was held, and in which ring it was.
 struct AgeMark {
-  static constexpr uint16_t kHeld = 0x8000;
+  static constexpr uint16_t kHeld = 0x8000, kKept = 0x4000;
   uint16_t bits = 0;
 
-  static AgeMark Of(uint32_t cell, bool held) {
-    return {static_cast<uint16_t>(cell | (held ? kHeld : 0u))};
+  static AgeMark Of(uint32_t cell, bool held, Ring ring) {
+    return {static_cast<uint16_t>(cell | (held ? kHeld : 0u) | (ring == Ring::kKept ? kKept : 0u))};
   }
-  uint32_t cell() const { return bits & ~uint32_t{kHeld}; }
+  uint32_t cell() const { return bits & ~uint32_t{kHeld | kKept}; }
   bool held() const { return (bits & kHeld) != 0; }
+  Ring ring() const { return (bits & kKept) != 0 ? Ring::kKept : Ring::kFresh; }
 };
 
 struct LogBody {
@@ -34,11 +35,12 @@ struct LogBody {
     uint32_t listed = 0;
   };
   std::vector<Node> nodes;  // sorted by number
-  SurvivalEvidence evidence;
+  RingEvidence evidence;
   // Of the first node, then of the second, ...: of each sorted, none twice.
   std::vector<Print> removed;
-  std::vector<Print> listed;   // all of its objects in a full frame; in a difference new ones, and
-  std::vector<AgeMark> marks;  // those whose age or hold is not what it was; each with its mark
+  std::vector<Print> listed;  // all of its objects in a full frame; in a difference new ones, and
+  std::vector<AgeMark>
+      marks;  // those whose age, hold or ring is not what it was; each with its mark
 };
 
 struct EncodedBody {

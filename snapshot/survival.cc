@@ -185,6 +185,10 @@ void SurvivalEvidence::StillThere(Duration since, Duration age, uint64_t count) 
   Keep(AgeCells::PositionOf(since), AgeCells::PositionOf(age), static_cast<double>(count));
 }
 
+void SurvivalEvidence::CameLate(Duration age, uint64_t count) {
+  Keep(0, AgeCells::PositionOf(age), -static_cast<double>(count));
+}
+
 void SurvivalEvidence::Forget(double keep) {
   HF_CHECK(keep >= 0 && keep <= 1);
   for (Cell& cell : cells_) {

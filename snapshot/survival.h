@@ -78,6 +78,9 @@ class SurvivalEvidence {
   void Evicted(Duration since, Duration age, uint64_t count);
   // The same, and they are there still at `age`.
   void StillThere(Duration since, Duration age, uint64_t count);
+  // Of `count` objects that were or will be told of as if they had been under observation since they
+  // were new: they came under it at `age`.
+  void CameLate(Duration age, uint64_t count);
   // What came before weighs `keep` of what it did, 0 <= keep <= 1: the curve follows the cluster.
   void Forget(double keep);
 

@@ -65,7 +65,8 @@ auto FieldsOf(DropReply& m) {
 }
 auto FieldsOf(SnapshotQuery& m) { return std::tie(m.id, m.sequence, m.previous); }
 auto FieldsOf(SnapshotReply& m) {
-  return std::tie(m.id, m.incarnation, m.prints, m.ages, m.held, m.evicted, m.evicted_squares);
+  return std::tie(m.id, m.incarnation, m.prints, m.ages, m.held, m.kept, m.evicted,
+                  m.evicted_squares, m.moved);
 }
 auto FieldsOf(LogAppend& m) { return std::tie(m.id, m.frames); }
 auto FieldsOf(LogQuery& m) { return std::tie(m.id, m.after, m.mark); }

@@ -164,10 +164,12 @@ Status CheckShape(const SnapshotReply& m) {
   HF_RETURN_IF_ERROR(CheckCount(count, UINT32_MAX));
   HF_RETURN_IF_ERROR(CheckLength(m.ages, "ages", count * 4));
   HF_RETURN_IF_ERROR(CheckBitmap(m.held, "held", static_cast<uint32_t>(count)));
-  if (m.evicted.size() % 8 != 0) {
-    return Status::Corrupt("column evicted is not a multiple of 8 bytes");
+  HF_RETURN_IF_ERROR(CheckBitmap(m.kept, "kept", static_cast<uint32_t>(count)));
+  if (m.evicted.size() % 16 != 0) {
+    return Status::Corrupt("column evicted is not two columns of 8 bytes");
   }
-  return CheckLength(m.evicted_squares, "evicted_squares", m.evicted.size());
+  HF_RETURN_IF_ERROR(CheckLength(m.evicted_squares, "evicted_squares", m.evicted.size()));
+  return CheckLength(m.moved, "moved", m.evicted.size() / 2);
 }
 
 Status CheckShape(const SpillGive& m) {

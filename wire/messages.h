@@ -280,11 +280,14 @@ struct SnapshotReply {  // node → collector
   Buffer prints{};  // n × u64: the first halves of the OIDs, in no order; some may come twice
   Buffer ages{};    // n × u32: milliseconds since it was loaded or its promises ended
   Buffer held{};    // bitmap: a promise keeps it
+  Buffer kept{};    // bitmap: it lies in the kept ring or on the disk (snapshot/rings.h)
   // By cell of age (snapshot/survival.h), u64 each, since `previous`: how many objects were evicted,
-  // and the sum of the squares of those that left together. Empty when this incarnation does not
+  // and the sum of the squares of those that left together, both of the fresh ring and then of the
+  // kept one; and how many went on from the one to the other. Empty when this incarnation does not
   // remember that snapshot.
   Buffer evicted{};
   Buffer evicted_squares{};
+  Buffer moved{};
 };
 
 // Frames of the snapshot log (snapshot/log.h), one after the other. A node keeps those from the last

@@ -33,39 +33,60 @@ void RecordMover::Move(SegmentMove move, std::function<void(Moved)> done) {
 std::vector<RecordMover::Run> RecordMover::RunsOf(Work* work) {
   std::vector<Run> runs;
   uint64_t at = 0;
-  for (const disk::Entry& record : work->move.records) {
+  for (size_t i = 0; i < work->move.records.size(); ++i) {
+    const disk::Entry& record = work->move.records[i];
     const uint64_t bytes = record.end() - record.offset;
     const bool next =
         !runs.empty() && record.offset == runs.back().offset + runs.back().into.size();
-    const uint64_t before = next ? runs.back().into.size() : 0;
-    if (!next) runs.push_back({.offset = record.offset});
-    runs.back().into = work->bytes.span().subspan(at - before, before + bytes);
+    if (!next) runs.push_back({.offset = record.offset, .into = {}, .first = i});
+    Run& run = runs.back();
+    run.into = work->bytes.span().subspan(at - run.into.size(), run.into.size() + bytes);
+    ++run.records;
     at += bytes;
   }
   return runs;
 }
 
 void RecordMover::Read(const std::shared_ptr<Work>& work, const Run& run) {
-  const auto from_disk = [work, run] {
-    work->disk->Read(work->move.from, run.offset, run.into,
-                     [work](const Status& status, uint64_t) { WasRead(work, status); });
-  };
-  if (work->copies == nullptr) return from_disk();
+  if (work->copies == nullptr) return ReadDisk(work, run);
   work->copies->Read(work->move.from, run.offset, run.into,
-                     [work, from_disk](const Status& status, uint64_t) {
+                     [work, run](const Status& status, uint64_t) {
                        if (status.ok()) return WasRead(work, status);
                        work->copy_failed = true;
-                       from_disk();
+                       ReadDisk(work, run);
                      });
 }
 
-// What could not be read does not have its checksums.
+// One that cannot be read does not take its neighbours along.
+void RecordMover::ReadDisk(const std::shared_ptr<Work>& work, const Run& run) {
+  work->disk->Read(work->move.from, run.offset, run.into,
+                   [work, run](const Status& status, uint64_t) {
+                     const bool bad = !status.ok() && status.code() != Code::kTimeout;
+                     if (bad && run.records > 1) return ReadEach(work, run);
+                     if (bad) std::memset(run.into.data(), 0, run.into.size());
+                     WasRead(work, status);
+                   });
+}
+
+void RecordMover::ReadEach(const std::shared_ptr<Work>& work, const Run& run) {
+  work->reads += run.records - 1;
+  for (size_t i = run.first; i < run.first + run.records; ++i) {
+    const disk::Entry& record = work->move.records[i];
+    ReadDisk(work,
+             {.offset = record.offset,
+              .into = run.into.subspan(record.offset - run.offset, record.end() - record.offset),
+              .first = i,
+              .records = 1});
+  }
+}
+
+// Zeros, where it could not be read, are no record.
 void RecordMover::WasRead(const std::shared_ptr<Work>& work, const Status& status) {
   work->unanswered = work->unanswered || status.code() == Code::kTimeout;
   if (--work->reads > 0) return;
   if (!work->unanswered) return Write(work);
-  work->done({.status = Status::Timeout("the segment did not answer"),
-              .copy_failed = work->copy_failed});
+  work->done(
+      {.status = Status::Timeout("the segment did not answer"), .copy_failed = work->copy_failed});
 }
 
 void RecordMover::Write(const std::shared_ptr<Work>& work) {
@@ -82,12 +103,11 @@ void RecordMover::Write(const std::shared_ptr<Work>& work) {
       std::memset(record.data(), 0, record.size());
     }
   }
-  work->disk->Write(move.to, move.offset, {work->bytes.view()},
-                    [work, right = std::move(right)](const Status& status) mutable {
-                      work->done({.status = status,
-                                  .right = std::move(right),
-                                  .copy_failed = work->copy_failed});
-                    });
+  work->disk->Write(
+      move.to, move.offset, {work->bytes.view()},
+      [work, right = std::move(right)](const Status& status) mutable {
+        work->done({.status = status, .right = std::move(right), .copy_failed = work->copy_failed});
+      });
 }
 
 }  // namespace holdfast

@@ -30,6 +30,8 @@ class RecordMover : public SegmentMover {
   struct Run {  // of records that are neighbours on both sides
     uint64_t offset = 0;
     ByteSpan into{};
+    size_t first = 0;  // of the move's records
+    size_t records = 0;
   };
   struct Work {
     Disk* disk = nullptr;
@@ -43,6 +45,8 @@ class RecordMover : public SegmentMover {
   };
   static std::vector<Run> RunsOf(Work* work);
   static void Read(const std::shared_ptr<Work>& work, const Run& run);
+  static void ReadDisk(const std::shared_ptr<Work>& work, const Run& run);
+  static void ReadEach(const std::shared_ptr<Work>& work, const Run& run);
   static void WasRead(const std::shared_ptr<Work>& work, const Status& status);
   static void Write(const std::shared_ptr<Work>& work);
 

@@ -18,7 +18,7 @@ namespace holdfast {
 struct SegmentMove {
   uint32_t from = 0;
   std::vector<disk::Entry> records{};  // as they lie there
-  bool from_copy = false;              // they are read in the copy of the segment (base/segment_reader.h)
+  bool from_copy = false;  // they are read in the copy of the segment (base/segment_reader.h)
   uint32_t to = 0;
   uint64_t offset = 0;  // there, a multiple of a block: of the first; the others follow it
 

@@ -92,7 +92,7 @@ void Descent::EndAway(uint32_t segment) {
   for (const uint64_t offset : copying_[segment].offered) {
     const Place place{segment, offset};
     const uint32_t slot = index_->FindPlace(region_.record(place)->oid, place);
-    if (slot != Index::kNone && index_->was_reread(slot)) index_->ForgetReread(slot);
+    if (slot != Index::kNone && index_->was_reread(slot)) index_->SetReads(slot, 1);
   }
   EndPart(segment);
 }

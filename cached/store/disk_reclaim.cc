@@ -83,7 +83,7 @@ void DiskReclaim::Evict(const disk::Entry& entry) {
   if (slot == Index::kNone) return;
   records_->Unlink(slot, &entry.oid);
   ++counters_.evicted_objects;
-  evictions_->Evicted(entry.Age(env_.clock->Wall().seconds * 1'000'000));
+  evictions_->Evicted(snapshot::Ring::kKept, entry.Age(env_.clock->Wall().seconds * 1'000'000));
 }
 
 // --- 3. Keep -------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ bool DiskRecords::Link(uint32_t segment, const disk::Entry& entry) {
       (*segments_)[segment].held_bytes += bytes;
     }
     index_.Relink(slot, to);
-    index_.ForgetReads(slot);  // it has to be read again to stay once more
+    index_.SetReads(slot, 0);  // it has to be read again to stay once more
   } else {
     const std::optional<uint32_t> reserved = index_.Reserve(entry.oid);
     if (!reserved) return false;

@@ -6,11 +6,17 @@
 namespace holdfast::store {
 
 using snapshot::AgeCells;
+using snapshot::kRings;
 
-EvictionCounts::EvictionCounts() : objects_(AgeCells::kCells), squares_(AgeCells::kCells) {}
+EvictionCounts::EvictionCounts()
+    : objects_(kRings * AgeCells::kCells),
+      squares_(kRings * AgeCells::kCells),
+      moved_(AgeCells::kCells) {}
 
-void EvictionCounts::Evicted(Duration age) {
-  const uint32_t cell = AgeCells::CellOf(age);
+void EvictionCounts::Moved(Duration age) { ++moved_[AgeCells::CellOf(age)]; }
+
+void EvictionCounts::Evicted(snapshot::Ring ring, Duration age) {
+  const uint32_t cell = AgeCells::CellOf(age) + static_cast<uint32_t>(ring) * AgeCells::kCells;
   ++objects_[cell];
   // Neighbours in a segment are of about the same age.
   auto it = std::find_if(together_.rbegin(), together_.rend(),
@@ -32,6 +38,7 @@ EvictionCounts& EvictionCounts::operator+=(const EvictionCounts& o) {
     objects_[i] += o.objects_[i];
     squares_[i] += o.squares_[i];
   }
+  for (size_t i = 0; i < moved_.size(); ++i) moved_[i] += o.moved_[i];
   return *this;
 }
 

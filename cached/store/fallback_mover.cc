@@ -12,8 +12,7 @@ constexpr uint64_t kMostSample = 128 * kKiB;
 
 // Is this a record's beginning, or all of it, as it should be?
 bool Agrees(ByteView bytes, const disk::Entry& record, uint64_t segment_bytes) {
-  if (bytes.size() == record.end() - record.offset)
-    return IsRecord(bytes, record, segment_bytes);
+  if (bytes.size() == record.end() - record.offset) return IsRecord(bytes, record, segment_bytes);
   Result<disk::Head> head = disk::DecodeHead(bytes, record.offset, segment_bytes);
   return head.ok() && head->entry.oid == record.oid && head->entry.version == record.version;
 }

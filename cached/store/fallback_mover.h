@@ -13,8 +13,8 @@ namespace holdfast::store {
 
 class FallbackMover : public SegmentMover {
  public:
-  static constexpr Duration kRest = 1s;           // of a worker that did not do it
-  static constexpr Duration kDistrust = 10 * 60s;  // of one that said to have moved what is not there
+  static constexpr Duration kRest = 1s;            // of a worker that did not do it
+  static constexpr Duration kDistrust = 10 * 60s;  // and of one that only said so
 
   struct Counters {
     uint64_t here = 0;       // moves by this node

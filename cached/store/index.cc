@@ -135,7 +135,7 @@ void Index::FindMany(std::span<const Oid> oids, std::span<const VersionHash> ver
       candidate[i] = at < kBucketEntries ? first[i] * kBucketEntries + at
                                          : second[i] * kBucketEntries + at - kBucketEntries;
       if (region_) __builtin_prefetch(region_->record(entry(candidate[i])));
-      __builtin_prefetch(&side_[candidate[i]]);
+      if (held != nullptr) __builtin_prefetch(&side_[candidate[i]]);
     }
     for (size_t i = 0; i < n; ++i) {
       if (candidate[i] == kNone) continue;

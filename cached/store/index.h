@@ -8,6 +8,7 @@
 // no entry is ever lost.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -31,6 +32,7 @@ class Index {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
   static constexpr uint16_t kMaxHolds = 0x3ffe;
+  static constexpr uint32_t kMaxReads = 3;
 
   // Empties the buckets of the region, or counts what is in them.
   enum class Start : uint8_t { kEmpty, kAsFound };
@@ -80,15 +82,16 @@ class Index {
   shm::Entry entry(uint32_t slot) const { return slots()[slot].load(std::memory_order_relaxed); }
   uint16_t holds(uint32_t slot) const { return side_[slot] & kHoldMask; }
   void SetHolds(uint32_t slot, uint16_t holds) {
-    side_[slot] = static_cast<uint16_t>((side_[slot] & kReadsMask) | holds);
+    side_[slot] = static_cast<uint16_t>((side_[slot] & ~kHoldMask) | holds);
   }
-  // Reads are counted up to two: none, one, more. What was loaded for a reader is read once in any
-  // case.
-  bool was_read(uint32_t slot) const { return (side_[slot] & kReadsMask) != 0; }
-  bool was_reread(uint32_t slot) const { return (side_[slot] & kReadsMask) == kReread; }
-  void AddRead(uint32_t slot) { SetReads(slot, (side_[slot] & kReadsMask) == 0 ? kRead : kReread); }
-  void ForgetReread(uint32_t slot) { SetReads(slot, kRead); }
-  void ForgetReads(uint32_t slot) { SetReads(slot, 0); }
+  // Reads are counted up to three. What was loaded for a reader is read once in any case.
+  uint32_t reads(uint32_t slot) const { return side_[slot] >> kHoldBits; }
+  bool was_read(uint32_t slot) const { return reads(slot) > 0; }
+  bool was_reread(uint32_t slot) const { return reads(slot) > 1; }
+  void AddRead(uint32_t slot) { SetReads(slot, std::min(reads(slot) + 1, kMaxReads)); }
+  void SetReads(uint32_t slot, uint32_t reads) {
+    side_[slot] = static_cast<uint16_t>((side_[slot] & kHoldMask) | reads << kHoldBits);
+  }
 
   uint32_t slot_count() const { return buckets_count_ * shm::kBucketEntries; }
   // Linked and reserved slots, and how many there can be.
@@ -96,15 +99,9 @@ class Index {
   uint64_t capacity() const { return capacity_; }
 
  private:
-  static constexpr uint16_t kReadsMask = 0xc000;
-  static constexpr uint16_t kRead = 0x4000;
-  static constexpr uint16_t kReread = 0x8000;
+  static constexpr int kHoldBits = 14;
   static constexpr uint16_t kHoldMask = 0x3fff;
   static constexpr uint16_t kReservedMark = kHoldMask;  // as a hold count, beside an empty entry
-
-  void SetReads(uint32_t slot, uint16_t reads) {
-    side_[slot] = static_cast<uint16_t>((side_[slot] & kHoldMask) | reads);
-  }
 
   std::atomic<shm::Entry>* slots() const { return buckets_->entries; }
   uint32_t OtherOf(uint32_t bucket, shm::Entry e) const {

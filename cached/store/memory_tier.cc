@@ -61,7 +61,7 @@ std::optional<uint32_t> MemoryTier::Core::ReserveEntry(const Oid& oid, Time now)
 }
 
 Result<Place> MemoryTier::Core::PlaceFor(uint32_t owner, uint64_t bytes, Time now) {
-  const bool promised = owner != kRingClass;
+  const bool promised = owner != kFreshClass && owner != kKeptClass;
   const uint64_t segment_bytes = region.segment_bytes();
   // A round either ends or empties a segment; in a tier full of promises several give one.
   for (uint32_t round = 0; round < 4 * region.segments() + 64; ++round) {
@@ -175,7 +175,7 @@ Result<MemoryTier::Slot> MemoryTier::Allocate(const RecordSpec& spec, Time now,
   }
   const uint32_t owner = hold_until ? HoldClassFor(std::max(*hold_until - now, Duration(0)),
                                                    core_->segments.hold_classes())
-                                    : kRingClass;
+                                    : core_->reclaim.RingFor(spec.oid);
   Result<Place> place = core_->PlaceFor(owner, bytes, now);
   if (!place.ok()) {
     core_->index.ReleaseReserved(*entry);
@@ -267,9 +267,8 @@ void MemoryTier::ForEachIn(uint32_t segment, const Visit& visit) const {
 
 uint32_t MemoryTier::slots() const { return core_->index.slot_count(); }
 
-void MemoryTier::ListSlots(
-    uint32_t first, uint32_t last,
-    const std::function<void(const Oid& oid, Time since, bool held)>& visit) const {
+void MemoryTier::ListSlots(uint32_t first, uint32_t last,
+                           const std::function<void(const Listed& record)>& visit) const {
   constexpr uint32_t kGroup = 64;
   for (uint32_t base = first; base < last; base += kGroup) {
     const uint32_t end = std::min(last, base + kGroup);
@@ -280,8 +279,10 @@ void MemoryTier::ListSlots(
     for (uint32_t slot = base; slot < end; ++slot) {
       const shm::Entry e = core_->index.entry(slot);
       if (e == 0) continue;
-      visit(core_->region.record(e)->oid, core_->records.Since(slot),
-            core_->index.holds(slot) != 0);
+      visit({.oid = core_->region.record(e)->oid,
+             .since = core_->records.Since(slot),
+             .held = core_->index.holds(slot) != 0,
+             .ring = core_->records.RingOf(slot)});
     }
   }
 }
@@ -310,7 +311,8 @@ void MemoryTier::Maintain(Time now, uint64_t budget_bytes) {
 
 uint64_t MemoryTier::PromisableBytes() const {
   const uint32_t all = core_->region.segments();
-  const uint32_t aside = all / 4 + core_->segments.hold_classes() + 1 + core_->low_water;
+  const uint32_t rings = core_->segments.kept_class() == kFreshClass ? 1 : 2;
+  const uint32_t aside = all / 4 + core_->segments.hold_classes() + rings + core_->low_water;
   const uint64_t text = std::min(kLongestText, core_->region.segment_bytes() / 16);
   const uint64_t unused = kFirstRecord + shm::RecordBytes(core_->max_object_bytes, text, 0);
   return all > aside ? (all - aside) * (core_->region.segment_bytes() - unused) : 0;

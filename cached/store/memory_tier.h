@@ -8,17 +8,19 @@
 //
 // The life of a segment: free → open (records are appended; one open segment per class) → sealed →
 // [ring] → emptied (its entries are cleared, its generation odd) → waits until nobody pins it →
-// free. Classes: the ring, for what nobody has a promise for, first in first out; and the hold
+// free. Classes: two rings, for what nobody has a promise for, first in first out; and the hold
 // classes, for records held until about the same time (class k: the remaining time is below 1 min ·
-// 2^k; at most 16). A hold segment in which nothing is held any more joins the ring. And guests, records
-// that other nodes' memory let go of: reclaim takes their segments before all others.
+// 2^k; at most 16). A hold segment in which nothing is held any more joins the fresh ring. And guests,
+// records that other nodes' memory let go of: reclaim takes their segments before all others.
 //
-// Reclaim takes, among the oldest sealed ring segments (a sixteenth of all, 2 to 16), the one with
-// the fewest held bytes: held records move into their hold class, records that were read since they
-// were written are appended to the ring again (up to half a segment per victim, and not again until
-// they are read again, so that it ends), the others are dropped. When no such segment would give a
-// quarter of itself, the one with the fewest held bytes of all is taken, of hold classes too:
-// promises that ended early leave room that only moving the others together gives back.
+// Reclaim is S3-FIFO by segments (decision note 0022). What is loaded comes to the fresh ring, a tenth
+// of both, or to the kept one if it was dropped not long ago. Reclaim takes, among the oldest sealed
+// segments of the ring that has more than its share (a sixteenth of all, 2 to 16), the one with the
+// fewest held bytes: held records move into their hold class, records that were read more than once are
+// appended to the kept ring (up to seven eighths of a segment per victim, and one read less counts for
+// the next time, so that it ends), the others are dropped. When no such segment would give a quarter of
+// itself, the one with the fewest held bytes of all is taken, of hold classes too: promises that ended
+// early leave room that only moving the others together gives back.
 #pragma once
 
 #include <functional>
@@ -121,7 +123,7 @@ class MemoryTier {
   void FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, Bitmap* here,
                 Bitmap* held) const;
 
-  // Room for a record. `hold_until` chooses the class; nullopt is the ring. Reclaims by itself when
+  // Room for a record. `hold_until` chooses the class; nullopt is a ring. Reclaims by itself when
   // it must. kNoSpace when nothing can be reclaimed now (everything is held or pinned; the text
   // says which), kInvalid when the record does not fit a segment.
   Result<Slot> Allocate(const RecordSpec& spec, Time now, std::optional<Time> hold_until);
@@ -166,13 +168,19 @@ class MemoryTier {
   void ForEachIn(uint32_t segment, const Visit& visit) const;
   void ForEachVersion(const Oid& oid, const Visit& visit) const;
 
-  // Visits what the slots [first, last) of the index lead to, some 20 ns each; `since` is when
-  // it was loaded, or when its promises ended. A record that reclaim moves keeps its slot; one that makes room for
-  // another may be visited twice or not at all by a walk in several parts.
+  // Visits what the slots [first, last) of the index lead to, some 20 ns each. A record that reclaim
+  // moves keeps its slot; one that makes room for another may be visited twice or not at all by a walk
+  // in several parts.
+  struct Listed {
+    Oid oid;
+    Time since{};  // when it was loaded, or when its promises ended
+    bool held = false;
+    snapshot::Ring ring{};
+  };
   uint32_t slots() const;
   void ListSlots(uint32_t first, uint32_t last,
-                 const std::function<void(const Oid& oid, Time since, bool held)>& visit) const;
-  // The ages at which reclaim dropped records.
+                 const std::function<void(const Listed& record)>& visit) const;
+  // The ages at which reclaim dropped and kept records.
   const EvictionCounts& evictions() const;
 
   // Drains read marks, rebalances the sessions' view grants (all together at most a quarter of the

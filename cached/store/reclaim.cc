@@ -55,21 +55,30 @@ bool Reclaim::Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_reread) 
   const bool guest = (*segments_)[records_->PlaceOf(slot).segment].owner == kGuestClass;
   const bool held = index_->holds(slot) != 0;
   if (held && !MoveHeld(slot, bytes, now)) return false;
-  if (held || (keep_reread && index_->was_reread(slot) && KeepReread(slot, bytes))) {
+  if (held || (keep_reread && index_->was_reread(slot) && KeepReread(slot, bytes, now))) {
     counters_.kept_guests += guest ? 1 : 0;
     return true;
   }
+  counters_.dropped_guests += guest ? 1 : 0;
+  Drop(slot, bytes, now);
+  return true;
+}
+
+// To snapshots the disk is part of what is kept.
+void Reclaim::Drop(uint32_t slot, uint64_t bytes, Time now) {
   const shm::RecordHeader* record = region_.record(records_->PlaceOf(slot));
-  if (below_ != nullptr && below_->Has(record->oid, record->version)) {
-    ++counters_.descended_objects;
+  const Duration age = now - records_->Since(slot);
+  const snapshot::Ring ring = records_->RingOf(slot);
+  if (below_ == nullptr || !below_->Has(record->oid, record->version)) {
+    evictions_.Evicted(ring, age);
   } else {
-    evictions_.Evicted(now - records_->Since(slot));
+    ++counters_.descended_objects;
+    if (ring == snapshot::Ring::kFresh) evictions_.Moved(age);
   }
+  ghosts_.Dropped(record->oid, bytes);
   records_->Unlink(slot);
   ++counters_.dropped_objects;
-  counters_.dropped_guests += guest ? 1 : 0;
   counters_.dropped_bytes += bytes;
-  return true;
 }
 
 bool Reclaim::MoveHeld(uint32_t slot, uint64_t bytes, Time now) {
@@ -89,14 +98,18 @@ bool Reclaim::MoveHeld(uint32_t slot, uint64_t bytes, Time now) {
   return true;
 }
 
-bool Reclaim::KeepReread(uint32_t slot, uint64_t bytes) {
+bool Reclaim::KeepReread(uint32_t slot, uint64_t bytes, Time now) {
   if (kept_bytes_ + bytes > MostKept(region_.segment_bytes())) return false;
   // The victim itself comes back for the segment that this may take from the reserve.
-  const std::optional<Place> to = segments_->Append(kRingClass, bytes, kMoveReserve - 1);
+  const std::optional<Place> to =
+      segments_->Append(segments_->kept_class(), bytes, kMoveReserve - 1);
   if (!to) return false;
+  const Duration age = now - records_->Since(slot);
+  const snapshot::Ring from = records_->RingOf(slot);
   records_->Move(slot, *to);
+  if (records_->RingOf(slot) != from) evictions_.Moved(age);
   segments_->WriterDone(to->segment);
-  index_->ForgetReread(slot);  // it has to be read again to stay once more
+  index_->SetReads(slot, index_->reads(slot) - 1);  // in the end it has to be read again to stay
   kept_bytes_ += bytes;
   counters_.moved_bytes += bytes;
   return true;

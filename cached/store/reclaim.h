@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Takes segments back, one victim at a time and in slices: held records move into the hold class
-// that fits the time they are held until now, records that were read since they were written are
-// appended to the ring again, the others are dropped (those that are worth it are on the disk by
-// then: descent.h). A guest that stays is a guest no more. The records of a victim
-// that are still to come can be found, held and read as ever.
+// that fits the time they are held until now, records that were read more than once are appended to
+// the kept ring, the others are dropped (those that are worth it are on the disk by then: descent.h).
+// A guest that stays is a guest no more. The records of a victim that are still to come can be found,
+// held and read as ever.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include "base/units.h"
 #include "cached/store/disk_tier.h"
 #include "cached/store/evictions.h"
+#include "cached/store/ghosts.h"
 #include "cached/store/records.h"
 
 namespace holdfast::store {
@@ -40,14 +41,19 @@ class Reclaim {
   struct Wish {
     uint64_t budget_bytes = UINT64_MAX;
     uint64_t min_gain = 0;  // of the victim, were one to be chosen
-    // Append records again that were read more than once: up to half a segment per victim, so that
-    // it ends. One read is what they were loaded for, and tells nothing of a second.
+    // Append records again that were read more than once: up to seven eighths of a segment per
+    // victim, and one read less counts each time, so that it ends. One read is what they were loaded
+    // for, and tells nothing of a second.
     bool keep_reread = false;
     bool guests_only = false;  // no other victim; only when there is none at hand
   };
 
   Reclaim(const Region& region, Index* index, Segments* segments, Records* records)
-      : region_(region), index_(index), segments_(segments), records_(records) {}
+      : region_(region),
+        index_(index),
+        segments_(segments),
+        records_(records),
+        ghosts_(index->capacity(), region.segments() * region.segment_bytes() / 10 * 9) {}
 
   void SetHoldUntil(std::function<Time(const Oid&, VersionHash)> hold_until) {
     hold_until_ = std::move(hold_until);
@@ -58,8 +64,12 @@ class Reclaim {
   void SetBelow(const DiskTier* below) { below_ = below; }
   // At hand; Segments::kNone when there is none.
   uint32_t victim() const { return victim_; }
-  // Of a victim, records that were read again.
-  static constexpr uint64_t MostKept(uint64_t segment_bytes) { return segment_bytes / 2; }
+  // Of a victim, records that were read again: less than all, so that it ends.
+  static constexpr uint64_t MostKept(uint64_t segment_bytes) { return segment_bytes / 8 * 7; }
+  // The class of the ring for an object that comes (back).
+  uint32_t RingFor(const Oid& oid) const {
+    return ghosts_.Has(oid) ? segments_->kept_class() : kFreshClass;
+  }
   const ReclaimCounters& counters() const { return counters_; }
   const EvictionCounts& evictions() const { return evictions_; }
 
@@ -67,7 +77,8 @@ class Reclaim {
   void PrefetchAhead(uint64_t offset) const;
   bool Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_reread);
   bool MoveHeld(uint32_t slot, uint64_t bytes, Time now);
-  bool KeepReread(uint32_t slot, uint64_t bytes);
+  bool KeepReread(uint32_t slot, uint64_t bytes, Time now);
+  void Drop(uint32_t slot, uint64_t bytes, Time now);
 
   Region region_;
   Index* index_;
@@ -77,6 +88,7 @@ class Reclaim {
   const DiskTier* below_ = nullptr;
   ReclaimCounters counters_;
   EvictionCounts evictions_;
+  Ghosts ghosts_;
   uint32_t victim_ = Segments::kNone;
   uint64_t cursor_ = 0;      // where the victim's next record begins
   uint64_t kept_bytes_ = 0;  // of the victim, because they were read

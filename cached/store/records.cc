@@ -33,6 +33,7 @@ void Records::Move(uint32_t slot, Place to) {
   const shm::RecordHeader* record = region_.record(from);
   const uint64_t bytes = RecordBytesOf(*record);
   std::memcpy(region_.at(to), region_.at(from), bytes);
+  if (index_->holds(slot) == 0) WriteSince(to, Since(slot));
   index_->Relink(slot, shm::MakeEntry(shm::TagFor(record->oid), to.segment, to.offset));
   segments_->AddLive(to.segment, bytes);
   segments_->RemoveLive(from.segment, bytes);
@@ -40,6 +41,14 @@ void Records::Move(uint32_t slot, Place to) {
     segments_->AddHeld(to.segment, bytes);
     segments_->RemoveHeld(from.segment, bytes);
   }
+}
+
+// An age that began when promises ended goes on in another segment.
+void Records::WriteSince(Place place, Time since) const {
+  shm::RecordHeader* record = region_.record(place);
+  if (record->written_us == since.us) return;
+  record->written_us = since.us;
+  record->header_hash = HeaderHash(record);
 }
 
 uint64_t Records::BytesOf(uint32_t slot) const {

@@ -9,6 +9,7 @@
 #include "cached/store/index.h"
 #include "cached/store/region.h"
 #include "cached/store/segments.h"
+#include "snapshot/rings.h"
 
 namespace holdfast::store {
 
@@ -43,9 +44,16 @@ class Records {
   uint64_t BytesOf(uint32_t slot) const;
   // When it was loaded, or when its segment joined the ring if it was held before.
   Time Since(uint32_t slot) const;
+  // Of what nobody holds.
+  snapshot::Ring RingOf(uint32_t slot) const {
+    return (*segments_)[PlaceOf(slot).segment].owner == kKeptClass ? snapshot::Ring::kKept
+                                                                   : snapshot::Ring::kFresh;
+  }
   const RecordCounters& counters() const { return counters_; }
 
  private:
+  void WriteSince(Place place, Time since) const;
+
   Region region_;
   Index* index_;
   Segments* segments_;

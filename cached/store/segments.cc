@@ -9,9 +9,12 @@
 namespace holdfast::store {
 namespace {
 
-// Among so many of the oldest ring segments reclaim chooses: more would let young records leave
+// Among so many of the oldest segments of a ring reclaim chooses: more would let young records leave
 // before old ones, fewer would move more held bytes.
 uint32_t ReclaimCandidates(uint32_t segments) { return std::clamp<uint32_t>(segments / 16, 2, 16); }
+
+// The fresh ring is to be so much of both, as S3-FIFO's small queue.
+constexpr size_t kFreshPart = 10;
 
 bool Contains(const std::vector<uint32_t>& segments, uint32_t segment) {
   return std::find(segments.begin(), segments.end(), segment) != segments.end();
@@ -58,8 +61,18 @@ void Segments::AddToRing(uint32_t segment, const Reattached::Segment& found) {
   s.use = SegmentUse::kSealed;
   s.end = found.end;
   s.live_bytes = found.live_bytes;
+  JoinRing(segment);
+}
+
+Segments::ByAge& Segments::RingOf(const Segment& s) {
+  if (s.owner == kGuestClass) return guest_ring_;
+  return s.owner == kKeptClass ? kept_ : fresh_;
+}
+
+void Segments::JoinRing(uint32_t segment) {
+  Segment& s = segments_[segment];
   s.ring_age = next_age_++;
-  ring_.emplace(s.ring_age, segment);
+  RingOf(s).emplace(s.ring_age, segment);
 }
 
 Place Segments::Take(uint32_t segment, uint64_t bytes) {
@@ -120,9 +133,8 @@ void Segments::Seal(uint32_t segment) {
   Segment& s = segments_[segment];
   s.use = SegmentUse::kSealed;
   tail_[s.owner] = segment;
-  if (s.owner == kRingClass || s.owner == kGuestClass) {
-    s.ring_age = s.owner == kRingClass ? next_age_++ : next_guest_age_++;
-    ring_.emplace(s.ring_age, segment);
+  if (s.owner == kFreshClass || s.owner == kKeptClass || s.owner == kGuestClass) {
+    JoinRing(segment);
   } else {
     JoinRingIfDone(segment);
   }
@@ -134,8 +146,7 @@ void Segments::JoinRingIfDone(uint32_t segment) {
     return;
   if (tail_[s.owner] == segment) tail_[s.owner] = kNone;
   s.joined = now_;
-  s.ring_age = next_age_++;
-  ring_.emplace(s.ring_age, segment);
+  JoinRing(segment);
 }
 
 bool Segments::CanTake(uint32_t segment) const {
@@ -153,19 +164,33 @@ void Segments::EndCopy(uint32_t segment) {
 uint32_t Segments::ChooseVictim(uint64_t min_gain, bool guests_only) {
   const uint32_t guests = ChooseGuests(min_gain);
   if (guests != kNone || guests_only) return Chosen(guests);
+  const uint32_t copied = ChooseCopied(min_gain);
+  if (copied != kNone) return Chosen(copied);
+  return Chosen(ChooseOf(min_gain, [](uint32_t) { return false; }));
+}
+
+bool Segments::FreshFirst() const {
+  return fresh_.size() >= (fresh_.size() + kept_.size()) / kFreshPart;
+}
+
+// The oldest of the ring whose turn it is, else of the other one.
+uint32_t Segments::ChooseCopied(uint64_t min_gain) const {
+  uint32_t other = kNone;
   for (uint32_t segment : copied_) {
     const uint64_t gain = region_.segment_bytes() - segments_[segment].held_bytes;
-    if (gain >= min_gain && CanTake(segment)) return Chosen(segment);
+    if (gain < min_gain || !CanTake(segment)) continue;
+    if ((segments_[segment].owner != kKeptClass) == FreshFirst()) return segment;
+    if (other == kNone) other = segment;
   }
-  return Chosen(ChooseOf(min_gain, [](uint32_t) { return false; }));
+  return other;
 }
 
 uint32_t Segments::ChooseGuests(uint64_t min_gain) {
   auto gains = [&](uint32_t segment) {
     return region_.segment_bytes() - segments_[segment].held_bytes >= min_gain;
   };
-  for (auto it = ring_.begin(); it != ring_.end() && it->first < kFirstOwnAge; ++it) {
-    if (gains(it->second) && CanTake(it->second)) return it->second;
+  for (const auto& [age, segment] : guest_ring_) {
+    if (gains(segment) && CanTake(segment)) return segment;
   }
   uint32_t& open = open_[kGuestClass];
   if (open == kNone || segments_[open].writers != 0 || !gains(open)) return kNone;
@@ -201,13 +226,16 @@ uint32_t Segments::ChooseOf(uint64_t min_gain, const Skip& skip) const {
     }
     return true;
   };
-  const uint32_t most = ReclaimCandidates(region_.segments());
-  uint32_t candidates = 0;
-  for (auto it = ring_.begin(); it != ring_.end() && candidates < most; ++it) {
-    if (consider(it->second)) ++candidates;
-  }
-  const bool enough = best != kNone && fewest <= region_.segment_bytes() / 4 * 3;
-  for (uint32_t segment = 0; !enough && segment < segments_.size(); ++segment) {
+  auto consider_oldest = [&](const ByAge& ring) {
+    uint32_t left = ReclaimCandidates(region_.segments());
+    for (auto it = ring.begin(); it != ring.end() && left > 0; ++it) {
+      if (consider(it->second)) --left;
+    }
+  };
+  auto enough = [&] { return best != kNone && fewest <= region_.segment_bytes() / 4 * 3; };
+  consider_oldest(FreshFirst() ? fresh_ : kept_);
+  if (!enough()) consider_oldest(FreshFirst() ? kept_ : fresh_);
+  for (uint32_t segment = 0; !enough() && segment < segments_.size(); ++segment) {
     if (segments_[segment].held_bytes < fewest) consider(segment);
   }
   return best;
@@ -217,7 +245,7 @@ void Segments::Emptied(uint32_t segment) {
   Segment& s = segments_[segment];
   HF_CHECK(s.use == SegmentUse::kSealed && s.live_bytes == 0 && s.held_bytes == 0 &&
            s.writers == 0);
-  if (s.ring_age != 0) ring_.erase(s.ring_age);
+  if (s.ring_age != 0) RingOf(s).erase(s.ring_age);
   if (s.owner == kGuestClass) --guests_;
   std::erase(copied_, segment);
   s = Segment();

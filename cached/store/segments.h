@@ -4,9 +4,11 @@
 //
 //   free → open (one per class) → sealed → emptied → waiting (for readers) → free
 //
-// Sealed segments lie in the ring, oldest first, or belong to a hold class; one in which nothing is
-// held any more joins the ring as its youngest. Those with guests, records of other nodes, are older
-// than every other one in the ring: they leave first.
+// Sealed segments lie in a ring, oldest first, or belong to a hold class. The fresh ring is what was
+// loaded without a promise, and where reclaim begins; a hold segment in which nothing is held any more
+// joins it as its youngest. The kept ring is what reclaim kept. A fresh ring of a tenth, for all
+// objects to show whether they are wanted again, is S3-FIFO's (Yang et al., SOSP 2023). Guests, records
+// of other nodes, have a ring of their own: they leave before all others.
 #pragma once
 
 #include <array>
@@ -24,10 +26,11 @@ namespace holdfast::store {
 
 enum class SegmentUse : uint8_t { kFree, kOpen, kSealed, kWaiting };
 
-// Class 0 is the ring, 1 ... kMaxHoldClasses are the hold classes.
+// Class 0 is the fresh ring, 1 ... kMaxHoldClasses are the hold classes.
 constexpr uint32_t kMaxHoldClasses = 16;
-constexpr uint32_t kRingClass = 0;
+constexpr uint32_t kFreshClass = 0;
 constexpr uint32_t kGuestClass = kMaxHoldClasses + 1;
+constexpr uint32_t kKeptClass = kMaxHoldClasses + 2;
 constexpr uint64_t kFirstRecord = shm::kRecordAlign;  // offset 0 is never a record
 
 // The class of a record that is to stay for `remaining`: the k-th one (from 0) is for less than 1
@@ -36,12 +39,12 @@ uint32_t HoldClassFor(Duration remaining, uint32_t hold_classes);
 
 struct Segment {
   SegmentUse use = SegmentUse::kFree;
-  uint32_t owner = kRingClass;  // its class
-  uint32_t writers = 0;         // records that were allocated and not yet committed or aborted
-  uint64_t end = kFirstRecord;  // where the next record goes
+  uint32_t owner = kFreshClass;  // its class
+  uint32_t writers = 0;          // records that were allocated and not yet committed or aborted
+  uint64_t end = kFirstRecord;   // where the next record goes
   uint64_t live_bytes = 0;
   uint64_t held_bytes = 0;
-  uint64_t ring_age = 0;       // position in the ring, 0 when not in it
+  uint64_t ring_age = 0;       // position in its ring, 0 when in none
   Time joined{INT64_MIN / 2};  // when it joined the ring, were its records held before
 };
 
@@ -49,8 +52,8 @@ class Segments {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
 
-  // `hold_classes` is from 1 to kMaxHoldClasses. Segments in which records were found are in the ring,
-  // in the order of their youngest ones; every other one waits for its readers first.
+  // `hold_classes` is from 1 to kMaxHoldClasses. Segments in which records were found are in the fresh
+  // ring, in the order of their youngest ones; every other one waits for its readers first.
   Segments(const Region& region, Sessions* sessions, uint32_t hold_classes,
            const Reattached& found);
 
@@ -59,6 +62,11 @@ class Segments {
 
   const Segment& operator[](uint32_t segment) const { return segments_[segment]; }
   uint32_t hold_classes() const { return hold_classes_; }
+  // The class of what reclaim keeps. Few segments have one ring, the fresh one: a second one would
+  // leave another of them partly filled.
+  uint32_t kept_class() const {
+    return segments_.size() < kMinForTwoRings ? kFreshClass : kKeptClass;
+  }
   uint32_t free() const { return static_cast<uint32_t>(free_.size()); }
   uint32_t waiting() const { return static_cast<uint32_t>(waiting_.size()); }
   // Those with guests, the open one included.
@@ -81,15 +89,16 @@ class Segments {
   void RemoveHeld(uint32_t segment, uint64_t bytes);
 
   // The sealed segment from which reclaim gains most: the oldest with guests (sealed for that if it is
-  // open), else the one with the fewest held bytes among the oldest of the ring, or, when that gains
-  // less than a quarter of a segment, of all. It has no writers and nobody pins it. kNone when none
-  // would gain `min_gain` bytes. Nothing is appended to it any more.
+  // open), else, of the fresh ring or of the kept one while that has less than a tenth of both, the
+  // one with the fewest held bytes among the oldest; when that gains less than a quarter of a segment,
+  // of all. It has no writers and nobody pins it. kNone when none would gain `min_gain` bytes. Nothing
+  // is appended to it any more.
   uint32_t ChooseVictim(uint64_t min_gain, bool guests_only = false);
   // The same, but of those without guests whose records have not been copied to a lower tier, and not
   // `except`.
   uint32_t ChooseToCopy(uint64_t min_gain, uint32_t except);
-  // Reclaim leaves a segment alone while its records are copied, and takes it before all others once
-  // they are.
+  // Reclaim leaves a segment alone while its records are copied, and takes it before all others of its
+  // ring once they are.
   void BeginCopy(uint32_t segment) { copying_.push_back(segment); }
   void EndCopy(uint32_t segment);
   uint32_t copying() const { return static_cast<uint32_t>(copying_.size()); }
@@ -111,6 +120,12 @@ class Segments {
     const Segment& s = segments_[segment];
     return s.owner == kGuestClass && s.held_bytes > region_.segment_bytes() / 4 * 3;
   }
+  static constexpr uint32_t kMinForTwoRings = 32;
+  using ByAge = std::map<uint64_t, uint32_t>;
+  ByAge& RingOf(const Segment& s);
+  void JoinRing(uint32_t segment);
+  bool FreshFirst() const;
+  uint32_t ChooseCopied(uint64_t min_gain) const;
   void Seal(uint32_t segment);
   bool CanTake(uint32_t segment) const;
   template <typename Skip>
@@ -124,16 +139,16 @@ class Segments {
   Sessions* sessions_;
   uint32_t hold_classes_;
   std::vector<Segment> segments_;
-  std::array<uint32_t, kGuestClass + 1> open_;
-  std::array<uint32_t, kGuestClass + 1> tail_;  // sealed last: smaller records still fit
-  std::vector<uint32_t> free_;                  // the last one is taken next
-  std::vector<uint32_t> waiting_;               // emptied, oldest first
+  std::array<uint32_t, kKeptClass + 1> open_;
+  std::array<uint32_t, kKeptClass + 1> tail_;  // sealed last: smaller records still fit
+  std::vector<uint32_t> free_;                 // the last one is taken next
+  std::vector<uint32_t> waiting_;              // emptied, oldest first
   std::vector<uint32_t> copying_;
-  std::vector<uint32_t> copied_;       // oldest first
-  std::map<uint64_t, uint32_t> ring_;  // by age
-  static constexpr uint64_t kFirstOwnAge = uint64_t{1} << 63;
-  uint64_t next_age_ = kFirstOwnAge;
-  uint64_t next_guest_age_ = 1;
+  std::vector<uint32_t> copied_;  // oldest first
+  ByAge fresh_;
+  ByAge kept_;
+  ByAge guest_ring_;
+  uint64_t next_age_ = 1;
   uint32_t staying_guests_ = 0;
   uint32_t guests_ = 0;  // segments
   Time now_{};

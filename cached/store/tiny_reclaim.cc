@@ -67,7 +67,7 @@ void TinyReclaim::Evict(uint32_t object, const disk::TinyEntry& entry) {
   if (runs_->MayHave(entry.oid, victim_)) return;
   ++counters_.evicted_objects;
   const int64_t age_s = now_s - entry.loaded_s;
-  evictions_->Evicted(Duration(age_s > 0 ? age_s * 1'000'000 : 0));
+  evictions_->Evicted(snapshot::Ring::kKept, Duration(age_s > 0 ? age_s * 1'000'000 : 0));
 }
 
 // --- 3. Keep -------------------------------------------------------------------------------------

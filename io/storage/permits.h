@@ -16,7 +16,7 @@ struct Permit {
   uint32_t segment = 0;
   uint64_t offset = 0;
   uint64_t end = 0;
-  size_t writes = 0;                 // under way
+  size_t writes = 0;                // under way
   std::function<void()> revoked{};  // when they have ended
 };
 

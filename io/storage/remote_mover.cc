@@ -54,8 +54,8 @@ void RemoteMover::Move(SegmentMove move, std::function<void(Moved)> done) {
   Job& job = jobs_[id];
   job = {.key = NewKey(), .move = std::move(move), .done = std::move(done)};
   if (!up_) {
-    job.moved.status = Status::Unavailable("the reclaim worker at " + options_.endpoint +
-                                           " is not connected");
+    job.moved.status =
+        Status::Unavailable("the reclaim worker at " + options_.endpoint + " is not connected");
     return deliveries_.Add([this, id] { Finish(id); });
   }
   disk_->Permit(job.key, job.move.to, job.move.offset, job.move.bytes(),
@@ -77,8 +77,7 @@ void RemoteMover::Permitted(uint64_t id, const Status& status) {
                      .count = job.move.to},
             .body = EncodeMove(job.move),
             .records = job.move.records.size()};
-  io_->Post([this, alive = alive_, id,
-             call = std::make_shared<Call>(std::move(call))] {
+  io_->Post([this, alive = alive_, id, call = std::make_shared<Call>(std::move(call))] {
     if (*alive) Ask(id, std::move(*call));
   });
 }
@@ -121,8 +120,8 @@ Status RemoteMover::OnFrame(const FrameHead& head, ByteView body) {
   if (call == calls_.end()) return {};  // it was given up
   if (head.kind == Kind::kFailed) {
     calls_.erase(call);
-    Deliver(head.tag, {.status = Status(head.code, std::string(AsText(body)) + " (" +
-                                                       options_.endpoint + ")")});
+    Deliver(head.tag, {.status = Status(
+                           head.code, std::string(AsText(body)) + " (" + options_.endpoint + ")")});
     return {};
   }
   const size_t records = call->second.records;

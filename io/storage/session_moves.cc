@@ -26,8 +26,8 @@ Status Unexpected() { return Status::Corrupt("a frame that is not due"); }
 Status StorageSession::OnOpenMover(const FrameHead& head, ByteView body) {
   Result<MoverName> name = DecodeMoverName(AsText(body.subspan(kOpenerBytes)));
   if (!name.ok()) return End(name.status()), Status();
-  if (head.count == 0 || head.count > kMostSegments || head.b == 0 ||
-      head.b % Disk::kBlock != 0 || head.b > disk::kMaxSegmentBytes) {
+  if (head.count == 0 || head.count > kMostSegments || head.b == 0 || head.b % Disk::kBlock != 0 ||
+      head.b > disk::kMaxSegmentBytes) {
     return End(Status::Invalid("segments cannot have these sizes")), Status();
   }
   wanted_ = {.kind = head.kind,
@@ -93,22 +93,22 @@ void StorageSession::OpenedBeside() {
 // --- Permits -------------------------------------------------------------------------------------
 
 void StorageSession::OnPermit(const FrameHead& head, ByteView body) {
-  const Status added = store_->permits.Add(
-      LoadAs<uint64_t>(body.data()),
-      {.segment = head.count, .offset = head.a, .end = head.a + head.b});
+  const Status added =
+      store_->permits.Add(LoadAs<uint64_t>(body.data()),
+                          {.segment = head.count, .offset = head.a, .end = head.a + head.b});
   if (!added.ok()) return SayFailed(head.tag, added);
   stream_->Add({.kind = Kind::kDone, .tag = head.tag});
 }
 
 void StorageSession::OnRevoke(const FrameHead& head) {
-  store_->permits.Revoke(
-      head.a, [server = server_, alive = server_->alive_, id = id_, tag = head.tag] {
-        if (!*alive) return;
-        StorageSession* session = server->Find(id);
-        if (session == nullptr || session->ending_) return;
-        session->stream_->Add({.kind = Kind::kDone, .tag = tag});
-        session->FlushSoon();
-      });
+  store_->permits.Revoke(head.a,
+                         [server = server_, alive = server_->alive_, id = id_, tag = head.tag] {
+                           if (!*alive) return;
+                           StorageSession* session = server->Find(id);
+                           if (session == nullptr || session->ending_) return;
+                           session->stream_->Add({.kind = Kind::kDone, .tag = tag});
+                           session->FlushSoon();
+                         });
 }
 
 // --- Moves ---------------------------------------------------------------------------------------
@@ -123,8 +123,8 @@ Status StorageSession::OnMove(const FrameHead& head, ByteView body) {
   const uint64_t bytes = std::max(move->bytes(), kLeastBusyBytes);
   busy_bytes_ += bytes;
   RecordMover mover(disk->get(), nullptr);
-  mover.Move(*std::move(move), [server = server_, alive = server_->alive_, id = id_,
-                                tag = head.tag, bytes, disk = *disk](const Moved& moved) {
+  mover.Move(*std::move(move), [server = server_, alive = server_->alive_, id = id_, tag = head.tag,
+                                bytes, disk = *disk](const Moved& moved) {
     if (!*alive) return;
     StorageSession* session = server->Find(id);
     if (session != nullptr && !session->ending_) session->SayMoved(tag, bytes, moved);

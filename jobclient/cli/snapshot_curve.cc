@@ -153,7 +153,7 @@ int ShowCurve(const Globals& globals, const CurveArguments& arguments) {
                                  " is not in the log, or lists no objects to follow; `holdfast "
                                  "snapshot show` lists them"));
   }
-  const SurvivalCurve curve(log->evidence(), {});
+  const SurvivalCurve curve(log->evidence().Together(), {});
   const double threshold = ThresholdFor(*options);
   if (globals.json) {
     PrintJson({{"snapshot", log->sequence()},

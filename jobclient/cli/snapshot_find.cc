@@ -75,6 +75,7 @@ void PrintTrace(const Globals& globals, const Wanted& wanted, NodeId node, const
                {"snapshot", trace.snapshot},
                {"age_us", age.count()},
                {"held", trace.sighting.held},
+               {"ring", trace.sighting.ring == snapshot::Ring::kKept ? "kept" : "fresh"},
                {"gone", trace.gone == 0 ? Json(nullptr) : Json(trace.gone)}});
     return;
   }

@@ -78,7 +78,7 @@ snapshot::PeriodChoice PeriodFor(const SnapshotLog& log, const ClientOptions& op
   const double nodes = std::max(static_cast<double>(log.nodes().size()), 1.0);
   const double busy_us = static_cast<double>(basis.took.count()) * nodes +
                          static_cast<double>(basis.collected_in.count());
-  const snapshot::SurvivalCurve curve(log.evidence(), {});
+  const snapshot::SurvivalCurve curve(log.evidence().Together(), {});
   return snapshot::ChoosePeriod(curve, costs,
                                 {.snapshot_cost = std::llround(busy_us * kCoreNanoUsdPerUs),
                                  .reads_per_s = basis.reads_per_s,

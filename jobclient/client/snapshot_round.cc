@@ -11,12 +11,14 @@ namespace {
 
 using snapshot::AgeCells;
 using snapshot::HeldObject;
+using snapshot::kRings;
 using snapshot::NodeListing;
 using snapshot::Print;
+using snapshot::Ring;
+using snapshot::RingEvidence;
 using snapshot::Sighting;
 using snapshot::SnapshotLog;
 using snapshot::Stamp;
-using snapshot::SurvivalEvidence;
 
 Duration TimeBetween(Stamp then, Stamp now) {
   return Duration(std::max<int64_t>(now.us - then.us, 0));
@@ -46,11 +48,16 @@ NodeListing ListingOf(NodeId node, const wire::SnapshotReply& reply) {
   ColumnView<uint64_t> prints(reply.prints.view());
   ColumnView<uint32_t> ages(reply.ages.view());
   ColumnView<uint64_t> held(reply.held.view());
+  ColumnView<uint64_t> kept(reply.kept.view());
+  const auto bit = [](ColumnView<uint64_t>& column, size_t i) {
+    return (column[i / 64] >> (i % 64) & 1) != 0;
+  };
   listing.objects.reserve(prints.size());
   for (size_t i = 0; i < prints.size(); ++i) {
     listing.objects.push_back({.print = snapshot::PrintOf(prints[i]),
                                .age = std::chrono::milliseconds(ages[i]),
-                               .held = (held[i / 64] >> (i % 64) & 1) != 0});
+                               .held = bit(held, i),
+                               .ring = bit(kept, i) ? Ring::kKept : Ring::kFresh});
   }
   listing.objects = Sorted(listing.objects);
   const auto twice = [](const HeldObject& a, const HeldObject& b) { return a.print == b.print; };
@@ -66,7 +73,7 @@ class Since {
   Since(const SnapshotLog& log, Stamp stamp)
       : log_(log), passed_(TimeBetween(log.stamp(), stamp)), stamp_(stamp) {}
 
-  SurvivalEvidence Of(const Listings& replies, const std::vector<NodeListing>& listings) {
+  RingEvidence Of(const Listings& replies, const std::vector<NodeListing>& listings) {
     for (const SnapshotLog::Node& node : log_.nodes()) {
       auto reply = replies.find(node.node);
       watched_[node.node] = reply != replies.end() && node.answered &&
@@ -84,46 +91,66 @@ class Since {
   }
 
  private:
-  // Whole lives, from the ages at which they ended: what was lost in a cell was kept in all before.
   void AddLives(const wire::SnapshotReply& reply) {
     ColumnView<uint64_t> lost(reply.evicted.view());
     ColumnView<uint64_t> squares(reply.evicted_squares.view());
+    ColumnView<uint64_t> moved(reply.moved.view());
+    if (lost.size() != kRings * AgeCells::kCells) return;
+    for (size_t ring = 0; ring < kRings; ++ring) {
+      AddLivesOf(static_cast<Ring>(ring), lost, squares, ring * AgeCells::kCells);
+    }
+    for (uint32_t cell = 0; cell < AgeCells::kCells; ++cell) {
+      if (moved[cell] != 0) recent_.Moved(AgeCells::MiddleOf(cell), moved[cell]);
+    }
+  }
+
+  // Whole lives, from the ages at which they ended: what was lost in a cell was kept in all before.
+  // The ring's columns begin at `first`.
+  void AddLivesOf(Ring ring, const ColumnView<uint64_t>& lost, const ColumnView<uint64_t>& squares,
+                  size_t first) {
     double kept = 0;
-    for (size_t i = std::min<size_t>(lost.size(), AgeCells::kCells); i-- > 0;) {
-      const auto cell = static_cast<uint32_t>(i);
-      const auto ended = static_cast<double>(lost[i]);
-      recent_.Add(cell,
-                  {.kept = kept, .lost = ended, .lost_squares = static_cast<double>(squares[i])});
+    for (uint32_t cell = AgeCells::kCells; cell-- > 0;) {
+      const auto ended = static_cast<double>(lost[first + cell]);
+      const auto square = static_cast<double>(squares[first + cell]);
+      recent_[ring].Add(cell, {.kept = kept, .lost = ended, .lost_squares = square});
       kept += ended;
       // In doubt, where the cell is that of the time that passed, they had been there.
-      if (i + 1 == AgeCells::kCells || AgeCells::StartOf(cell + 1) > passed_) ended_ += ended;
+      if (cell + 1 == AgeCells::kCells || AgeCells::StartOf(cell + 1) > passed_) ended_ += ended;
     }
   }
 
   // What promises hold tells nothing of how long objects stay without one: what is held now stops
-  // to count, and what was held then begins.
+  // to count, and what was held then begins. What was kept and is fresh now came up from a disk.
   void AddListed(const NodeListing& listing) {
     for (const HeldObject& object : listing.objects) {
       const std::optional<Sighting> known = log_.known().At(object.print, listing.node);
       if (known && !known->held && snapshot::SameLoad(*known, object.age, stamp_)) {
         const Duration before = TimeBetween(known->written, log_.stamp());
         ++stayed_objects_;
-        stayed_.StillThere(Duration(0), before, 1);
-        recent_.StillThere(Duration(0), object.held ? before : object.age, 1);
+        stayed_[known->ring].StillThere(Duration(0), before, 1);
+        AddStayed(*known, before, object);
       } else if (!object.held) {
-        recent_.StillThere(std::max(object.age - passed_, Duration(0)), object.age, 1);
+        const Duration since = std::max(object.age - passed_, Duration(0));
+        recent_[object.ring].StillThere(since, object.age, 1);
       }
     }
+  }
+
+  void AddStayed(const Sighting& known, Duration before, const HeldObject& object) {
+    const bool came_up = known.ring == Ring::kKept && object.ring == Ring::kFresh;
+    if (object.held || came_up) recent_[known.ring].StillThere(Duration(0), before, 1);
+    if (object.held) return;
+    recent_[object.ring].StillThere(came_up ? before : Duration(0), object.age, 1);
   }
 
   // Of what is gone only so much was evicted as lives ended that had been there; what was dropped by
   // name, say, is as if it had never been seen.
   void SubtractBefore() {
-    SurvivalEvidence gone;
+    RingEvidence gone;
     double objects = -stayed_objects_;
     log_.known().ForEach([&](snapshot::Print, const Sighting& seen) {
       if (seen.held || !watched_[seen.node]) return;
-      gone.StillThere(Duration(0), TimeBetween(seen.written, log_.stamp()), 1);
+      gone[seen.ring].StillThere(Duration(0), TimeBetween(seen.written, log_.stamp()), 1);
       ++objects;
     });
     gone -= stayed_;
@@ -136,8 +163,8 @@ class Since {
   const Duration passed_;
   const Stamp stamp_;
   std::map<NodeId, bool> watched_;
-  SurvivalEvidence recent_;
-  SurvivalEvidence stayed_;  // what was known of those that are there still
+  RingEvidence recent_;
+  RingEvidence stayed_;  // what was known of those that are there still
   double stayed_objects_ = 0;
   double ended_ = 0;  // lives that had begun before
 };
@@ -224,9 +251,9 @@ Result<Collected> MakeFrame(const std::vector<NodeId>& nodes, const Listings& re
             [](const NodeListing& a, const NodeListing& b) { return a.node < b.node; });
   collected.answered = static_cast<uint32_t>(replies.size());
 
-  const SurvivalEvidence recent = Since(*log, stamp).Of(replies, listings);
+  const RingEvidence recent = Since(*log, stamp).Of(replies, listings);
   collected.evictions = recent.effective_evictions();
-  SurvivalEvidence evidence = log->evidence();
+  RingEvidence evidence = log->evidence();
   evidence.Follow(recent, TimeBetween(log->stamp(), stamp));
   collected.full = full || log->sequence() == 0;
   collected.frame = log->Append(stamp, listings, evidence, full);

@@ -171,7 +171,7 @@ Decision Whereabouts::DecideByLog(const Oid& oid) { return decider_.Decide(Print
 
 void Whereabouts::Looked(const Oid& oid, const Decision& decision, Seen seen, Duration took) {
   if (seen != Seen::kNothing) {
-    beliefs_.Looked(decision.age, decision.seen, seen == Seen::kThere);
+    beliefs_.Looked(decision.situation, seen == Seen::kThere);
   }
   if (seen == Seen::kThere) return costs_.Found(took);
   costs_.Looked(took);
@@ -204,11 +204,11 @@ void Whereabouts::Explain(NodeId home, Explanation* why) {
   const Decision decision = Decide({&why->oid, 1}).front();
   why->node = decision.node;
   if (decision.node == kNoNode) return;
-  const snapshot::Beliefs::Reasons reasons = beliefs_.Explain(decision.age, decision.seen);
-  const snapshot::Chance chance = beliefs_.At(decision.age, decision.seen);
+  const snapshot::Beliefs::Reasons reasons = beliefs_.Explain(decision.situation);
+  const snapshot::Chance chance = beliefs_.At(decision.situation);
   const snapshot::Chance::Range range = chance.Credible(0.95);
-  why->age = decision.age;
-  why->seen = decision.seen;
+  why->age = decision.situation.age;
+  why->seen = decision.situation.seen;
   why->interval_low = reasons.low;
   why->interval_high = reasons.high;
   why->looks = reasons.looks;

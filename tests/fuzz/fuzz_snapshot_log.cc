@@ -23,15 +23,16 @@ constexpr uint8_t kBody = 1, kFull = 2, kOnto = 4;
 using Frame = std::vector<std::byte>;
 
 std::vector<NodeListing> FirstListings() {
-  return {
-      {.node = 1, .incarnation = 5, .objects = {{3, 10s}, {900, 3h, true}, {Print{1} << 39, 1ms}}},
-      {.node = 2, .incarnation = 6, .objects = {{3, 20s}}},
-      {.node = 8, .answered = false}};
+  return {{.node = 1,
+           .incarnation = 5,
+           .objects = {{3, 10s}, {900, 3h, true}, {Print{1} << 39, 1ms, false, Ring::kKept}}},
+          {.node = 2, .incarnation = 6, .objects = {{3, 20s}}},
+          {.node = 8, .answered = false}};
 }
 
-SurvivalEvidence SomeEvidence() {
-  SurvivalEvidence evidence;
-  evidence.Evicted(1s, 3h, 20);
+RingEvidence SomeEvidence() {
+  RingEvidence evidence;
+  evidence[Ring::kKept].Evicted(1s, 3h, 20);
   return evidence;
 }
 
@@ -46,7 +47,7 @@ std::vector<Frame> SomeFrames() {
   SnapshotLog log(kCluster);
   std::vector<Frame> frames = {log.Append(kBegin, FirstListings(), SomeEvidence(), true)};
   std::vector<NodeListing> listings = FirstListings();
-  listings[0].objects = {{4, 1s}, {900, 3h, false}};
+  listings[0].objects = {{4, 1s}, {900, 3h, false, Ring::kKept}};
   listings[1].answered = false;
   for (bool full : {false, true}) {
     frames.push_back(log.Append(kNext, listings, SomeEvidence(), full));
@@ -79,7 +80,7 @@ void RequireSound(const SnapshotLog& log) {
   uint64_t visited = 0;
   log.known().ForEach([&](Print print, const Sighting& s) {
     const auto known = log.known().At(print, s.node);
-    Require(known && known->written == s.written && known->held == s.held);
+    Require(known && known->written == s.written && known->held == s.held && known->ring == s.ring);
     Require(s.written <= log.stamp());
     Require(log.known().SeenAt(s.node) != nullptr);
     ++visited;
@@ -91,10 +92,12 @@ void RequireSame(const SnapshotLog& a, const SnapshotLog& b) {
   Require(a.known().size() == b.known().size() && a.nodes().size() == b.nodes().size());
   a.known().ForEach([&](Print print, const Sighting& s) {
     const auto there = b.known().At(print, s.node);
-    Require(there && there->held == s.held);
+    Require(there && there->held == s.held && there->ring == s.ring);
   });
-  const auto x = a.evidence().Cells(), y = b.evidence().Cells();
-  for (size_t i = 0; i < x.size(); ++i) Require(x[i].lost == y[i].lost && x[i].kept == y[i].kept);
+  for (const Ring ring : {Ring::kFresh, Ring::kKept}) {
+    const auto x = a.evidence()[ring].Cells(), y = b.evidence()[ring].Cells();
+    for (size_t i = 0; i < x.size(); ++i) Require(x[i].lost == y[i].lost && x[i].kept == y[i].kept);
+  }
 }
 
 // Nodes that do not answer leave all as it is: a full frame says it again.

@@ -150,8 +150,10 @@ snapshot::Decision DynamicReader::Decide(const Oid& oid) {
   }
   decision.way = static_cast<snapshot::Way>(random_.Below(kWays));
   decision.node = static_cast<NodeId>(random_.Below(setup_->job.members.size()));
-  decision.age = Duration(static_cast<int64_t>(random_.Exponential(1e8)));
-  decision.seen = Duration(random_.Below(static_cast<uint64_t>(decision.age.count()) + 1));
+  snapshot::Situation& thrown = decision.situation;
+  thrown.age = Duration(static_cast<int64_t>(random_.Exponential(1e8)));
+  thrown.seen = Duration(random_.Below(static_cast<uint64_t>(thrown.age.count()) + 1));
+  thrown.ring = random_.Chance(0.5) ? snapshot::Ring::kKept : snapshot::Ring::kFresh;
   ++counts_->thrown[Index(decision.way)];
   return decision;
 }
@@ -174,7 +176,7 @@ void DynamicReader::Ended(uint64_t id, Result<client::SingleRead::Found> found) 
     return world_->Violate("flows-end", setup_->name + ": a read ended twice");
   const Read read = reads_.extract(it).mapped();
   if (!found.ok()) return Failed(read, found.status());
-  if (found->larger) return Larger(read, *found->larger);
+  if (found->larger) return Larger(read, *found->larger, found->chunk);
   Check(*read.object, read.wanted ? VersionOf(*read.wanted) : 0, found->bytes.view(), "a read");
   if (found->source == ObjectSource::kPeer) ++counts_->found;
   if (found->source == ObjectSource::kThroughHome) ++counts_->through_home;
@@ -184,13 +186,14 @@ void DynamicReader::Ended(uint64_t id, Result<client::SingleRead::Found> found) 
                {process_, id, static_cast<uint64_t>(found->source), Hash64(found->bytes.view())});
 }
 
-// Its chunks are read by their own names, now and then.
-void DynamicReader::Larger(const Read& read, const FarInfo& info) {
+// Its chunks are read by their own names, now and then. Of nodes that promise less the chunk is smaller,
+// and what is a chunk here is cut there.
+void DynamicReader::Larger(const Read& read, const FarInfo& info, uint64_t chunk) {
   const FarObject& object = *read.object;
   const VersionHash version = VersionOf(info);
   const bool right = read.wanted ? version == VersionOf(*read.wanted)
                                  : version == object.version || version == VersionOf(object.later);
-  if (!right || info.size <= setup_->chunk || object.whole != nullptr)
+  if (!right || info.size <= chunk || chunk > setup_->chunk)
     world_->Violate("right-bytes", setup_->name + ": " + object.uri + " is not that large");
   ++counts_->larger;
   world_->Note("larger", {process_, object.oid.hi, version});

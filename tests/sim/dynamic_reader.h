@@ -91,7 +91,7 @@ class DynamicReader {
   snapshot::Decision Decide(const Oid& oid);
   void Looked(NodeId node, const Oid& oid, const BulkOutcome& outcome);
   void Ended(uint64_t id, Result<client::SingleRead::Found> found);
-  void Larger(const Read& read, const FarInfo& info);
+  void Larger(const Read& read, const FarInfo& info, uint64_t chunk);
   void Failed(const Read& read, const Status& status);
   // The bytes are those of `version`, or, if it is 0, of any version that there was until now.
   void Check(const FarObject& object, VersionHash version, ByteView bytes, std::string_view what);

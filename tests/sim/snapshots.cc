@@ -17,6 +17,7 @@ constexpr int64_t kSlackMs = 1'000;
 struct Listed {
   uint64_t print;
   bool held;
+  bool kept;
   int64_t age_ms;
 };
 
@@ -41,20 +42,24 @@ void Snapshots::OnListing(NodeHost& host, const wire::SnapshotReply& reply) {
   if (host.disk() != nullptr) return;
   std::vector<Listed> here, said;
   const Time now = host.clock().Peek();
-  host.tier().ListSlots(0, host.tier().slots(), [&](const Oid& oid, Time since, bool held) {
-    here.push_back({oid.hi, held, std::max<int64_t>((now - since).count(), 0) / 1000});
+  host.tier().ListSlots(0, host.tier().slots(), [&](const store::MemoryTier::Listed& l) {
+    const bool kept = l.ring == snapshot::Ring::kKept;
+    const int64_t age_ms = std::max<int64_t>((now - l.since).count(), 0) / 1000;
+    here.push_back({l.oid.hi, l.held, kept, age_ms});
   });
   ColumnView<uint64_t> prints(reply.prints.view());
   ColumnView<uint32_t> ages(reply.ages.view());
-  ColumnView<uint64_t> held(reply.held.view());
+  ColumnView<uint64_t> held(reply.held.view()), kept(reply.kept.view());
   for (size_t i = 0; i < prints.size(); ++i) {
-    said.push_back({prints[i], (held[i / 64] >> (i % 64) & 1) != 0, ages[i]});
+    said.push_back({prints[i], (held[i / 64] >> (i % 64) & 1) != 0,
+                    (kept[i / 64] >> (i % 64) & 1) != 0, ages[i]});
   }
   std::stable_sort(here.begin(), here.end(), ByPrint);
   std::stable_sort(said.begin(), said.end(), ByPrint);
   const bool same = std::equal(
       here.begin(), here.end(), said.begin(), said.end(), [](const Listed& a, const Listed& b) {
-        return a.print == b.print && a.held == b.held && std::abs(a.age_ms - b.age_ms) <= kSlackMs;
+        return a.print == b.print && a.held == b.held && a.kept == b.kept &&
+               std::abs(a.age_ms - b.age_ms) <= kSlackMs;
       });
   if (same) return;
   world_->Violate("listings", "node " + std::to_string(host.node()) + " lists " +

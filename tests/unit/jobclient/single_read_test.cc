@@ -73,7 +73,8 @@ class SingleReadTest : public testing::Test {
     cluster_.emplace(world_.env(), world_.options());
     whereabouts_.emplace(world_.env(), &*cluster_, WhereaboutsOptions{.cluster = "holdfast"});
     whereabouts_->DecideBy([this](const Oid&) {
-      return snapshot::Decision{.way = way_, .node = elsewhere_, .chance = 0.5, .age = 10s};
+      return snapshot::Decision{
+          .way = way_, .node = elsewhere_, .chance = 0.5, .situation = {.age = 10s}};
     });
     world_.clock.RunFor(100ms);  // everybody has greeted
     cluster_->WhomToAsk(OidOf(kUri), [this](const std::vector<NodeId>& nodes) { nodes_ = nodes; });

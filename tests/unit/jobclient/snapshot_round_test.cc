@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <span>
 #include <vector>
@@ -13,6 +14,7 @@ namespace holdfast::client {
 namespace {
 
 using snapshot::AgeCells;
+using snapshot::Ring;
 using snapshot::SurvivalCurve;
 
 template <typename T>
@@ -20,8 +22,9 @@ Buffer ColumnOf(const std::vector<T>& values) {
   return Buffer::CopyOf(std::as_bytes(std::span(values)));
 }
 
-// A node whose objects live exponentially, two hours in the mean, as long as no promise holds them,
-// and are replaced at once; and its snapshots, every ten minutes.
+// A node whose objects live exponentially as long as no promise holds them, two hours in the mean in
+// the fresh ring, where they stay for four hours in the mean unless they are evicted, and twelve in the
+// kept one, and are replaced at once; and its snapshots, every ten minutes.
 class Churn {
  public:
   static constexpr Duration kPeriod = 10min;
@@ -46,18 +49,21 @@ class Churn {
   void Drop(double share) {
     std::erase_if(objects_, [&](const Object&) { return random_.Chance(share); });
   }
-  // The chance to live for so long after the load.
-  double Curve(Duration age) const {
-    return SurvivalCurve(log_.evidence(), {}).Mean(age, Duration(0));
+  // The chance to live for so long after the load, in this ring.
+  double Curve(Ring ring, Duration age) const {
+    return SurvivalCurve(log_.evidence()[ring], {}).Mean(age, Duration(0));
   }
-  static double Truth(Duration age) { return std::exp(-Hours(age) / 2); }
+  static double Truth(Ring ring, Duration age) { return std::exp(-Hours(age) / MeanLife(ring)); }
 
  private:
   struct Object {
     uint64_t oid_hi = 0;
     Duration age{};
     Duration held_until{};
+    Ring ring = Ring::kFresh;
   };
+  static constexpr double kMoves = 4;  // hours
+  static double MeanLife(Ring ring) { return ring == Ring::kFresh ? 2 : 12; }
   static double Hours(Duration d) { return static_cast<double>(d.count()) / 3.6e9; }
 
   void Age(Object* object) {
@@ -68,20 +74,33 @@ class Churn {
     }
     Duration left = kPeriod;
     while (true) {
-      const Duration lives(static_cast<int64_t>(random_.Exponential(7.2e9)));
-      if (lives >= left) break;
-      ++evicted_[AgeCells::CellOf(object->age + lives)];
-      left -= lives;
-      *object = {.oid_hi = random_.Next()};
+      const Duration lives = After(MeanLife(object->ring)), moves = After(kMoves);
+      const bool goes_on = object->ring == Ring::kFresh && moves < lives;
+      const Duration next = goes_on ? moves : lives;
+      if (next >= left) break;
+      left -= next;
+      object->age += next;
+      const uint32_t cell = AgeCells::CellOf(object->age);
+      if (goes_on) {
+        ++moved_[cell];
+        object->ring = Ring::kKept;
+      } else {
+        ++evicted_[static_cast<size_t>(object->ring) * AgeCells::kCells + cell];
+        *object = {.oid_hi = random_.Next()};
+      }
     }
     object->age += left;
   }
+  Duration After(double mean_hours) {
+    return Duration(static_cast<int64_t>(random_.Exponential(3.6e9 * mean_hours)));
+  }
 
   void Snapshot() {
-    std::vector<uint64_t> prints, held((objects_.size() + 63) / 64);
+    std::vector<uint64_t> prints, held((objects_.size() + 63) / 64), kept(held.size());
     std::vector<uint32_t> ages;
     for (const Object& object : objects_) {
       if (object.held_until > Duration(0)) held[prints.size() / 64] |= 1ull << prints.size() % 64;
+      if (object.ring == Ring::kKept) kept[prints.size() / 64] |= 1ull << prints.size() % 64;
       prints.push_back(object.oid_hi);
       ages.push_back(static_cast<uint32_t>(object.age.count() / 1000));
     }
@@ -91,22 +110,29 @@ class Churn {
                                             .prints = ColumnOf(prints),
                                             .ages = ColumnOf(ages),
                                             .held = ColumnOf(held),
+                                            .kept = ColumnOf(kept),
                                             .evicted = ColumnOf(evicted_),
-                                            .evicted_squares = ColumnOf(evicted_)});
-    evicted_.assign(AgeCells::kCells, 0);
+                                            .evicted_squares = ColumnOf(evicted_),
+                                            .moved = ColumnOf(moved_)});
+    std::fill(evicted_.begin(), evicted_.end(), 0);
+    std::fill(moved_.begin(), moved_.end(), 0);
     ASSERT_TRUE(MakeFrame({1}, listings, {now_.count()}, false, &log_).ok());
   }
 
   Random random_{5};
   Duration now_ = 1000h;
   std::vector<Object> objects_;
-  std::vector<uint64_t> evicted_ = std::vector<uint64_t>(AgeCells::kCells);
+  std::vector<uint64_t> evicted_ = std::vector<uint64_t>(snapshot::kRings * AgeCells::kCells);
+  std::vector<uint64_t> moved_ = std::vector<uint64_t>(AgeCells::kCells);
   snapshot::SnapshotLog log_{1};
 };
 
 void ExpectTrue(const Churn& churn, const char* when) {
-  for (const Duration age : {Duration(10min), Duration(1h), Duration(2h)}) {
-    EXPECT_NEAR(churn.Curve(age), Churn::Truth(age), 0.02) << when << ", " << FormatDuration(age);
+  for (const Ring ring : {Ring::kFresh, Ring::kKept}) {
+    for (const Duration age : {Duration(10min), Duration(1h), Duration(2h)}) {
+      EXPECT_NEAR(churn.Curve(ring, age), Churn::Truth(ring, age), 0.02)
+          << when << ", " << FormatDuration(age) << (ring == Ring::kKept ? ", kept" : ", fresh");
+    }
   }
 }
 

@@ -176,10 +176,10 @@ Stamp Before(Duration d) { return {kSeen.us - d.count()}; }
 class DeciderTest : public testing::Test {
  protected:
   DeciderTest() : beliefs_({}) {
-    SurvivalEvidence evidence;
+    RingEvidence evidence;
     for (int i = 0; i < 2'000; ++i) {
-      evidence.Evicted(Duration(0), std::chrono::minutes(10), 1);
-      evidence.Evicted(Duration(0), hours(10), 1);
+      evidence[Ring::kFresh].Evicted(Duration(0), std::chrono::minutes(10), 1);
+      evidence[Ring::kFresh].Evicted(Duration(0), hours(10), 1);
     }
     beliefs_.Learn(evidence);
     for (NodeId node : kNodes) known_.SetSeen(node, kSeen);
@@ -210,8 +210,8 @@ TEST_F(DeciderTest, LooksWhereItPays) {
   EXPECT_EQ(d.node, 2);
   EXPECT_NEAR(d.chance, 0.5, 0.03);
   EXPECT_DOUBLE_EQ(d.threshold, 0.4);
-  EXPECT_EQ(d.seen, 5min);
-  EXPECT_EQ(d.age, 65min);
+  EXPECT_EQ(d.situation.seen, 5min);
+  EXPECT_EQ(d.situation.age, 65min);
   d = Make(&dear).Decide(5, After(1h));
   EXPECT_EQ(d.way, Way::kFar);
   EXPECT_EQ(d.node, 2);
@@ -246,8 +246,8 @@ TEST_F(DeciderTest, WhatWasHeldWasNewThen) {
   known_.Add(5, {.node = 1, .held = true, .written = Before(9min)});
   known_.Add(6, {.node = 1, .held = false, .written = Before(9min)});
   const Decision held = Make(&costs).Decide(5, After(5min));
-  EXPECT_EQ(held.seen, 0min);
-  EXPECT_EQ(held.age, 5min);
+  EXPECT_EQ(held.situation.seen, 0min);
+  EXPECT_EQ(held.situation.age, 5min);
   EXPECT_GT(held.chance, 0.95);
   EXPECT_LT(Make(&costs).Decide(6, After(5min)).chance, 0.6);
 }
@@ -257,17 +257,17 @@ TEST_F(DeciderTest, ClocksThatLieGiveNoNegativeAge) {
   Decider decider = Make(&costs, 0.5);
   known_.Add(5, {.node = 1, .written = Before(5min)});
   Decision d = decider.Decide(5, Before(1h));  // it is now before the visit
-  EXPECT_EQ(d.age, 5min);
-  EXPECT_EQ(d.seen, 5min);
+  EXPECT_EQ(d.situation.age, 5min);
+  EXPECT_EQ(d.situation.seen, 5min);
   EXPECT_NEAR(d.chance, 1, 1e-6);
   known_.Add(6, {.node = 1, .written = After(1h)});
   d = decider.Decide(6, After(hours(20)));
-  EXPECT_EQ(d.seen, 0min);
-  EXPECT_EQ(d.age, hours(19));                              // seen by somebody, after the visit
+  EXPECT_EQ(d.situation.seen, 0min);
+  EXPECT_EQ(d.situation.age, hours(19));                    // seen by somebody, after the visit
   known_.Add(6, {.node = 1, .written = After(hours(30))});  // loaded in the future, the node says
   d = decider.Decide(6, After(hours(20)));
-  EXPECT_EQ(d.seen, 0min);
-  EXPECT_EQ(d.age, hours(20));
+  EXPECT_EQ(d.situation.seen, 0min);
+  EXPECT_EQ(d.situation.age, hours(20));
   EXPECT_EQ(d.way, Way::kFar);
   constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
   constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();
@@ -277,8 +277,8 @@ TEST_F(DeciderTest, ClocksThatLieGiveNoNegativeAge) {
         known_.Add(7, {.node = 4, .written = {written}});
         known_.SetSeen(4, {seen});
         d = decider.Decide(7, {now});
-        EXPECT_GE(d.seen, 0us);
-        EXPECT_GE(d.age, d.seen);
+        EXPECT_GE(d.situation.seen, 0us);
+        EXPECT_GE(d.situation.age, d.situation.seen);
         EXPECT_GE(d.chance, 0);
         EXPECT_LE(d.chance, 1);
       }
@@ -343,7 +343,7 @@ TEST_F(DeciderTest, RacesOnlyWhereARaceIsCheapest) {
 
 TEST_F(DeciderTest, CloseDecisionsAreByTheIntegral) {
   known_.Add(5, {.node = 1, .written = Before(5min)});
-  const double exact = beliefs_.At(65min, 5min).mean;
+  const double exact = beliefs_.At({65min, 5min}).mean;
   for (double off : {-0.004, 0.004}) {
     const Costs costs = WithThreshold(std::round((exact + off) * 10'000) / 10'000);
     const Decision d = Make(&costs).Decide(5, After(1h));
@@ -377,8 +377,8 @@ TEST_F(DeciderTest, ManyAreDecidedAsOneByOne) {
       ASSERT_EQ(many[i].way, d.way);
       ASSERT_EQ(many[i].node, d.node);
       ASSERT_EQ(many[i].chance, d.chance);
-      ASSERT_EQ(many[i].age, d.age);
-      ASSERT_EQ(many[i].seen, d.seen);
+      ASSERT_EQ(many[i].situation.age, d.situation.age);
+      ASSERT_EQ(many[i].situation.seen, d.situation.seen);
     }
   }
 }

@@ -23,6 +23,7 @@ using Frame = std::vector<std::byte>;
 
 struct Seen {
   bool held = false;
+  bool kept = false;
   int64_t written_us = 0;
   friend bool operator==(const Seen&, const Seen&) = default;
 };
@@ -31,17 +32,19 @@ using Sightings = std::map<std::pair<NodeId, Print>, Seen>;
 inline Sightings SightingsOf(const SnapshotLog& log) {
   Sightings all;
   log.known().ForEach([&](Print print, const Sighting& s) {
-    all[{s.node, print}] = {s.held, s.written.us};
+    all[{s.node, print}] = {s.held, s.ring == Ring::kKept, s.written.us};
   });
   return all;
 }
 
-inline void ExpectSameEvidence(const SurvivalEvidence& a, const SurvivalEvidence& b) {
-  const auto x = a.Cells(), y = b.Cells();
-  for (size_t i = 0; i < x.size(); ++i) {
-    ASSERT_EQ(x[i].kept, y[i].kept) << i;
-    ASSERT_EQ(x[i].lost, y[i].lost) << i;
-    ASSERT_EQ(x[i].lost_squares, y[i].lost_squares) << i;
+inline void ExpectSameEvidence(const RingEvidence& a, const RingEvidence& b) {
+  for (const Ring ring : {Ring::kFresh, Ring::kKept}) {
+    const auto x = a[ring].Cells(), y = b[ring].Cells();
+    for (size_t i = 0; i < x.size(); ++i) {
+      ASSERT_EQ(x[i].kept, y[i].kept) << i;
+      ASSERT_EQ(x[i].lost, y[i].lost) << i;
+      ASSERT_EQ(x[i].lost_squares, y[i].lost_squares) << i;
+    }
   }
 }
 

@@ -15,7 +15,7 @@ namespace {
 class LogFrameTest : public testing::Test {
  protected:
   LogFrameTest() {
-    evidence_.Evicted(0s, 100s, 4);
+    evidence_[Ring::kFresh].Evicted(0s, 100s, 4);
     first_ = owner_.Append(
         kStart, {Listing(1, {{5, 10s}, {kMostPrint, 1h}}), Listing(2, {{5, 9s}})}, evidence_, true);
     second_ = owner_.Append(After(60s), {Listing(1, {{5, 70s}, {8, 3s}}), Listing(2, {})},
@@ -38,7 +38,7 @@ class LogFrameTest : public testing::Test {
   }
 
   static constexpr Print kMostPrint = (Print{1} << 40) - 1;
-  SurvivalEvidence evidence_;
+  RingEvidence evidence_;
   SnapshotLog owner_{kCluster};
   Frame first_, second_;
 };
@@ -148,8 +148,9 @@ LogBody GoodBody(bool full) {
                 {.node = 9, .answered = false, .incarnation = 0}};
   if (!full) body.removed = {7, 8};
   body.listed = {5, 5, 6};
-  body.marks = {AgeMark::Of(3, true), AgeMark::Of(AgeCells::kCells - 1, false), AgeMark{}};
-  body.evidence.Evicted(0s, 1ms, 4);  // of cell 0 alone: 26 bytes
+  body.marks = {AgeMark::Of(3, true, Ring::kFresh),
+                AgeMark::Of(AgeCells::kCells - 1, false, Ring::kKept), AgeMark{}};
+  body.evidence[Ring::kFresh].Evicted(0s, 1ms, 4);  // of cell 0 alone: 26 bytes
   return body;
 }
 
@@ -204,7 +205,9 @@ TEST(LogBodyTest, EveryRuleIsChecked) {
       expect_corrupt(DecodeWith(full, kNodesAt + 24, count));
       expect_corrupt(DecodeWith(full, kNodesAt + 28, count));
     }
-    expect_corrupt(DecodeWith(full, kEvidenceAt, static_cast<uint16_t>(AgeCells::kCells)));
+    for (uint32_t ring : {0u, 0x8000u}) {  // of the fresh one, of the kept one
+      expect_corrupt(DecodeWith(full, kEvidenceAt, static_cast<uint16_t>(AgeCells::kCells | ring)));
+    }
     for (int high : {0x81, 0x7f, 0xff}) {  // negative, or too large
       expect_corrupt(DecodeWith(full, kEvidenceAt + 2 + 7, static_cast<uint8_t>(high)));
     }
@@ -227,9 +230,9 @@ TEST(LogBodyTest, EveryRuleIsChecked) {
 
 TEST(LogBodyTest, EvidenceThatIsNoNumberIsNotWritten) {
   LogBody body;
-  body.evidence.Add(3, {.kept = std::numeric_limits<double>::quiet_NaN(),
-                        .lost = std::numeric_limits<double>::infinity(),
-                        .lost_squares = -1});
+  body.evidence[Ring::kFresh].Add(3, {.kept = std::numeric_limits<double>::quiet_NaN(),
+                                      .lost = std::numeric_limits<double>::infinity(),
+                                      .lost_squares = -1});
   EXPECT_TRUE(Decode(true, EncodeBody(body).bytes).ok());
 }
 

@@ -191,13 +191,17 @@ TEST(Codec, FieldsOfSnapshots) {
                                                 .prints = ColumnOf<uint64_t>({3, 4, 5}),
                                                 .ages = ColumnOf<uint32_t>({6, 7, 8}),
                                                 .held = ColumnOf<uint64_t>({0b101}),
+                                                .kept = ColumnOf<uint64_t>({0b110}),
                                                 .evicted = ColumnOf<uint64_t>({9, 10}),
-                                                .evicted_squares = ColumnOf<uint64_t>({81, 100})});
+                                                .evicted_squares = ColumnOf<uint64_t>({81, 100}),
+                                                .moved = ColumnOf<uint64_t>({11})});
   EXPECT_EQ(reply.id, 1u);
   EXPECT_EQ(reply.incarnation, 2u);
   EXPECT_EQ(ColumnView<uint64_t>(reply.prints.view())[2], 5u);
   EXPECT_EQ(ColumnView<uint32_t>(reply.ages.view())[0], 6u);
   EXPECT_EQ(ColumnView<uint64_t>(reply.held.view())[0], 5u);
+  EXPECT_EQ(ColumnView<uint64_t>(reply.kept.view())[0], 6u);
+  EXPECT_EQ(ColumnView<uint64_t>(reply.moved.view())[0], 11u);
   EXPECT_EQ(ColumnView<uint64_t>(reply.evicted.view())[1], 10u);
   EXPECT_EQ(ColumnView<uint64_t>(reply.evicted_squares.view())[1], 100u);
   LogAppend append = RoundTrip(LogAppend{1, ColumnOf<uint64_t>({2})});
@@ -218,8 +222,10 @@ TEST(Codec, RefusesListingsWhoseColumnsDoNotFit) {
                         ColumnOf<uint64_t>({1, 2}),
                         ColumnOf<uint32_t>({3, 4}),
                         ColumnOf<uint64_t>({1}),
-                        ColumnOf<uint64_t>({5}),
-                        ColumnOf<uint64_t>({25})};
+                        ColumnOf<uint64_t>({2}),
+                        ColumnOf<uint64_t>({5, 6}),
+                        ColumnOf<uint64_t>({25, 36}),
+                        ColumnOf<uint64_t>({7})};
     change(reply);
     return Decode(Encode(std::move(reply))).status().code();
   };
@@ -227,7 +233,11 @@ TEST(Codec, RefusesListingsWhoseColumnsDoNotFit) {
   EXPECT_EQ(broken([](SnapshotReply& r) { r.ages = ColumnOf<uint32_t>({3}); }), Code::kCorrupt);
   EXPECT_EQ(broken([](SnapshotReply& r) { r.prints = ColumnOf<uint8_t>({3}); }), Code::kCorrupt);
   EXPECT_EQ(broken([](SnapshotReply& r) { r.held = Buffer(); }), Code::kCorrupt);
+  EXPECT_EQ(broken([](SnapshotReply& r) { r.kept = Buffer(); }), Code::kCorrupt);
+  EXPECT_EQ(broken([](SnapshotReply& r) { r.kept = ColumnOf<uint64_t>({4}); }), Code::kCorrupt);
+  EXPECT_EQ(broken([](SnapshotReply& r) { r.moved = Buffer(); }), Code::kCorrupt);
   EXPECT_EQ(broken([](SnapshotReply& r) { r.evicted = ColumnOf<uint32_t>({3}); }), Code::kCorrupt);
+  EXPECT_EQ(broken([](SnapshotReply& r) { r.evicted = ColumnOf<uint64_t>({3}); }), Code::kCorrupt);
   EXPECT_EQ(broken([](SnapshotReply& r) { r.evicted_squares = Buffer(); }), Code::kCorrupt);
 }
 

@@ -23,10 +23,14 @@ class StillDisk : public Disk {
   void Read(uint32_t segment, uint64_t offset, ByteSpan into,
             std::function<void(Status, uint64_t)> done) override {
     ++reads;
+    const bool bad = offset <= bad_offset && bad_offset < offset + into.size();
+    if (bad) {
+      ends.push_back([done = std::move(done)] { done(Status::Unavailable("EIO"), 0); });
+      return;
+    }
     std::memcpy(into.data(), bytes.data() + segment * kSegmentBytes + offset, into.size());
-    ends.push_back([done = std::move(done), into, status = read_status] {
-      done(status, Hash64(into));
-    });
+    ends.push_back(
+        [done = std::move(done), into, status = read_status] { done(status, Hash64(into)); });
   }
   void Write(uint32_t segment, uint64_t offset, std::vector<ByteView> parts,
              std::function<void(Status)> done) override {
@@ -48,6 +52,7 @@ class StillDisk : public Disk {
 
   std::string bytes = std::string(4 * kSegmentBytes, '?');
   std::vector<std::function<void()>> ends;
+  uint64_t bad_offset = UINT64_MAX;  // cannot be read
   Status read_status, write_status;
   int reads = 0, writes = 0;
 };
@@ -57,7 +62,8 @@ class RecordMoverTest : public testing::Test {
   RecordMoverTest() {
     uint64_t offset = disk::kFirstRecord;
     for (uint64_t n = 0; n < 10; ++n) {
-      const std::string record = test::RecordOf(n, 1'000 + 700 * n, offset, &entries_.emplace_back());
+      const std::string record =
+          test::RecordOf(n, 1'000 + 700 * n, offset, &entries_.emplace_back());
       std::memcpy(disk_.bytes.data() + kSegmentBytes + offset, record.data(), record.size());
       offset += record.size();
     }
@@ -104,7 +110,8 @@ TEST_F(RecordMoverTest, WhatIsNotRightIsZerosAndSaid) {
   entries_[6].version ^= 1;                                            // another one than is said
   const Moved moved = Move({0, 1, 4, 5, 6, 7});
   EXPECT_TRUE(moved.status.ok());
-  for (const auto& [i, right] : {std::pair(0, true), {1, false}, {2, false}, {3, true}, {4, false}, {5, true}})
+  for (const auto& [i, right] :
+       {std::pair(0, true), {1, false}, {2, false}, {3, true}, {4, false}, {5, true}})
     EXPECT_EQ(moved.right.Get(i), right) << i;
   EXPECT_TRUE(LiesAt(0, 0));
   EXPECT_EQ(disk_.bytes.substr(2 * kSegmentBytes + 8192 + BytesOf(0), BytesOf(1)),
@@ -112,9 +119,19 @@ TEST_F(RecordMoverTest, WhatIsNotRightIsZerosAndSaid) {
   EXPECT_TRUE(LiesAt(5, BytesOf(0) + BytesOf(1) + BytesOf(4)));
 }
 
+// A sector that cannot be read costs its record, not those that would have been read with it.
+TEST_F(RecordMoverTest, ABadSectorCostsOneRecord) {
+  disk_.bad_offset = entries_[3].payload_offset() + 100;
+  const Moved moved = Move({1, 2, 3, 4, 5, 9});
+  EXPECT_TRUE(moved.status.ok());
+  EXPECT_EQ(moved.right.Count(), 5u);
+  EXPECT_FALSE(moved.right.Get(2));
+  EXPECT_EQ(disk_.reads, 2 + 5);
+  EXPECT_TRUE(LiesAt(1, 0));
+  EXPECT_TRUE(LiesAt(4, BytesOf(1) + BytesOf(2) + BytesOf(3)));
+}
+
 TEST_F(RecordMoverTest, ErrorsOfTheDisk) {
-  disk_.read_status = Status::Unavailable("Input/output error");
-  EXPECT_TRUE(Move({0, 1}).right.None() || !disk_.read_status.ok());
   disk_.read_status = Status::Timeout("away");
   const int writes = disk_.writes;
   EXPECT_EQ(Move({0, 3}).status.code(), Code::kTimeout);

@@ -189,8 +189,9 @@ inline std::vector<Message> FullMessages() {
   all.push_back(ErrorReply{"Call", 1, Status::NoSpace("calls: 16 at most")});
   all.push_back(SnapshotQuery{1, 2, 3});
   all.push_back(SnapshotReply{1, 2, ColumnOf<uint64_t>({1, 2}), ColumnOf<uint32_t>({3, 4}),
-                              ColumnOf<uint64_t>({1}), ColumnOf<uint64_t>({5}),
-                              ColumnOf<uint64_t>({25})});
+                              ColumnOf<uint64_t>({1}), ColumnOf<uint64_t>({2}),
+                              ColumnOf<uint64_t>({5, 6}), ColumnOf<uint64_t>({25, 36}),
+                              ColumnOf<uint64_t>({7})});
   all.push_back(LogAppend{1, ColumnOf<uint64_t>({2})});
   all.push_back(LogQuery{1, 2});
   all.push_back(LogReply{1, 2, 5, 3s, ColumnOf<uint64_t>({4})});

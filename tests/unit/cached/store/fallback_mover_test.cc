@@ -79,8 +79,8 @@ TEST_F(FallbackMoverTest, TheWorkerDoesIt) {
 }
 
 TEST_F(FallbackMoverTest, WhatTheWorkerDoesNotDoTheNodeDoes) {
-  for (const auto does : {FakeWorker::Does::kFail, FakeWorker::Does::kTimeOut,
-                          FakeWorker::Does::kHalf}) {
+  for (const auto does :
+       {FakeWorker::Does::kFail, FakeWorker::Does::kTimeOut, FakeWorker::Does::kHalf}) {
     worker_.does = does;
     const FallbackMover::Counters before = moves();
     Churn();

@@ -170,7 +170,8 @@ TEST_F(GuestsTest, OneThatIsReadAgainOrHeldStays) {
 TEST_F(GuestsTest, HaveTheAgeTheyCameWith) {
   ASSERT_TRUE(PutGuest(kFirstGuest, 0, 1h).ok());
   Time since{};
-  node_.tier->ListSlots(0, node_.tier->slots(), [&](const Oid&, Time at, bool) { since = at; });
+  node_.tier->ListSlots(0, node_.tier->slots(),
+                        [&](const MemoryTier::Listed& l) { since = l.since; });
   EXPECT_EQ(kNow - since, Duration(1h));
 }
 

@@ -105,6 +105,23 @@ TEST_F(IndexTest, RefusesWhatHasNoSlot) {
   EXPECT_TRUE(Add(OidOf(1), 100));
 }
 
+TEST_F(IndexTest, ReadsAreCountedUpToThreeBesideHolds) {
+  ASSERT_TRUE(Add(OidOf(1), 1));
+  const uint32_t slot = index_.Find(OidOf(1), 1);
+  EXPECT_EQ(index_.reads(slot), 0u);
+  index_.SetHolds(slot, Index::kMaxHolds);
+  for (uint32_t reads : {1u, 2u, 3u, 3u}) {
+    index_.AddRead(slot);
+    EXPECT_EQ(index_.reads(slot), reads);
+  }
+  EXPECT_EQ(index_.holds(slot), Index::kMaxHolds);
+  index_.SetHolds(slot, 0);
+  EXPECT_EQ(index_.reads(slot), 3u);
+  index_.SetReads(slot, 1);
+  EXPECT_EQ(index_.reads(slot), 1u);
+  EXPECT_EQ(index_.holds(slot), 0u);
+}
+
 TEST_F(IndexTest, GarbageLeadsNowhere) {
   for (uint64_t n = 0; n < 100; ++n) ASSERT_TRUE(Add(OidOf(n), n));
   Random random(3);

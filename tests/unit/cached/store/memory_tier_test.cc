@@ -135,6 +135,34 @@ void Scan(Node* node, Client* client, uint64_t first, uint64_t last) {
   }
 }
 
+TEST(MemoryTier, AScanLeavesWhatWasReadMoreThanOnce) {
+  Node node(SmallOptions(64, 16 * kKiB, 10'000));
+  Client client(1, node.memory.span(), node.plan.segments, &node.sessions);
+  Scan(&node, &client, 0, 200);
+  std::vector<std::byte> into(1000);
+  for (uint64_t i = 0; i < 200; i += 2) {
+    ASSERT_EQ(client->Copy({OidOf(i), 1, into}).code, Code::kOk);
+  }
+  Scan(&node, &client, 1'000, 20'000);  // 20 times the memory
+  for (uint64_t i = 0; i < 200; ++i) EXPECT_EQ(node.Has(i), i % 2 == 0) << i;
+}
+
+TEST(MemoryTier, WhatComesBackSoonIsKept) {
+  Node node(SmallOptions(64, 16 * kKiB, 10'000));
+  Client client(1, node.memory.span(), node.plan.segments, &node.sessions);
+  Scan(&node, &client, 0, 1'500);
+  ASSERT_FALSE(node.Has(7));
+  ASSERT_FALSE(node.Has(8));
+  Scan(&node, &client, 7, 8);
+  Scan(&node, &client, 10'000, 15'000);
+  EXPECT_TRUE(node.Has(7));
+  EXPECT_FALSE(node.Has(10'000));
+  // Too late, it is as good as new.
+  Scan(&node, &client, 8, 9);
+  Scan(&node, &client, 15'000, 17'000);
+  EXPECT_FALSE(node.Has(8));
+}
+
 // A mark says where a record lay. While marks were read by Maintain only, those of records that had
 // left meanwhile counted for what lay there next, which was kept for reads that it never had.
 TEST(MemoryTier, MarksOfWhatHasLeftDoNotCountForWhatCameThere) {

@@ -45,9 +45,9 @@ class RemoteMoverTest : public StorageTest {
   void Open(const std::string& at, Duration patience = 20s) {
     RemoteOptions options = ClientOptions(at);
     options.patience = patience;
-    mover_ = std::make_unique<RemoteMover>(
-        loop_.get(), options, at == storage_.endpoint() ? std::string() : segments_at_, loop_.get(),
-        disk_.get(), Post());
+    mover_ = std::make_unique<RemoteMover>(loop_.get(), options,
+                                           at == storage_.endpoint() ? std::string() : segments_at_,
+                                           loop_.get(), disk_.get(), Post());
     mover_->Start();
   }
   SegmentMove MoveOf(std::vector<size_t> chosen, uint64_t offset = 8192) const {
@@ -162,7 +162,8 @@ TEST_F(RemoteMoverTest, BrokenConnections) {
   for (size_t round = 0; round < 60; ++round) {
     Relay& relay = round % 2 == 0 ? to_storage : to_worker;
     relay.CutAfter(static_cast<int64_t>(random.Below(400'000)));
-    const SegmentMove move = MoveOf({round % 28, round % 28 + 1, 29}, 4096 + round % 7 * 512 * kKiB);
+    const SegmentMove move =
+        MoveOf({round % 28, round % 28 + 1, 29}, 4096 + round % 7 * 512 * kKiB);
     const Moved moved = Move(move);
     if (!moved.status.ok()) continue;
     ASSERT_EQ(moved.right.Count(), 3u);
@@ -271,14 +272,16 @@ TEST_F(RemoteMoverTest, PermitsAreForTheirPlaceAndUntilTheirEnd) {
 TEST_F(RemoteMoverTest, MoversOfOthersAreRefused) {
   RemoteOptions options = ClientOptions(storage_.endpoint());
   options.cluster = "other";
-  mover_ = std::make_unique<RemoteMover>(loop_.get(), options, "", loop_.get(), disk_.get(), Post());
+  mover_ =
+      std::make_unique<RemoteMover>(loop_.get(), options, "", loop_.get(), disk_.get(), Post());
   mover_->Start();
   const Time end = loop_->Now() + 300ms;
   Until([&] { return loop_->Now() > end; });
   EXPECT_EQ(Move(MoveOf({1})).status.code(), Code::kUnavailable);
   options = ClientOptions(storage_.endpoint());
   options.node = 4;
-  mover_ = std::make_unique<RemoteMover>(loop_.get(), options, "", loop_.get(), disk_.get(), Post());
+  mover_ =
+      std::make_unique<RemoteMover>(loop_.get(), options, "", loop_.get(), disk_.get(), Post());
   mover_->Start();
   Until([&] { return loop_->Now() > end + 300ms; });
   EXPECT_EQ(Move(MoveOf({1})).status.code(), Code::kUnavailable);

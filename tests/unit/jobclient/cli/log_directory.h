@@ -51,8 +51,8 @@ class LogDirectory : public ::testing::Test {
   // As a collector does it, a snapshot every ten seconds.
   Status Collect(SnapshotDirectory& directory, bool full = false) {
     const uint64_t n = ++snapshots_;
-    snapshot::SurvivalEvidence evidence;
-    evidence.Evicted(Duration(0), 60s, n);
+    snapshot::RingEvidence evidence;
+    evidence[snapshot::Ring::kKept].Evicted(Duration(0), 60s, n);
     return directory.Append(directory.log()->Append(snapshot::After(10s * static_cast<int64_t>(n)),
                                                     Nodes(n), evidence,
                                                     full || directory.WantsFull()));

@@ -15,8 +15,9 @@ using snapshot::PeriodChoice;
 
 // One snapshot of so many nodes, in which all objects live for three hours.
 snapshot::SnapshotLog LogOf(NodeId nodes) {
-  snapshot::SurvivalEvidence evidence;
-  for (int i = 0; i < 100; ++i) evidence.Evicted(Duration(0), 3h + 1s * i, 1'000);
+  snapshot::RingEvidence evidence;
+  for (int i = 0; i < 100; ++i)
+    evidence[snapshot::Ring::kKept].Evicted(Duration(0), 3h + 1s * i, 1'000);
   std::vector<snapshot::NodeListing> listings;
   for (NodeId node = 1; node <= nodes; ++node) {
     listings.push_back(snapshot::Listing(node, {{.print = node, .age = 1h}}));

@@ -63,8 +63,8 @@ class OwnDiskTest : public disk::SegmentDirectory {
                    Duration patience = 20s) {
     bulk::PendingRead read(1);
     std::vector<BulkItem> items;
-    items.push_back({.oid = oid, .version = version, .size = size, .name = {}, .etag = {},
-                     .into = into});
+    items.push_back(
+        {.oid = oid, .version = version, .size = size, .name = {}, .etag = {}, .into = into});
     loop_->Post([&] {
       own_->Read(node_.endpoint(), BulkMode::kWait, std::move(items), loop_->Now() + patience,
                  read.Each());
