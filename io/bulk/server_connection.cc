@@ -202,9 +202,8 @@ bool ServerConnection::AnswerItem(Item& item, Time now) {
   if (now >= item.batch->deadline) {
     return AnswerError(item, Status::Timeout("the reader's deadline passed before it was ready"));
   }
-  LocalView view = shared_->reader->Pin(want.oid, want.version, !item.marked);
+  LocalView view = shared_->reader->Pin(want.oid, want.version, false);
   if (!view) return Miss(item, now);
-  item.marked = true;
   uint64_t size = view.payload().size();
   if (size > want.room) {
     return AnswerError(item,
@@ -212,6 +211,9 @@ bool ServerConnection::AnswerItem(Item& item, Time now) {
                                        " bytes, there is room for " + std::to_string(want.room)),
                        size);
   }
+  // Only what is sent counts as a read, and once: not a look at its size, not a full outbox.
+  if (!std::exchange(item.marked, true)) view = shared_->reader->Pin(want.oid, want.version);
+  if (!view || view.payload().size() != size) return Miss(item, now);
   if (!out_.AddRecord(item.batch->header.request, item.index, std::move(view), now)) return false;
   ++hits_;
   bytes_ += size;

@@ -84,6 +84,12 @@ TEST_P(BulkRead, EachObjectIsMarkedAsReadOnce) {
   read.Wait();
   read.ExpectAll(Code::kOk);
   EXPECT_EQ(node_.marks(), kObjects);
+  PendingRead too_large(kObjects);  // it only asks how large they are
+  client.Read(node_.endpoint(), BulkMode::kLook, too_large.Items(0, 99'999), In(60s),
+              too_large.Each());
+  too_large.Wait();
+  too_large.ExpectAll(Code::kNoSpace);
+  EXPECT_EQ(node_.marks(), kObjects);
 }
 
 TEST_P(BulkRead, ThousandsOfItemsInOneReadAndManyReadsAtOnce) {
