@@ -210,7 +210,7 @@ void DynamicReader::Failed(const Read& read, const Status& status) {
                        (changed && code == Code::kChanged);
   // Or the far store failed this very reader, after its retries.
   const bool failed_here =
-      env_.far.ErrorFor(object.far_uri()) == code &&
+      env_.far.FailedWith(object.far_uri(), code) &&
       (code == Code::kUnavailable || code == Code::kTimeout || code == Code::kCorrupt);
   if (!refused && !failed_here) {
     world_->Violate("reads-do-not-fail",

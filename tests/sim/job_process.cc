@@ -250,9 +250,10 @@ void JobProcess::Failed(const ListedObject& object, const Status& status) {
                  (object.object->denied && status.code() == Code::kDenied) ||
                  (status.code() == Code::kChanged && Changed(object));
   // Or the far store failed this very reader, after its retries.
-  Code own = env_.far.ErrorFor(object.object->far_uri());
-  bool failed_here = own == status.code() &&
-                     (own == Code::kUnavailable || own == Code::kTimeout || own == Code::kCorrupt);
+  const Code code = status.code();
+  bool failed_here =
+      env_.far.FailedWith(object.object->far_uri(), code) &&
+      (code == Code::kUnavailable || code == Code::kTimeout || code == Code::kCorrupt);
   if (!refused && !failed_here) {
     world_->Violate("reads-do-not-fail",
                     setup_->name + " " + object.object->uri + ": " + status.ToString());

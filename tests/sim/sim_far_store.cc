@@ -32,9 +32,9 @@ SimFarStore::SimFarStore(World* world, FarWorld* far, ProcessId process, const S
       clock_(clock),
       random_(world->Stream("far " + world->NameOf(process))) {}
 
-Code SimFarStore::ErrorFor(const std::string& uri) const {
+bool SimFarStore::FailedWith(const std::string& uri, Code code) const {
   auto it = errors_.find(uri);
-  return it == errors_.end() ? Code::kOk : it->second;
+  return it != errors_.end() && it->second.contains(code);
 }
 
 SimFarStore::Plan SimFarStore::PlanGet(const FarGet& get) {
@@ -129,7 +129,7 @@ void SimFarStore::Get(FarGet get, std::function<void(Status, FarInfo, uint64_t)>
     uint64_t hash = status.ok() ? hasher.Digest() : 0;
     if (!status.ok()) {
       ++counters_.errors;
-      errors_[get.uri] = status.code();
+      errors_[get.uri].insert(status.code());
     }
     world_->Note("far get",
                  {process_, Hash64(AsBytes(get.uri)), static_cast<uint64_t>(status.code()), hash});
@@ -153,7 +153,7 @@ void SimFarStore::Head(const std::string& uri, Time deadline,
   Time ends = std::min(world_->now() + kFirstByte, clock_->WorldAt(deadline));
   world_->At(ends, process_, [this, uri, done = std::move(done)] {
     Result<FarInfo> info = InfoOf(uri);
-    if (!info.ok()) errors_[uri] = info.status().code();
+    if (!info.ok()) errors_[uri].insert(info.status().code());
     done(std::move(info));
   });
 }

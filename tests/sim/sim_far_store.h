@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 
 #include "base/env.h"
@@ -26,9 +27,9 @@ class SimFarStore : public FarStore {
             std::function<void(Result<FarPage>)> done) override;
   FarCounters Counters() const override { return counters_; }
 
-  // The last error that this process got for `uri`; kOk for none. Checkers ask whether a failed
-  // read may fail.
-  Code ErrorFor(const std::string& uri) const;
+  // Did this process get such an error for `uri`? Checkers ask whether a failed read may fail: of one
+  // object several pieces may be under way.
+  bool FailedWith(const std::string& uri, Code code) const;
   uint64_t in_flight() const { return in_flight_; }
 
  private:
@@ -50,7 +51,7 @@ class SimFarStore : public FarStore {
   Random random_;
   FarCounters counters_;
   uint64_t in_flight_ = 0;
-  std::map<std::string, Code> errors_;
+  std::map<std::string, std::set<Code>> errors_;
 };
 
 }  // namespace holdfast::sim
