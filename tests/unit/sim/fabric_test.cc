@@ -139,7 +139,7 @@ TEST(SimFarStore, GivesThePlannedVersionOrSaysThatItChanged) {
   get("e1");
   get("");
   EXPECT_EQ(codes, (std::vector<Code>{Code::kOk, Code::kChanged, Code::kOk}));
-  EXPECT_EQ(store.ErrorFor(object.uri), Code::kChanged);
+  EXPECT_TRUE(store.FailedWith(object.uri, Code::kChanged));
   EXPECT_EQ(far.gets().size(), 2u);
 }
 
