@@ -91,6 +91,12 @@ Oid TraceTier::OidOf(uint32_t object) {
   return {Mix64(object), Mix64(object + (uint64_t{1} << 60))};
 }
 
+bool TraceTier::Read(LocalReader& reader, uint32_t object) {
+  const LocalView view = reader.Pin(OidOf(object), object + 1ull);
+  if (view) reader.MarkRead(view);
+  return bool(view);
+}
+
 Status TraceTier::Load(uint32_t object, Time now, std::optional<Time> hold_until) {
   const std::string name = std::to_string(object);
   Result<store::MemoryTier::Slot> slot = tier_->Allocate({.oid = OidOf(object),
@@ -114,8 +120,8 @@ class Holdfast final : public Policy {
 
   bool Request(uint32_t object, uint32_t) override {
     now_ = now_ + kBetweenRequests;
-    const bool hit = bool(node_.reader(0).Pin(TraceTier::OidOf(object), 0));
-    if (!hit && node_.Load(object, now_, {}).ok()) node_.reader(0).Pin(TraceTier::OidOf(object), 0);
+    const bool hit = TraceTier::Read(node_.reader(0), object);
+    if (!hit && node_.Load(object, now_, {}).ok()) TraceTier::Read(node_.reader(0), object);
     node_.Maintain(now_);
     return hit;
   }
@@ -139,7 +145,7 @@ class HoldfastKnown final : public Policy {
 
   bool Request(uint32_t object, uint32_t next) override {
     ++position_;
-    const bool hit = bool(node_.reader(0).Pin(TraceTier::OidOf(object), 0));
+    const bool hit = TraceTier::Read(node_.reader(0), object);
     if (held_.erase({next_[object], object}) != 0) {
       node_.tier().Unhold(TraceTier::OidOf(object), 0);
       held_bytes_ -= Bytes(object);

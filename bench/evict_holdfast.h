@@ -22,6 +22,8 @@ class TraceTier {
   ~TraceTier();
 
   static Oid OidOf(uint32_t object);
+  // As a client reads; false when it is not here.
+  static bool Read(LocalReader& reader, uint32_t object);
   // The reader of a client with a session of its own, which reads through a mapping of its own.
   LocalReader& reader(uint32_t session) { return *readers_[session]; }
   store::MemoryTier& tier() { return *tier_; }

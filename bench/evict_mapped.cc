@@ -69,21 +69,16 @@ class Loading {
   uint32_t readers_ = kReaders;
 };
 
-bool Read(LocalReader& reader, uint32_t object) {
-  const LocalView view = reader.Pin(TraceTier::OidOf(object), 0);
-  return view && view.version() == object + 1ull;
-}
-
 void ReadAll(const Trace& trace, LocalReader& reader, std::atomic<size_t>* cursor,
              Loading* loading) {
   const size_t end = trace.requests.size();
   std::vector<uint32_t> missed;
   for (size_t at; (at = cursor->fetch_add(kBatch)) < end;) {
     for (size_t i = at; i < std::min(at + kBatch, end); ++i) {
-      if (!Read(reader, trace.requests[i])) missed.push_back(trace.requests[i]);
+      if (!TraceTier::Read(reader, trace.requests[i])) missed.push_back(trace.requests[i]);
     }
     if (!missed.empty()) loading->Load(missed);
-    for (const uint32_t object : missed) Read(reader, object);
+    for (const uint32_t object : missed) TraceTier::Read(reader, object);
     missed.clear();
   }
   loading->ReaderDone();

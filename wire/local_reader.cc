@@ -213,7 +213,7 @@ void LocalReader::State::CopyGroup(std::span<const LocalRequest> requests,
     if (entry == 0) continue;
     outcomes[i] = CopyOut(request, region.RecordAt(entry));
     Unpin(lane, shm::SegmentOf(entry));
-    read[reads++] = entry;
+    if (outcomes[i].code == Code::kOk) read[reads++] = entry;
   }
   for (size_t i = 0; i < reads; ++i) Mark(read[i]);
 }
@@ -284,7 +284,7 @@ LocalOutcome LocalReader::Copy(const LocalRequest& request) {
   if (entry == 0) return {};
   const LocalOutcome outcome = state.CopyOut(request, state.region.RecordAt(entry));
   state.Unpin(lane, shm::SegmentOf(entry));
-  state.Mark(entry);
+  if (outcome.code == Code::kOk) state.Mark(entry);  // a look at its size is no read
   return outcome;
 }
 
@@ -311,7 +311,7 @@ void LocalReader::Prefetch(std::span<const Oid> oids, size_t payload_bytes) cons
   }
 }
 
-LocalView LocalReader::Pin(const Oid& oid, VersionHash version, bool mark) {
+LocalView LocalReader::Pin(const Oid& oid, VersionHash version) {
   LocalView view;
   if (state_->InChild()) return view;
   const uint32_t lane = LaneOfThisThread();
@@ -321,8 +321,14 @@ LocalView LocalReader::Pin(const Oid& oid, VersionHash version, bool mark) {
   view.reader_ = this;
   view.segment_ = shm::SegmentOf(entry);
   view.lane_ = lane;
-  if (mark) state_->Mark(entry);
   return view;
+}
+
+void LocalReader::MarkRead(const LocalView& view) const {
+  if (state_->InChild()) return;
+  const RecordHeader* segment = state_->region.RecordAt(shm::MakeEntry(0, view.segment_, 0));
+  const auto records = static_cast<uint64_t>(view.header_ - segment);
+  state_->Mark(shm::MakeEntry(0, view.segment_, records * sizeof(RecordHeader)));
 }
 
 LocalView LocalReader::View(const Oid& oid, VersionHash version, bool* over_grant) {
@@ -331,6 +337,7 @@ LocalView LocalReader::View(const Oid& oid, VersionHash version, bool* over_gran
   if (!view) return view;
   if (state_->TakeGrant(view.segment_)) {
     view.granted_ = true;
+    MarkRead(view);
   } else {
     *over_grant = true;
     view.Release();

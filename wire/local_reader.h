@@ -88,8 +88,10 @@ class LocalReader {
   // KiB of each: a hint, for a group of objects that are about to be pinned.
   void Prefetch(std::span<const Oid> oids, size_t payload_bytes) const;
   // For a transfer that is under way for a short time (the bulk server): pins like a view, counts
-  // against no grant. Without `mark` it does not count as a read: it was pinned for this read before.
-  LocalView Pin(const Oid& oid, VersionHash version, bool mark = true);
+  // against no grant, and as a read only when MarkRead says so.
+  LocalView Pin(const Oid& oid, VersionHash version);
+  // Counts what `view`, which is not empty, shows as read; copies and views of View do by themselves.
+  void MarkRead(const LocalView& view) const;
 
   Incarnation incarnation() const;
 

@@ -66,8 +66,10 @@ void Sessions::DrainMarks(uint64_t segment_bytes, uint64_t limit, Visit visit) {
     const auto* header = reinterpret_cast<const shm::SessionHeader*>(session.memory.data());
     const auto* marks = reinterpret_cast<const std::atomic<shm::Mark>*>(
         session.memory.data() + shm::MarksOffset(segments_));
-    // The head is the client's word: whatever it says, no more than a ring is visited.
+    // The head is the client's word: whatever it says, no more than a ring is visited. It steps back
+    // when two threads of a client advance it at once.
     const uint64_t head = header->mark_head.load(std::memory_order_acquire);
+    if (static_cast<int64_t>(head - session.drained) < 0) session.drained = head;
     if (head - session.drained > shm::kMarkSlots) session.drained = head - shm::kMarkSlots;
     for (; session.drained != head && limit > 0; ++session.drained, --limit) {
       const shm::Mark mark =

@@ -184,6 +184,7 @@ bool JobProcess::ViewLocally(const ListedObject& object, uint32_t) {
     if (!over_grant) return false;
     view = session_->reader().Pin(object.object->oid, object.version);  // as a copy would
     if (!view) return false;
+    session_->reader().MarkRead(view);
   }
   Check(object, view.payload(), "a new view");
   uint64_t hash = Hash64(view.payload());

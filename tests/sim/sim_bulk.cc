@@ -201,7 +201,10 @@ void SimBulkServer::Serve(const TransferPtr& transfer, size_t item) {
 void SimBulkServer::Look(const TransferPtr& transfer, size_t item, int tries) {
   const BulkItem& want = transfer->request.items[item];
   LocalView view = session_->reader().Pin(want.oid, want.version);
-  if (view) return Send(transfer, item, std::move(view));
+  if (view) {
+    session_->reader().MarkRead(view);
+    return Send(transfer, item, std::move(view));
+  }
   bool ask = transfer->request.mode != BulkMode::kLook && tries < 2 &&
              world_->now() < transfer->request.deadline;
   if (ask) return Miss(transfer, item, tries);

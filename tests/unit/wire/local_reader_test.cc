@@ -236,10 +236,16 @@ TEST_F(LocalReaderTest, WritesMarksOfWhatItRead) {
   std::string into(8, 'x');
   for (int i = 0; i < 3; ++i) (void)Copy(a, 5, &into);
   (void)Copy({9, 9}, 0, &into);
+  std::string small(3, 'x');
+  EXPECT_EQ(Copy(a, 5, &small).code, Code::kNoSpace);
+  const LocalView view = reader_->Pin(a, 5);
   EXPECT_EQ(session_header()->mark_head.load(), 3u);
+  reader_->MarkRead(view);
+  EXPECT_EQ(session_header()->mark_head.load(), 4u);
   const auto* marks =
       reinterpret_cast<const shm::Mark*>(session_.data() + shm::MarksOffset(kSegments));
   EXPECT_EQ(marks[2], shm::MakeEntry(0, 3, 640));
+  EXPECT_EQ(marks[3], shm::MakeEntry(0, 3, 640));
 }
 
 TEST_F(LocalReaderTest, StaysInsideTheRegionWhateverItSays) {
