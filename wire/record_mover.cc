@@ -51,10 +51,20 @@ void RecordMover::Read(const std::shared_ptr<Work>& work, const Run& run) {
   if (work->copies == nullptr) return ReadDisk(work, run);
   work->copies->Read(work->move.from, run.offset, run.into,
                      [work, run](const Status& status, uint64_t) {
-                       if (status.ok()) return WasRead(work, status);
-                       work->copy_failed = true;
+                       work->copy_failed = work->copy_failed || !status.ok();
+                       if (status.ok() && AllRight(*work, run)) return WasRead(work, status);
                        ReadDisk(work, run);
                      });
+}
+
+bool RecordMover::AllRight(const Work& work, const Run& run) {
+  for (size_t i = run.first; i < run.first + run.records; ++i) {
+    const disk::Entry& record = work.move.records[i];
+    const ByteView bytes =
+        run.into.subspan(record.offset - run.offset, record.end() - record.offset);
+    if (!IsRecord(bytes, record, work.disk->segment_bytes())) return false;
+  }
+  return true;
 }
 
 // One that cannot be read does not take its neighbours along.

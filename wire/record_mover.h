@@ -45,6 +45,7 @@ class RecordMover : public SegmentMover {
   };
   static std::vector<Run> RunsOf(Work* work);
   static void Read(const std::shared_ptr<Work>& work, const Run& run);
+  static bool AllRight(const Work& work, const Run& run);
   static void ReadDisk(const std::shared_ptr<Work>& work, const Run& run);
   static void ReadEach(const std::shared_ptr<Work>& work, const Run& run);
   static void WasRead(const std::shared_ptr<Work>& work, const Status& status);

@@ -100,16 +100,16 @@ void DiskReclaim::Keep() {
   }
   if (moving_.empty()) return End();
   std::reverse(moving_.begin(), moving_.end());
-  held_ = std::any_of(moving_.begin(), moving_.end(),
-                      [this](const disk::Entry& entry) { return KeepsHeld(entry); });
-  writer_->Move(victim_, from_copy_, moving_,
+  // What was held long ago is not to be lost with what was written last.
+  const bool held = std::any_of(moving_.begin(), moving_.end(),
+                                [this](const disk::Entry& entry) { return KeepsHeld(entry); });
+  writer_->Move(victim_, from_copy_, held, moving_,
                 [this](const DiskWriter::MoveOutcome& outcome) { Kept(outcome); });
 }
 
 void DiskReclaim::Kept(const DiskWriter::MoveOutcome& outcome) {
   counters_.kept_bytes += outcome.moved_bytes;
   if (outcome.copy_failed) from_copy_ = false;  // it costs its deadline once
-  if (held_) unsynced_.insert(outcome.segments.begin(), outcome.segments.end());
   if (outcome.unanswered) return GiveUp();
   for (const disk::Entry& entry : outcome.wrong) Evict(entry);
   for (const disk::Entry& entry : moving_) {  // those that were not written
@@ -122,7 +122,8 @@ void DiskReclaim::Kept(const DiskWriter::MoveOutcome& outcome) {
 
 // A disk elsewhere that does not answer has not lost what is held, nor one that takes nothing just now.
 void DiskReclaim::GiveUp() {
-  rests_until_ = env_.clock->Now() + kRest;
+  rests_until_ = env_.clock->Now() + rest_;
+  rest_ = std::min(2 * rest_, kMostRest);
   bytes_ = Buffer();
   kept_.clear();
   --(*segments_)[victim_].readers;
@@ -131,12 +132,8 @@ void DiskReclaim::GiveUp() {
 
 // --- 4. Clean ------------------------------------------------------------------------------------
 
-// What was held long ago is not to be lost with what was written last.
 void DiskReclaim::End() {
-  if (!unsynced_.empty()) {
-    auto next = unsynced_.extract(unsynced_.begin());
-    return disk_->Sync(next.value(), [this](const Status&) { End(); });
-  }
+  rest_ = kRest;
   bytes_ = Buffer();
   kept_.clear();
   DiskSegment& s = (*segments_)[victim_];

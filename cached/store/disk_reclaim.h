@@ -11,7 +11,6 @@
 // Of one with packs the tiny tier does 1 to 3 (tiny_reclaim.h).
 #pragma once
 
-#include <set>
 #include <vector>
 
 #include "base/env.h"
@@ -29,7 +28,10 @@ class DiskReclaim {
   static constexpr uint64_t kKeptPart = 5;
   static constexpr uint64_t kKeepAtOnce = 4 * kMiB;
   static constexpr size_t kKeepRecordsAtOnce = 8'192;
-  static constexpr Duration kRest = 1s;  // after a victim that could not be written again
+  // After a victim that could not be written again; doubled from one to the next, for what was tried
+  // takes its place in the open segment.
+  static constexpr Duration kRest = 1s;
+  static constexpr Duration kMostRest = 16s;
 
   struct Counters {
     uint64_t evicted_objects = 0;
@@ -77,8 +79,7 @@ class DiskReclaim {
   Buffer bytes_;                     // its table
   std::vector<disk::Entry> kept_;    // still to be kept, the last one first: what is held
   std::vector<disk::Entry> moving_;  // at hand
-  bool held_ = false;                // something of it
-  std::set<uint32_t> unsynced_;      // segments that have what is held now
+  Duration rest_ = kRest;  // the next one
   Time rests_until_{INT64_MIN / 2};
 };
 

@@ -18,7 +18,13 @@ void DiskRecovery::Step() {
     ReadSeal(segment);
   }
   if (!bytes_.empty() || !done_) return;
-  if (refused_.ok() && !walks_.empty()) return ReadOpen(walks_.begin()->first);
+  if (refused_.ok() && !walks_.empty()) {
+    // The oldest first: of what was being moved when a machine crashed the younger copy may be torn.
+    const auto older = [](const auto& a, const auto& b) {
+      return a.second.seal.sequence < b.second.seal.sequence;
+    };
+    return ReadOpen(std::min_element(walks_.begin(), walks_.end(), older)->first);
+  }
   std::exchange(done_, nullptr)(refused_);
 }
 

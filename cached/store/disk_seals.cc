@@ -39,7 +39,8 @@ void DiskWriter::WriteTable(uint32_t segment, Buffer bytes) {
   if (!table.empty()) parts.push_back(table.view());
   disk_->Write(segment, s.end, std::move(parts), [this, segment](const Status& written) {
     if (Failed(written, "writing a table")) return Finish(segment, false);
-    // Packs and their table have hashes that a seal without them does not have: one sync is enough.
+    // Packs and their table have hashes that a seal without them does not have, and nobody was promised
+    // them: no sync, which would hold up reads.
     if (packs_.contains(segment)) return WriteSeal(segment);
     disk_->Sync(segment, [this, segment](const Status& synced) {
       if (Failed(synced, "syncing")) return Finish(segment, false);
@@ -64,12 +65,7 @@ void DiskWriter::WriteSeal(uint32_t segment) {
   Buffer& block = blocks_[segment] = Buffer(disk::kBlock);
   disk::EncodeSeal(SealOf(segment), block.data());
   disk_->Write(segment, 0, {block.view()}, [this, segment](const Status& written) {
-    const bool failed = Failed(written, "writing a seal");
-    if (failed || !packs_.contains(segment)) return Finish(segment, !failed);
-    // What packs were merged from is given back after it.
-    disk_->Sync(segment, [this, segment](const Status& synced) {
-      Finish(segment, !Failed(synced, "syncing a seal"));
-    });
+    Finish(segment, !Failed(written, "writing a seal"));
   });
 }
 

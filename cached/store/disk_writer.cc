@@ -46,7 +46,6 @@ void DiskWriter::Write(std::vector<Item> items, std::function<void()> done) {
     disk::Entry& entry = batch.entries.back();
     entry.offset = segments_->Take(BytesOf(item));
     batch.head_bytes += entry.payload_offset() - entry.offset;
-    batch.bytes = entry.end() - batch.offset;
   }
   group.batches = batches.size();
   size_t next = 0;
@@ -65,7 +64,8 @@ void DiskWriter::Write(std::vector<Item> items, std::function<void()> done) {
   if (batches.empty()) EndEmpty(id);
 }
 
-void DiskWriter::Move(uint32_t from, bool from_copy, const std::vector<disk::Entry>& records,
+void DiskWriter::Move(uint32_t from, bool from_copy, bool sync,
+                      const std::vector<disk::Entry>& records,
                       std::function<void(const MoveOutcome&)> done) {
   const uint64_t id = next_id_++;
   Group& group = groups_[id];
@@ -78,12 +78,12 @@ void DiskWriter::Move(uint32_t from, bool from_copy, const std::vector<disk::Ent
     batch.move.records.push_back(record);
     batch.entries.push_back(record);
     batch.entries.back().offset = segments_->Take(bytes);
-    batch.bytes += bytes;
   }
   group.batches = batches.size();
   for (Batch& batch : batches) {
     batch.move.from = from;
     batch.move.from_copy = from_copy;
+    batch.sync = sync;
     IssueMove(std::move(batch));
   }
   if (batches.empty()) EndEmpty(id);
@@ -173,38 +173,47 @@ void DiskWriter::MoveEnded(uint64_t id, const Moved& moved) {
     outcome.unanswered = true;
     return Done(id);
   }
-  if (moved.status.ok()) {
-    std::vector<disk::Entry> right;
-    batch.bytes = 0;
-    for (size_t i = 0; i < batch.entries.size(); ++i) {
-      if (!moved.right.Get(i)) {
-        outcome.wrong.push_back(batch.move.records[i]);
-        continue;
-      }
-      right.push_back(batch.entries[i]);
-      batch.bytes += right.back().end() - right.back().offset;
+  if (!moved.status.ok()) return Written(id, moved.status);
+  TakeMoved(id, moved);
+  if (!batch.sync) return Written(id, {});
+  disk_->Sync(batch.segment, [this, id](const Status& synced) { Written(id, synced); });
+}
+
+// Those that are right.
+void DiskWriter::TakeMoved(uint64_t id, const Moved& moved) {
+  Batch& batch = batches_[id];
+  const std::vector<disk::Entry> from = std::exchange(batch.move.records, {});
+  const std::vector<disk::Entry> to = std::exchange(batch.entries, {});
+  for (size_t i = 0; i < to.size(); ++i) {
+    if (moved.right.Get(i)) {
+      batch.move.records.push_back(from[i]);
+      batch.entries.push_back(to[i]);
+    } else {
+      groups_[batch.group].outcome.wrong.push_back(from[i]);
     }
-    batch.entries = std::move(right);
-    outcome.moved_bytes += batch.bytes;
-    outcome.segments.push_back(batch.segment);
   }
-  Written(id, moved.status);
 }
 
 void DiskWriter::Written(uint64_t id, const Status& status) {
   const Batch& batch = batches_[id];
   DiskSegment& segment = (*segments_)[batch.segment];
+  const bool moved = !batch.move.records.empty();
   if (Failed(status, "writing")) {
     if (segments_->open() == batch.segment) CloseOpen();
-  } else {
-    for (const disk::Entry& entry : batch.entries) {
-      records_->Link(batch.segment, entry);
-      segment.table.push_back(entry);
-    }
-    segment.entries = static_cast<uint32_t>(segment.table.size());
-    counters_.written_objects += batch.entries.size();
-    counters_.written_bytes += batch.bytes;
+    return Done(id);
   }
+  for (size_t i = 0; i < batch.entries.size(); ++i) {
+    // It may have been dropped while it was moved.
+    if (moved && records_->SlotOf(batch.move.from, batch.move.records[i]) == Index::kNone) continue;
+    const disk::Entry& entry = batch.entries[i];
+    records_->Link(batch.segment, entry);
+    segment.table.push_back(entry);
+    const uint64_t bytes = entry.end() - entry.offset;
+    ++counters_.written_objects;
+    counters_.written_bytes += bytes;
+    if (moved) groups_[batch.group].outcome.moved_bytes += bytes;
+  }
+  segment.entries = static_cast<uint32_t>(segment.table.size());
   Done(id);
 }
 

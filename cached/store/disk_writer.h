@@ -8,8 +8,8 @@
 //   3. Seal    a closed segment whose batches have come: table, sync, seal
 //   4. Clean   a reclaimed segment that nobody reads any more: its seal is taken away, synced; free
 //
-// Of packs the seal is synced with what it seals, and its removal is not: an old one leads to bytes
-// without their hashes, or to objects that are as right as ever.
+// Of packs neither seal nor removal is synced: they have hashes of their own, and nobody was promised
+// them. An old seal leads to bytes without their hashes, or to objects that are as right as ever.
 //
 // A batch that cannot be written is lost, and so is what a machine had not synced when it crashed: what
 // lies here is in the far store, too. Three failures in a row turn the disk off for a while.
@@ -67,10 +67,10 @@ class DiskWriter {
     bool unanswered = false;           // some of it, by a disk elsewhere
     bool copy_failed = false;          // it was read in the segment
     std::vector<disk::Entry> wrong{};  // without their checksums
-    std::vector<uint32_t> segments{};  // that have the others
     uint64_t moved_bytes = 0;
   };
-  void Move(uint32_t from, bool from_copy, const std::vector<disk::Entry>& records,
+  // With `sync` they can be found there once they are synced, and until then where they were.
+  void Move(uint32_t from, bool from_copy, bool sync, const std::vector<disk::Entry>& records,
             std::function<void(const MoveOutcome&)> done);
   // A segment that was found open, with its records in its table.
   void SealFound(uint32_t segment) { SealIfDone(segment); }
@@ -96,8 +96,8 @@ class DiskWriter {
     uint64_t head_bytes = 0;  // used
     std::vector<ByteView> parts{};
     SegmentMove move{};  // instead of both
+    bool sync = false;
     std::vector<disk::Entry> entries{};
-    uint64_t bytes = 0;
   };
   struct Group {
     std::vector<Item> items{};
@@ -115,6 +115,7 @@ class DiskWriter {
   void IssueMove(Batch batch);
   void StartMove(uint64_t id);
   void MoveEnded(uint64_t id, const Moved& moved);
+  void TakeMoved(uint64_t id, const Moved& moved);
   void Written(uint64_t id, const Status& status);
   void Done(uint64_t id);
   void Ended(uint64_t group);

@@ -32,23 +32,20 @@ void FallbackMover::Move(SegmentMove move, std::function<void(Moved)> done) {
 }
 
 void FallbackMover::MovedElsewhere(const std::shared_ptr<Work>& work) {
-  Bitmap& right = work->moved.right;
-  if (!work->moved.status.ok()) {
+  const std::vector<disk::Entry>& records = work->move.records;
+  Status moved = work->moved.status;
+  if (moved.ok() && work->moved.right.Count() < records.size())
+    moved = Status::Corrupt("not all records are right, it says");  // which is not believed
+  if (!moved.ok()) {
     ++counters_.failed;
-    Rest(kRest, work->moved.status);
+    Rest(rest_, moved);
+    if (moved.code() == Code::kTimeout) rest_ = std::min(2 * rest_, kMostRest);
     return MoveHere(work);
   }
-  if (right.None()) return MoveHere(work);  // a damaged segment, or so it says
-  size_t skip = env_.random->Below(right.Count());
-  disk::Entry sample;
-  uint64_t at = work->move.offset;
-  for (size_t i = 0; i < work->move.records.size(); ++i) {
-    const disk::Entry& record = work->move.records[i];
-    sample = record;
-    sample.offset = at;
-    if (right.Get(i) && skip-- == 0) break;
-    at += record.end() - record.offset;
-  }
+  const size_t sampled = env_.random->Below(records.size());
+  disk::Entry sample = records[sampled];
+  sample.offset = work->move.offset;
+  for (size_t i = 0; i < sampled; ++i) sample.offset += records[i].end() - records[i].offset;
   Check(work, sample);
 }
 
@@ -64,6 +61,7 @@ void FallbackMover::Check(const std::shared_ptr<Work>& work, const disk::Entry& 
                   return MoveHere(work);
                 }
                 ++counters_.elsewhere;
+                rest_ = kRest;
                 if (std::exchange(failing_, false))
                   env_.log->Info("the bytes of reclaim are moved elsewhere again");
                 work->done(std::move(work->moved));
@@ -78,7 +76,7 @@ void FallbackMover::MoveHere(const std::shared_ptr<Work>& work) {
 
 void FallbackMover::Rest(Duration rest, const Status& why) {
   rests_until_ = env_.clock->Now() + rest;
-  if (std::exchange(failing_, true)) return;
+  if (std::exchange(failing_, true) && rest != kDistrust) return;
   env_.log->Warn("the bytes of reclaim are moved by this node, until it is done elsewhere: " +
                  why.message());
 }

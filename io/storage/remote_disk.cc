@@ -124,8 +124,8 @@ void RemoteDisk::Add(std::unique_ptr<Operation> operation) {
   std::lock_guard lock(mutex_);
   if (count_ >= kMaxOperations) {
     deliveries_.Add([done = std::move(operation->done), at = options_.endpoint] {
-      done(Status::Unavailable(std::to_string(kMaxOperations) +
-                               " operations wait for the segments at " + at + ", the limit"),
+      done(Status::Timeout(std::to_string(kMaxOperations) +
+                           " operations wait for the segments at " + at + ", the limit"),
            0);
     });
     return;
@@ -266,8 +266,10 @@ void RemoteDisk::Answered(std::map<uint64_t, Part>::iterator part, const Status&
 
 void RemoteDisk::Finish(Operation* operation) {
   auto owned = operations_.extract(operation->id);
-  if (operation->status.ok() && operation->unsynced_since != 0 &&
-      operation->unsynced_since != server_) {
+  const uint64_t since = operation->unsynced_since;
+  if (since != 0 && !operation->status.ok()) {
+    unsynced_[operation->segment] = since;  // still
+  } else if (since != 0 && since != server_) {
     operation->status = Status::Unavailable(
         "the storage server at " + options_.endpoint +
         " was started anew before the segment was synced, which may have lost a part of it");

@@ -88,11 +88,12 @@ void RemoteMover::Answered(uint64_t id, Moved moved) {
 }
 
 // Until the key is known to open nothing. A server that is away ends all permits before it is back, and
-// one that refuses this node knows none of its.
+// one that refuses this node for good knows none of its.
 void RemoteMover::Revoke(uint64_t id) {
   disk_->Revoke(jobs_[id].key, [this, alive = alive_, id](const Status& status) {
     if (!*alive) return;
-    if (status.ok() || status.code() == Code::kDenied) return Finish(id);
+    const bool away = status.code() == Code::kTimeout || status.code() == Code::kUnavailable;
+    if (!away) return Finish(id);
     clock_->At(clock_->Now() + kBetweenRevocations, [this, alive = alive_, id] {
       if (*alive) Revoke(id);
     });

@@ -105,7 +105,8 @@ class Reclaim(Scratch):
             self.storage.start()
             self.some_are_moved("moves_elsewhere")
         self.fetch(self.names)
-        self.assertEqual(self.disk()["wrong_moves_elsewhere"], 0)
+        disk = self.disk()
+        self.assertEqual((disk["corrupt"], disk["bad_tables"], disk["wrong_moves_elsewhere"]), (0, 0, 0), disk)
 
     def test_what_cannot_be(self):
         def start(*settings, role=()):

@@ -126,6 +126,23 @@ TEST(DiskHolds, AVictimThatDoesNotAnswerIsNotLost) {
   EXPECT_EQ(*w.CountRight(0, 20, kSize), 20u);
 }
 
+// What lies there for good is given back only for what lies elsewhere for good.
+TEST(DiskHolds, WhatCannotBeSyncedStaysWhereItWas) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    DiskWorld w(16);
+    w.Take(0, 20, kSize);
+    for (uint32_t n = 0; n < 20; ++n) ASSERT_TRUE(Hold(w, n));
+    Churn(w, 100, 300);
+    w.disk.fail_syncs = true;
+    Churn(w, 400, 200);
+    Random random(seed);
+    w.image.Crash(&random);
+    w.disk.fail_syncs = false;
+    ASSERT_TRUE(w.Start().ok());
+    EXPECT_EQ(*w.CountRight(0, 20, kSize), 20u) << seed;
+  }
+}
+
 TEST(DiskHolds, TheSegmentThatWasOpenOutlivesTheProcess) {
   DiskWorld w;
   w.Take(0, 3, kSize);

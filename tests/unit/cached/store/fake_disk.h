@@ -41,7 +41,9 @@ class FakeDisk : public Disk {
   void Read(uint32_t segment, uint64_t offset, ByteSpan into,
             std::function<void(Status, uint64_t)> done) override {
     ++reads;
-    Later([this, segment, offset, into, done = std::move(done), fails = fail_reads] {
+    const bool fails = fail_reads && good_reads == 0;
+    if (fail_reads && good_reads > 0) --good_reads;
+    Later([this, segment, offset, into, done = std::move(done), fails] {
       if (fails) return done(Status(fail_code, "reading: Input/output error"), 0);
       image_->Read(segment, offset, into);
       done({}, Hash64(into));
@@ -58,7 +60,8 @@ class FakeDisk : public Disk {
     });
   }
   void Sync(uint32_t segment, std::function<void(Status)> done) override {
-    Later([this, segment, done = std::move(done)] {
+    Later([this, segment, done = std::move(done), fails = fail_syncs] {
+      if (fails) return done(Status::Unavailable("syncing: Input/output error"));
       image_->Sync(segment);
       done({});
     });
@@ -66,7 +69,9 @@ class FakeDisk : public Disk {
 
   bool fail_reads = false;
   Code fail_code = Code::kUnavailable;  // of reads
+  uint64_t good_reads = 0;  // before those that fail
   bool fail_writes = false;
+  bool fail_syncs = false;
   uint64_t reads = 0;
   uint64_t writes = 0;
 

@@ -14,7 +14,7 @@ constexpr uint64_t kSize = 10'000;
 // A worker on another machine, with a connection of its own to the same segments.
 class FakeWorker : public SegmentMover {
  public:
-  enum class Does { kWork, kFail, kTimeOut, kNothing, kHalf };
+  enum class Does { kWork, kFail, kTimeOut, kNothing, kHalf, kDeny };
 
   FakeWorker(Clock* clock, Disk* disk) : clock_(clock), mover_(disk, nullptr) {}
   void Move(SegmentMove move, std::function<void(Moved)> done) override {
@@ -23,6 +23,13 @@ class FakeWorker : public SegmentMover {
     if (does == Does::kHalf) {  // and then it is gone
       return mover_.Move(std::move(move), [done = std::move(done)](Moved moved) {
         moved.status = Status::Unavailable("the worker is gone");
+        done(std::move(moved));
+      });
+    }
+    if (does == Does::kDeny) {
+      return mover_.Move(std::move(move), [done = std::move(done)](Moved moved) {
+        moved.right = Bitmap(moved.right.size());
+        moved.right.Set(0);
         done(std::move(moved));
       });
     }
@@ -82,6 +89,7 @@ TEST_F(FallbackMoverTest, WhatTheWorkerDoesNotDoTheNodeDoes) {
   for (const auto does :
        {FakeWorker::Does::kFail, FakeWorker::Does::kTimeOut, FakeWorker::Does::kHalf}) {
     worker_.does = does;
+    w_.clock.RunFor(FallbackMover::kMostRest);
     const FallbackMover::Counters before = moves();
     Churn();
     EXPECT_GT(moves().failed, before.failed);
@@ -95,7 +103,7 @@ TEST_F(FallbackMoverTest, AWorkerThatIsBackIsAskedAgain) {
   worker_.does = FakeWorker::Does::kFail;
   Churn();
   worker_.does = FakeWorker::Does::kWork;
-  w_.clock.RunFor(FallbackMover::kRest);
+  w_.clock.RunFor(FallbackMover::kMostRest);
   const FallbackMover::Counters before = moves();
   Churn();
   EXPECT_GT(moves().elsewhere, before.elsewhere);
@@ -150,16 +158,32 @@ TEST_F(FallbackMoverTest, WhatIsDamagedIsLeftOut) {
   ExpectAllHeld();
 }
 
+// It denies what is there: the node looks for itself, and nothing that is promised is given up.
+TEST_F(FallbackMoverTest, AWorkerThatDeniesIsNotBelieved) {
+  worker_.does = FakeWorker::Does::kDeny;
+  Churn();
+  EXPECT_GT(moves().failed, 0u);
+  EXPECT_GT(moves().here, 0u);
+  ExpectAllHeld();
+}
+
 // Without a disk that answers there is nobody who can move.
 TEST_F(FallbackMoverTest, AnAwayDiskLosesNothing) {
   Churn();
   worker_.does = FakeWorker::Does::kTimeOut;
-  w_.disk.fail_reads = true;
   w_.disk.fail_code = Code::kTimeout;
-  for (int i = 0; i < 10; ++i) w_.Run();
+  const uint64_t failed = moves().failed, asked = worker_.asked;
+  for (int i = 0; i < 30; ++i, next_ += 20) {
+    w_.disk.fail_reads = true;
+    w_.disk.good_reads = 1;  // of the victim's table
+    w_.Take(next_, 20, kSize);
+    w_.clock.RunFor(2s);  // the next victim
+  }
+  EXPECT_GT(worker_.asked, asked);
+  EXPECT_GT(moves().failed, failed);
   w_.disk.fail_reads = false;
   worker_.does = FakeWorker::Does::kWork;
-  w_.clock.RunFor(2s);
+  w_.clock.RunFor(FallbackMover::kMostRest);
   Churn();
   ExpectAllHeld();
 }
