@@ -36,7 +36,7 @@ void Descent::Begin(uint32_t victim, Time now, uint64_t room) {
 }
 
 Descent::Leaving Descent::Collect(uint32_t segment, Time now, uint64_t room,
-                                  std::vector<uint64_t>* offered) {
+                                  std::vector<Offered>* offered) {
   Leaving leaving;
   uint64_t kept = 0;
   const uint64_t end = (*segments_)[segment].end;
@@ -51,7 +51,7 @@ Descent::Leaving Descent::Collect(uint32_t segment, Time now, uint64_t room,
     if (wire::IsChunkName(NameOf(record))) continue;
     // Reclaim appends it again, unless it reclaims for a promise: a peer may have it, too.
     const bool stays =
-        index_->was_reread(slot) && kept + bytes <= Reclaim::MostKept(region_.segment_bytes());
+        index_->was_reread(slot) && Reclaim::Keeps(kept, bytes, region_.segment_bytes());
     kept += stays ? bytes : 0;
     if (!stays && disk_ != nullptr && disk_->Wants(record->oid, record->version, bytes)) {
       leaving.down.push_back(ItemOf(slot, record, now));
@@ -60,7 +60,7 @@ Descent::Leaving Descent::Collect(uint32_t segment, Time now, uint64_t room,
     const bool full = bytes > room || leaving.away.size() == Outlet::kMostRecords;
     if (full || !GoesAway(slot, record)) continue;
     room -= bytes;
-    if (!stays) offered->push_back(place.offset);
+    offered->push_back({place.offset, index_->reads(slot)});
     leaving.away.push_back(AwayOf(slot, record, now));
   }
   return leaving;
@@ -86,13 +86,13 @@ DiskWriter::Item Descent::ItemOf(uint32_t slot, const shm::RecordHeader* record,
                             disk_->Stamp(now - records_->Since(slot)));
 }
 
-// To pull a record is to read it, and a second read would make it stay.
+// To pull a record is to read it, which is nobody's interest in it here.
 void Descent::EndAway(uint32_t segment) {
   drain_();
-  for (const uint64_t offset : copying_[segment].offered) {
-    const Place place{segment, offset};
+  for (const Offered& offered : copying_[segment].offered) {
+    const Place place{segment, offered.offset};
     const uint32_t slot = index_->FindPlace(region_.record(place)->oid, place);
-    if (slot != Index::kNone && index_->was_reread(slot)) index_->SetReads(slot, 1);
+    if (slot != Index::kNone) index_->SetReads(slot, std::min(index_->reads(slot), offered.reads));
   }
   EndPart(segment);
 }

@@ -47,13 +47,17 @@ class Descent {
     std::vector<DiskWriter::Item> down{};  // to the disk
     std::vector<LeavingRecord> away{};     // to peers
   };
+  struct Offered {
+    uint64_t offset;
+    uint32_t reads;  // that counted before
+  };
   struct Copying {
-    uint32_t parts = 0;               // that have not ended
-    std::vector<uint64_t> offered{};  // offsets of what reclaim is to drop all the same
+    uint32_t parts = 0;  // that have not ended
+    std::vector<Offered> offered{};
   };
 
   void Begin(uint32_t victim, Time now, uint64_t room);
-  Leaving Collect(uint32_t segment, Time now, uint64_t room, std::vector<uint64_t>* offered);
+  Leaving Collect(uint32_t segment, Time now, uint64_t room, std::vector<Offered>* offered);
   bool GoesAway(uint32_t slot, const shm::RecordHeader* record) const;
   LeavingRecord AwayOf(uint32_t slot, const shm::RecordHeader* record, Time now) const;
   DiskWriter::Item ItemOf(uint32_t slot, const shm::RecordHeader* record, Time now) const;

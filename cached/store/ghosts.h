@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which objects the ring dropped lately: who comes back so soon goes to the kept ring, as from the
+// Which objects left this tier lately: who comes back so soon goes to the kept ring, as from the
 // ghost queue of S3-FIFO (Yang et al., SOSP 2023). Two bytes an object, in a table of one object a
 // place: a later one takes the place of an earlier, and one in 256 strangers is taken for a ghost,
 // which costs the room of one record for a turn of the kept ring.
@@ -20,7 +20,6 @@ class Ghosts {
 
   void Dropped(const Oid& oid, uint64_t record_bytes);
   bool Has(const Oid& oid) const;
-  uint64_t memory_bytes() const { return ghosts_.size() * sizeof(Ghost); }
 
  private:
   struct Ghost {

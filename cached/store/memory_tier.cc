@@ -13,6 +13,9 @@ namespace {
 
 // Marks that one Maintain looks at: each costs about two cache misses.
 constexpr uint64_t kMarksPerMaintain = 8192;
+// Victims of one allocation of which reclaim keeps what was read again: what is kept is copied, and
+// somebody waits.
+constexpr uint32_t kMostKeeping = 4;
 // The longest name and ETag that the wire carries; a promised object's record has at most these.
 constexpr uint64_t kLongestText = 4096 + 256;
 
@@ -53,7 +56,8 @@ std::optional<uint32_t> MemoryTier::Core::ReserveEntry(const Oid& oid, Time now)
   std::optional<uint32_t> slot = index.Reserve(oid);
   for (uint32_t tries = 0; !slot && tries < region.segments(); ++tries) {
     if (index.used() < index.capacity()) return slot;
-    if (RunReclaim(now, {}) != Reclaim::Outcome::kEmptied) return slot;
+    if (RunReclaim(now, {.keep_reread = tries < kMostKeeping}) != Reclaim::Outcome::kEmptied)
+      return slot;
     segments.FreeUnpinned();
     slot = index.Reserve(oid);
   }
@@ -67,7 +71,8 @@ Result<Place> MemoryTier::Core::PlaceFor(uint32_t owner, uint64_t bytes, Time no
   for (uint32_t round = 0; round < 4 * region.segments() + 64; ++round) {
     if (std::optional<Place> place = segments.Append(owner, bytes, kMoveReserve)) return *place;
     if (segments.FreeUnpinned() > 0) continue;
-    if (RunReclaim(now, {.min_gain = segment_bytes / 4, .keep_reread = !promised}) ==
+    const bool keep = !promised && round < kMostKeeping;
+    if (RunReclaim(now, {.min_gain = segment_bytes / 4, .keep_reread = keep}) ==
         Reclaim::Outcome::kEmptied) {
       continue;
     }

@@ -63,6 +63,7 @@ void AdoptSegment(const Region& region, uint32_t segment, std::vector<Found>& fo
   std::sort(found.begin(), found.end(),
             [](const Found& a, const Found& b) { return a.offset < b.offset; });
   Reattached::Segment& s = all->segments[segment];
+  s.kept = (region.states()[segment].generation.load(std::memory_order_relaxed) & kKeptSegment) != 0;
   uint64_t end = kFirstRecord;
   for (const Found& one : found) {
     std::atomic<shm::Entry>& entry = EntryAt(region, one.slot);

@@ -20,6 +20,7 @@ struct Reattached {
     uint64_t end = 0;  // where its last record ends; 0: it has none
     uint64_t live_bytes = 0;
     int64_t youngest_us = 0;
+    bool kept = false;  // of the kept ring
   };
   std::vector<Segment> segments{};
   uint64_t objects = 0;

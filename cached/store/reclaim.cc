@@ -99,7 +99,7 @@ bool Reclaim::MoveHeld(uint32_t slot, uint64_t bytes, Time now) {
 }
 
 bool Reclaim::KeepReread(uint32_t slot, uint64_t bytes, Time now) {
-  if (kept_bytes_ + bytes > MostKept(region_.segment_bytes())) return false;
+  if (!Keeps(kept_bytes_, bytes, region_.segment_bytes())) return false;
   // The victim itself comes back for the segment that this may take from the reserve.
   const std::optional<Place> to =
       segments_->Append(segments_->kept_class(), bytes, kMoveReserve - 1);

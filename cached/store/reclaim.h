@@ -41,9 +41,9 @@ class Reclaim {
   struct Wish {
     uint64_t budget_bytes = UINT64_MAX;
     uint64_t min_gain = 0;  // of the victim, were one to be chosen
-    // Append records again that were read more than once: up to seven eighths of a segment per
-    // victim, and one read less counts each time, so that it ends. One read is what they were loaded
-    // for, and tells nothing of a second.
+    // Append records again that were read more than once, as far as Keeps says, and one read less
+    // counts each time, so that it ends. One read is what they were loaded for, and tells nothing of a
+    // second.
     bool keep_reread = false;
     bool guests_only = false;  // no other victim; only when there is none at hand
   };
@@ -64,8 +64,11 @@ class Reclaim {
   void SetBelow(const DiskTier* below) { below_ = below; }
   // At hand; Segments::kNone when there is none.
   uint32_t victim() const { return victim_; }
-  // Of a victim, records that were read again: less than all, so that it ends.
-  static constexpr uint64_t MostKept(uint64_t segment_bytes) { return segment_bytes / 8 * 7; }
+  // May a victim of which `kept` bytes are kept have so many more kept? Less than all of it, and of
+  // large records half: two of them can leave as much of a new segment unused.
+  static constexpr bool Keeps(uint64_t kept, uint64_t bytes, uint64_t segment_bytes) {
+    return kept + bytes <= (bytes <= segment_bytes / 8 ? segment_bytes / 8 * 7 : segment_bytes / 2);
+  }
   // The class of the ring for an object that comes (back).
   uint32_t RingFor(const Oid& oid) const {
     return ghosts_.Has(oid) ? segments_->kept_class() : kFreshClass;

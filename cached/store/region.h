@@ -17,6 +17,9 @@ struct Place {
   uint64_t offset = 0;
 };
 
+// In a segment's generation: it is of the kept ring (segments.h), for a daemon that starts over it.
+constexpr uint64_t kKeptSegment = uint64_t{1} << 63;
+
 // A view of memory that somebody else owns; copies are views of the same memory.
 class Region {
  public:

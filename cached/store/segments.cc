@@ -61,6 +61,7 @@ void Segments::AddToRing(uint32_t segment, const Reattached::Segment& found) {
   s.use = SegmentUse::kSealed;
   s.end = found.end;
   s.live_bytes = found.live_bytes;
+  if (found.kept) s.owner = kKeptClass;
   JoinRing(segment);
 }
 
@@ -97,7 +98,9 @@ std::optional<Place> Segments::Append(uint32_t owner, uint64_t bytes, uint32_t r
   s.use = SegmentUse::kOpen;
   s.owner = owner;
   if (owner == kGuestClass) ++guests_;
-  region_.states()[open].generation.fetch_add(1, std::memory_order_release);
+  std::atomic<uint64_t>& generation = region_.states()[open].generation;
+  const uint64_t next = (generation.load(std::memory_order_relaxed) & ~kKeptSegment) + 1;
+  generation.store(next | (owner == kKeptClass ? kKeptSegment : 0), std::memory_order_release);
   return Take(open, bytes);
 }
 
@@ -200,9 +203,11 @@ uint32_t Segments::ChooseGuests(uint64_t min_gain) {
 }
 
 uint32_t Segments::ChooseToCopy(uint64_t min_gain, uint32_t except) {
-  return Chosen(ChooseOf(min_gain, [this, except](uint32_t segment) {
-    return segment == except || segments_[segment].owner == kGuestClass ||
-           Contains(copied_, segment);
+  const uint64_t young = fresh_.empty() ? 0 : std::next(fresh_.begin(), fresh_.size() / 2)->first;
+  return Chosen(ChooseOf(min_gain, [&](uint32_t segment) {
+    const Segment& s = segments_[segment];
+    return segment == except || s.owner == kGuestClass || Contains(copied_, segment) ||
+           (s.owner != kKeptClass && s.ring_age > young);
   }));
 }
 

@@ -52,8 +52,9 @@ class Segments {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
 
-  // `hold_classes` is from 1 to kMaxHoldClasses. Segments in which records were found are in the fresh
-  // ring, in the order of their youngest ones; every other one waits for its readers first.
+  // `hold_classes` is from 1 to kMaxHoldClasses. Segments in which records were found are in the kept
+  // ring if they were, else in the fresh one, in the order of their youngest records; every other one
+  // waits for its readers first.
   Segments(const Region& region, Sessions* sessions, uint32_t hold_classes,
            const Reattached& found);
 
@@ -94,11 +95,11 @@ class Segments {
   // of all. It has no writers and nobody pins it. kNone when none would gain `min_gain` bytes. Nothing
   // is appended to it any more.
   uint32_t ChooseVictim(uint64_t min_gain, bool guests_only = false);
-  // The same, but of those without guests whose records have not been copied to a lower tier, and not
-  // `except`.
+  // The same, but of those without guests whose records have not been copied to a lower tier, not
+  // `except`, and of the fresh ring only of its older half: the younger shows first what is read again.
   uint32_t ChooseToCopy(uint64_t min_gain, uint32_t except);
-  // Reclaim leaves a segment alone while its records are copied, and takes it before all others of its
-  // ring once they are.
+  // Reclaim leaves a segment alone while its records are copied, and takes it before all that are not
+  // once they are.
   void BeginCopy(uint32_t segment) { copying_.push_back(segment); }
   void EndCopy(uint32_t segment);
   uint32_t copying() const { return static_cast<uint32_t>(copying_.size()); }

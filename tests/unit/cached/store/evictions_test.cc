@@ -117,10 +117,10 @@ TEST(Evictions, WhatIsKeptOnIsCountedAndListedAsKept) {
 
 // What comes back soon is kept from its load on: it never moved.
 TEST(Evictions, WhatComesBackSoonIsListedAsKept) {
-  Node node(SmallOptions(64, 8 * kKiB, 1'000));
+  Node node(SmallOptions(64, 8 * kKiB, 50'000));
   Time now{1'000'000};
   for (uint64_t n = 0; n < 640; ++n, now = now + 1s) ASSERT_TRUE(node.Put(n, 1, 1000, now).ok());
-  std::set<Oid> back;  // of a few the ghosts' places were taken by others since
+  std::set<Oid> back;
   for (uint64_t n = 0; n < 640 && back.size() < 20; ++n) {
     if (node.Has(n)) continue;
     ASSERT_TRUE(node.Put(n, 1, 1000, now).ok());
@@ -131,8 +131,7 @@ TEST(Evictions, WhatComesBackSoonIsListedAsKept) {
   node.tier->ListSlots(0, node.tier->slots(), [&](const MemoryTier::Listed& l) {
     if (back.contains(l.oid) && l.ring == Ring::kKept) ++kept;
   });
-  EXPECT_GE(kept, 5u);
-  EXPECT_EQ(Sum(node.tier->evictions().moved()), 0u);
+  EXPECT_GE(kept, 19u);  // a ghost's place may be taken by another
 }
 
 TEST(Evictions, TheAgeOfWhatWasHeldCountsFromTheEndOfItsPromise) {

@@ -82,6 +82,33 @@ TEST(Reattach, TheOldestAreStillTheFirstToGo) {
   EXPECT_TRUE(node.Has(149));
 }
 
+// What was kept is older than what is fresh, and goes last all the same.
+TEST(Reattach, WhatWasKeptIsKeptStill) {
+  Node node(SmallOptions(64, 8 * kKiB, 10'000));
+  Client reader(1, node.memory.span(), node.plan.segments, &node.sessions);
+  std::vector<std::byte> into(1000);
+  Time now{1'000'000};
+  for (uint64_t n = 0; n < 1'300; ++n, now = now + 1s) {
+    node.tier->Maintain(now, UINT64_MAX);
+    ASSERT_TRUE(node.Put(n, 1, 500, now).ok());
+    for (int i = 0; n < 7 && i < 3; ++i)
+      ASSERT_EQ(reader->Copy({OidOf(n), 1, into}).code, Code::kOk);
+  }
+  const auto kept = [&] {
+    std::vector<Oid> oids;
+    node.tier->ListSlots(0, node.tier->slots(), [&](const MemoryTier::Listed& l) {
+      if (l.ring == snapshot::Ring::kKept) oids.push_back(l.oid);
+    });
+    return oids;
+  };
+  const std::vector<Oid> before = kept();
+  ASSERT_EQ(before.size(), 7u);
+  Restart(&node);
+  EXPECT_EQ(kept(), before);
+  for (uint64_t n = 2'000; n < 2'600; ++n) ASSERT_TRUE(node.Put(n, 1, 500, now).ok());
+  EXPECT_EQ(CountRight(node, 7), 7u);
+}
+
 TEST(Reattach, ViewsStayRight) {
   Node node(SmallOptions(16, 16 * kKiB, 10'000));
   Client client(1, node.memory.span(), node.plan.segments, &node.sessions);
