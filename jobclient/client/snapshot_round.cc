@@ -2,6 +2,7 @@
 #include "jobclient/client/snapshot_round.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <numeric>
 #include <utility>
@@ -100,8 +101,18 @@ class Since {
       AddLivesOf(static_cast<Ring>(ring), lost, squares, ring * AgeCells::kCells);
     }
     for (uint32_t cell = 0; cell < AgeCells::kCells; ++cell) {
-      if (moved[cell] != 0) recent_.Moved(AgeCells::MiddleOf(cell), moved[cell]);
+      if (moved[cell] == 0) continue;
+      recent_.Moved(AgeCells::MiddleOf(cell), moved[cell]);
+      ended_[0] += static_cast<double>(moved[cell]) * ShareKnown(cell);
     }
+  }
+
+  // Of the lives that ended at this age, those that had begun before the snapshot then: all, if they are
+  // older than what has passed since; in doubt, too.
+  double ShareKnown(uint32_t cell) const {
+    if (cell + 1 == AgeCells::kCells || AgeCells::StartOf(cell + 1) > passed_) return 1;
+    return static_cast<double>(AgeCells::StartOf(cell + 1).count()) /
+           static_cast<double>(passed_.count());
   }
 
   // Whole lives, from the ages at which they ended: what was lost in a cell was kept in all before.
@@ -114,8 +125,7 @@ class Since {
       const auto square = static_cast<double>(squares[first + cell]);
       recent_[ring].Add(cell, {.kept = kept, .lost = ended, .lost_squares = square});
       kept += ended;
-      // In doubt, where the cell is that of the time that passed, they had been there.
-      if (cell + 1 == AgeCells::kCells || AgeCells::StartOf(cell + 1) > passed_) ended_ += ended;
+      ended_[static_cast<size_t>(ring)] += ended * ShareKnown(cell);
     }
   }
 
@@ -126,7 +136,9 @@ class Since {
       const std::optional<Sighting> known = log_.known().At(object.print, listing.node);
       if (known && !known->held && snapshot::SameLoad(*known, object.age, stamp_)) {
         const Duration before = TimeBetween(known->written, log_.stamp());
-        ++stayed_objects_;
+        --gone_[static_cast<size_t>(known->ring)];
+        // It ended in the one ring, and is not gone.
+        if (known->ring == Ring::kFresh && object.ring == Ring::kKept) --ended_[0];
         stayed_[known->ring].StillThere(Duration(0), before, 1);
         AddStayed(*known, before, object);
       } else if (!object.held) {
@@ -147,14 +159,16 @@ class Since {
   // name, say, is as if it had never been seen.
   void SubtractBefore() {
     RingEvidence gone;
-    double objects = -stayed_objects_;
     log_.known().ForEach([&](snapshot::Print, const Sighting& seen) {
       if (seen.held || !watched_[seen.node]) return;
       gone[seen.ring].StillThere(Duration(0), TimeBetween(seen.written, log_.stamp()), 1);
-      ++objects;
+      ++gone_[static_cast<size_t>(seen.ring)];
     });
     gone -= stayed_;
-    if (objects > ended_) gone.Forget(ended_ / objects);
+    for (size_t ring = 0; ring < kRings; ++ring) {
+      const double ended = std::max(ended_[ring], 0.0);
+      if (gone_[ring] > ended) gone[static_cast<Ring>(ring)].Forget(ended / gone_[ring]);
+    }
     recent_ -= stayed_;
     recent_ -= gone;
   }
@@ -165,8 +179,9 @@ class Since {
   std::map<NodeId, bool> watched_;
   RingEvidence recent_;
   RingEvidence stayed_;  // what was known of those that are there still
-  double stayed_objects_ = 0;
-  double ended_ = 0;  // lives that had begun before
+  // By ring: lives that had begun before and ended there, and what was known and is not there any more.
+  std::array<double, kRings> ended_{};
+  std::array<double, kRings> gone_{};
 };
 
 using Takers = std::vector<NodeId>;
