@@ -17,6 +17,9 @@ constexpr int kMissing = 404;
 constexpr int kPreconditionFailed = 412;
 constexpr int kRangeNotSatisfiable = 416;
 
+// Of a server without ranges: each further piece of an object has all before it come once more.
+constexpr uint64_t kMostSkipped = 64 * kMiB;
+
 std::string Text(const Ask& ask, std::string_view what) {
   return std::string(ask.uri).append(": ").append(what);
 }
@@ -140,6 +143,11 @@ std::optional<Verdict> JudgePartial(const Ask& ask, const ResponseHead& head) {
 }
 
 std::optional<Verdict> JudgeWhole(const Ask& ask, const ResponseHead& head) {
+  if (BytesToSkip(ask, head) > kMostSkipped) {
+    return Verdict{Status::Invalid(
+        Text(ask, "the server sends no ranges, and all before byte " + std::to_string(ask.offset) +
+                      " would come in vain: set chunk = 0, and it is read whole"))};
+  }
   if (!head.content_length) return std::nullopt;  // chunked: the end tells
   const uint64_t size = *head.content_length;
   if (std::optional<Verdict> verdict = JudgeVersion(ask, head, size); verdict) return verdict;

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/range_name.h"
 #include "base/uri.h"
@@ -147,25 +148,26 @@ Status AddRange(Client& client, const std::string& name, const std::string& rang
 
 // A list from standard input, or the range of every name.
 Result<ObjectList> Listed(Client& client, const Globals& globals,
-                          const std::vector<std::string>& names, const std::string& range) {
-  if (range.empty()) return ReadList(client, globals, "-");
+                          const std::vector<std::string>& names,
+                          const std::optional<std::string>& range) {
+  if (!range) return ReadList(client, globals, "-");
   ObjectList list;
   for (const std::string& name : names) {
     if (name == "-")
       return Status::Invalid("--range is of names; in a list write NAME#bytes=FIRST-LAST");
-    HF_RETURN_IF_ERROR(AddRange(client, NameOf(name), range, &list));
+    HF_RETURN_IF_ERROR(AddRange(client, NameOf(name), *range, &list));
   }
   return list;
 }
 
-int Fetch(const Globals& globals, const std::vector<std::string>& names, const std::string& range,
-          const std::string& directory) {
+int Fetch(const Globals& globals, const std::vector<std::string>& names,
+          const std::optional<std::string>& range, const std::string& directory) {
   Result<std::unique_ptr<Client>> client = Connect(globals);
   if (!client.ok()) return Fail(client.status());
   Result<ObjectList> list = ObjectList();
   std::vector<std::string> uris;
   std::vector<ObjectList::Item> items;
-  if (!range.empty() || names == std::vector<std::string>{"-"}) {
+  if (range || names == std::vector<std::string>{"-"}) {
     list = Listed(**client, globals, names, range);
     if (!list.ok()) return Fail(list.status());
     for (size_t i = 0; i < list->size(); ++i) items.push_back(list->item(i));
@@ -188,7 +190,7 @@ int Fetch(const Globals& globals, const std::vector<std::string>& names, const s
 
 void AddFetchCommand(CLI::App& app, const Globals& globals, Chosen* chosen) {
   auto names = std::make_shared<std::vector<std::string>>();
-  auto range = std::make_shared<std::string>();
+  auto range = std::make_shared<std::optional<std::string>>();
   auto directory = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand(
       "fetch", "read objects through the cluster, to standard output or to files");

@@ -291,7 +291,7 @@ Result<Explanation> Client::Explain(std::string_view name) {
     });
   });
   done.Wait();
-  if (parts_->ReadLocal(*uri, 0, why.oid, 0)) why.choice = Explanation::Choice::kOwnMemory;
+  if (parts_->ReadLocally(*uri, std::nullopt)) why.choice = Explanation::Choice::kOwnMemory;
   return why;
 }
 

@@ -164,6 +164,7 @@ class Ranges(Scratch):
             (["s3://b/small", "--range", "5-4"], USAGE, ["FIRST-LAST"]),
             (["s3://b/small", "--range", "0-99999999999999999999"], USAGE, ["FIRST-LAST"]),
             (["s3://b/small", "--range", "x"], USAGE, ["FIRST-LAST"]),
+            (["s3://b/small", "--range", ""], USAGE, ["FIRST-LAST"]),
             (["s3://b/empty", "--range", "0-0"], USAGE, ["0 bytes"]),
             (["s3://b/empty", "--range", "-1"], USAGE, ["0 bytes"]),
             (["s3://b/none", "--range", "0-0"], NOT_THERE, ["b/none"]),

@@ -79,8 +79,8 @@ struct ClientOptions {
   std::string cluster_key_file{};  // empty: the cluster has no key and is on this host
   FarSettings far{};
   // What is larger is read, loaded and kept in chunks of so many bytes, or as many as every node
-  // promises (memory.max_object); the same for all clients of a cluster. At least kLeastChunk, or 0:
-  // nothing is cut.
+  // promises (memory.max_object), rounded down to 4 KiB; the same for all clients of a cluster. At
+  // least kLeastChunk, or 0: nothing is cut.
   uint64_t chunk_bytes = 16 * kMiB;
   MicroUsd micro_usd_per_hour =
       1'000'000;       // the price of waiting: to look in the cluster, or go far
@@ -267,7 +267,7 @@ struct OwnDiskReads {
 };
 
 struct DropResult {
-  uint64_t dropped_objects = 0;
+  uint64_t dropped_objects = 0;  // chunks and ranges count by themselves
   uint64_t dropped_bytes = 0;
   uint64_t held_objects = 0;  // matched, but kept by promises
   uint32_t nodes = 0;         // that answered
@@ -302,19 +302,22 @@ class Client {
   Result<ObjectList> List(std::string_view prefix,
                           const std::function<void(uint64_t objects)>& progress = {});
 
-  // Resolves what is missing in the list and plans it. kInvalid for an empty list or two versions
-  // of one object, and what Resolve says. That no node answers is no error: then the report says
+  // Resolves what is missing in the list and plans it. kInvalid for an empty list, two versions of one
+  // object, a range whose size or ETag does not fit its name, and more chunks than a list can have; and
+  // what Resolve says. That no node answers is no error: then the report says
   // that everything is far.
   Result<std::unique_ptr<PlannedJob>> Plan(ObjectList list, PlanOptions options = {});
 
   // One object that was not planned: from this host's node; else from the node that the snapshot
   // log names, if the object is there likely enough for a look to pay; else by way of its home in
-  // the cluster, which fetches and keeps it; else from far away.
+  // the cluster, which fetches and keeps it; else from far away. `timeout` is for each chunk of a large
+  // one, of whose version and size the far store is asked in any case.
   Result<Object> Get(std::string_view name, Duration timeout = std::chrono::seconds(300));
   // The same; where the item has size and ETag, that version or kChanged.
   Result<Object> Get(const ObjectList::Item& item, Duration timeout = std::chrono::seconds(300));
   // Bytes [offset, offset + length) of one, as the object that has RangeName's name. kInvalid where the
-  // object does not have all of them. From this host's node also out of the whole, or of its chunk.
+  // object does not have all of them. From this host's node also out of the whole, or of its chunk;
+  // of the last chunk only where the version is known.
   Result<Object> GetRange(std::string_view name, uint64_t offset, uint64_t length,
                           Duration timeout = std::chrono::seconds(300));
   // Many of them, `in_flight` at a time. `each` runs on this thread, once for every item, in the
@@ -329,7 +332,8 @@ class Client {
   // State of a node as JSON (docs/operators.md). kNotFound for an unknown node, kTimeout when it
   // does not answer.
   Result<std::string> NodeStatus(NodeId node, Duration timeout = std::chrono::seconds(5));
-  // Drops objects that nobody holds, by name or by prefix, in all nodes that answer.
+  // Drops objects that nobody holds, by name or by prefix, in all nodes that answer. A name does not
+  // mean its chunks and ranges, a prefix does.
   Result<DropResult> DropObjects(const std::vector<std::string>& names,
                                  Duration timeout = std::chrono::seconds(5));
   Result<DropResult> DropPrefix(std::string_view prefix,
