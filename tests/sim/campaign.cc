@@ -282,7 +282,7 @@ void Campaign::Print() {
               sum_.visits.looks, sum_.visits.found, sum_.visits.views, sum_.visits.fetched);
   std::printf("far gets per distinct object %.3f, worst seed %.3f; deepest queue %u\n",
               Share(sum_.far_gets, sum_.distinct_objects), worst_refetch_, sum_.deepest_queue);
-  all_fired = sim::Print(sum_.dynamic) && all_fired;
+  all_fired = sim::Print(sum_.dynamic) && reads.chunks > 0 && all_fired;
   all_fired = sim::Print(sum_.streams) && all_fired;
   all_fired = PrintSpill(sum_.spill) && all_fired;
   if (options_.seeds >= kEnoughSeeds && failures_ == 0 && !all_fired) {

@@ -43,7 +43,7 @@ bool Print(const DynamicAccessCounts& sum) {
               reads.own_disk, reads.larger, reads.failed, reads.gone, reads.silent);
   constexpr const char* kNames[kWays] = {"unknown", "far", "look", "race", "explore"};
   bool all = reads.own_memory > 0 && reads.found > 0 && reads.gone > 0 && reads.silent > 0 &&
-             reads.through_home > 0 && reads.far > 0;
+             reads.through_home > 0 && reads.far > 0 && reads.larger > 0;
   for (size_t way = 0; way < kWays; ++way) {
     std::printf("  %-8s %7" PRIu64 " by what was learned, %7" PRIu64 " by a die\n", kNames[way],
                 reads.ways[way], reads.thrown[way]);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/hash.h"
+#include "jobclient/chunks.h"
 #include "wire/shm_layout.h"
 
 namespace holdfast::sim {
@@ -106,14 +107,20 @@ store::MemoryTierOptions DrawTier(Random* random) {
   return tier;
 }
 
-uint64_t PromisableBytes(const store::MemoryTierOptions& tier) {
+struct Promisable {
+  uint64_t bytes = 0;
+  uint64_t object_bytes = 0;  // the largest one
+};
+
+Promisable PromisableOf(const store::MemoryTierOptions& tier) {
   Result<shm::RegionPlan> plan = store::PlanRegion(tier);
   HF_CHECK(plan.ok());
   RegionFile file(*plan);
   store::Sessions sessions(plan->segments);
   store::MemoryTierOptions options = tier;
   options.incarnation = 1;
-  return store::MemoryTier(file.pages.span(), *plan, options, &sessions).PromisableBytes();
+  const store::MemoryTier made(file.pages.span(), *plan, options, &sessions);
+  return {made.PromisableBytes(), made.max_object_bytes()};
 }
 
 JobSetup DrawJob(Random* random, size_t number, size_t nodes) {
@@ -167,7 +174,8 @@ Scenario DrawScenario(World* world, FarWorld* far) {
   for (const auto& list : lists)
     objects = std::max(objects, *std::max_element(list.begin(), list.end()) + 1);
   constexpr double kFills[] = {0.2, 0.4, 0.9, 1.2, 2.5, 4};
-  double room = static_cast<double>(PromisableBytes(tier) * nodes);
+  const Promisable promisable = PromisableOf(tier);
+  double room = static_cast<double>(promisable.bytes * nodes);
   // A record takes a header, its names and what rounding adds.
   double mean = std::max(200.0, kFills[random.Below(6)] * room / objects - 128);
   uint64_t bytes = 0;
@@ -195,12 +203,13 @@ Scenario DrawScenario(World* world, FarWorld* far) {
     scenario.jobs.push_back(std::move(setup));
     scenario.starts.push_back(Duration(random.Below(together ? 300'000 : 15'000'000)));
   }
-  // At most four pieces each, of few of them.
+  // Few pieces each, of few of them, as clients of these nodes cut them.
   Random chunks = world->Stream("chunks");
   if (chunks.Chance(0.5)) {
-    scenario.chunk = std::max<uint64_t>(kLargest / 4, static_cast<uint64_t>(2 * mean));
-    far->Cut(scenario.chunk);
+    const auto drawn = std::max<uint64_t>(kLargest / 4, static_cast<uint64_t>(2 * mean));
+    scenario.chunk = jobclient::ChunkBytes(drawn, promisable.object_bytes);
   }
+  if (scenario.chunk > 0) far->Cut(scenario.chunk);
   for (JobSetup& setup : scenario.jobs) setup.chunk = scenario.chunk;
   if (world->faults().enabled(Fault::kNetQueueFull))
     scenario.queue_limit = static_cast<uint32_t>(2 + random.Below(30));
