@@ -16,7 +16,7 @@ namespace holdfast::bench {
 struct ComponentsSpec {
   std::string directory;  // of this client's files, when `storage` is empty
   std::string storage;    // the endpoint of a storage server
-  std::string reclaim;    // of who moves what reclaim keeps there; empty: the client
+  std::string reclaim{};  // of who moves what reclaim keeps there; empty: the client
   uint32_t node = 0;      // the first of some numbers for its stores
   int core = 0;
   uint64_t objects = 0;    // to be read
