@@ -105,17 +105,14 @@ std::vector<NodeId> ClusterView::Here() const {
   return here;
 }
 
-// Of those that are here; when none is, of those that were.
 uint64_t ClusterView::MostThatAllPromise() const {
-  for (const bool here : {true, false}) {
-    uint64_t most = UINT64_MAX;
-    for (const Node& node : nodes_.all()) {
-      const bool known = node.hello.max_object_bytes > 0 && node.here == here;
-      if (known) most = std::min(most, node.hello.max_object_bytes);
-    }
-    if (most != UINT64_MAX) return most;
+  uint64_t most = 0;
+  for (const Node& node : nodes_.all()) {
+    if (!node.here) continue;
+    const uint64_t promises = node.hello.max_object_bytes;
+    most = most == 0 ? promises : std::min(most, promises);
   }
-  return 0;
+  return most;
 }
 
 const std::string* ClusterView::BulkEndpoint(NodeId id) const {

@@ -234,7 +234,7 @@ TEST_F(HttpOddAnswersTest, ShortAnswersDoNotWaitForLongOnes) {
   auto origin = origin::Origin::Start(long_answers);
   ASSERT_TRUE(origin.ok()) << origin.status().ToString();
   RawServer server(kShortAnswer, [&] {  // while the long ones are on their way
-    while ((*origin)->Counters().body_bytes < 100'000'000) std::this_thread::yield();
+    while ((*origin)->Counters().body_bytes < 20'000'000) std::this_thread::yield();
   });
   FarOptions options = QuickOptions();
   options.timeouts.stall = options.timeouts.attempt;
