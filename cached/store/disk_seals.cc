@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The end of a segment, and of its next life the beginning: what DiskWriter does that is not about records.
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -25,12 +26,6 @@ void DiskWriter::SealIfDone(uint32_t segment) {
   WriteTable(segment, std::move(table));
 }
 
-void DiskWriter::SealPacks(uint32_t segment, Buffer table, std::function<void(bool)> done) {
-  (*segments_)[segment].entries = static_cast<uint32_t>(table.size());
-  packs_[segment] = std::move(done);
-  WriteTable(segment, std::move(table));
-}
-
 void DiskWriter::WriteTable(uint32_t segment, Buffer bytes) {
   DiskSegment& s = (*segments_)[segment];
   Buffer& table = blocks_[segment] = std::move(bytes);
@@ -39,12 +34,34 @@ void DiskWriter::WriteTable(uint32_t segment, Buffer bytes) {
   if (!table.empty()) parts.push_back(table.view());
   disk_->Write(segment, s.end, std::move(parts), [this, segment](const Status& written) {
     if (Failed(written, "writing a table")) return Finish(segment, false);
-    // Packs and their table have hashes that a seal without them does not have, and nobody was promised
-    // them: no sync, which would hold up reads.
-    if (packs_.contains(segment)) return WriteSeal(segment);
     disk_->Sync(segment, [this, segment](const Status& synced) {
       if (Failed(synced, "syncing")) return Finish(segment, false);
       WriteSeal(segment);
+    });
+  });
+}
+
+// Packs and their table have hashes that a seal without them does not have, and nobody was promised
+// them: no sync, which would hold up reads, as a table of some MiB would that is written at once.
+void DiskWriter::SealPacks(uint32_t segment, Buffer table, Duration pace,
+                           std::function<void(bool)> done) {
+  DiskSegment& s = (*segments_)[segment];
+  s.entries = static_cast<uint32_t>(table.size());
+  s.table_hash = Hash64(table.view());
+  packs_[segment] = std::move(done);
+  blocks_[segment] = std::move(table);
+  WriteSlices(segment, 0, pace);
+}
+
+void DiskWriter::WriteSlices(uint32_t segment, uint64_t at, Duration pace) {
+  const ByteView table = blocks_[segment].view();
+  if (at >= table.size()) return WriteSeal(segment);
+  const ByteView slice = table.subspan(at, std::min(kTableSlice, table.size() - at));
+  const uint64_t offset = (*segments_)[segment].end + at;
+  disk_->Write(segment, offset, {slice}, [this, segment, at, pace](const Status& written) {
+    if (Failed(written, "writing a table")) return Finish(segment, false);
+    env_.clock->At(env_.clock->Now() + pace, [this, segment, at, pace] {
+      WriteSlices(segment, at + kTableSlice, pace);
     });
   });
 }

@@ -77,9 +77,11 @@ class DiskWriter {
   // Nothing leads to the segment, and it is not to be read any more. It is free once its readers have
   // gone: whoever takes one from it calls Clean again.
   void Clean(uint32_t segment);
-  // A segment of packs that was written up to its end: table, sync, seal. It is in the ring if `done`
-  // says that it is sealed.
-  void SealPacks(uint32_t segment, Buffer table, std::function<void(bool sealed)> done);
+  // A segment of packs that was written up to its end: table, seal. The table is written in slices,
+  // `pace` apart, between which others read. It is in the ring if `done` says that it is sealed.
+  static constexpr uint64_t kTableSlice = 128 * kKiB;
+  void SealPacks(uint32_t segment, Buffer table, Duration pace,
+                 std::function<void(bool sealed)> done);
   // Counts a failure; says whether it is one.
   bool Failed(const Status& status, const char* what);
 
@@ -123,6 +125,7 @@ class DiskWriter {
   void CloseOpen();
   void SealIfDone(uint32_t segment);
   void WriteTable(uint32_t segment, Buffer table);
+  void WriteSlices(uint32_t segment, uint64_t at, Duration pace);
   void WriteSeal(uint32_t segment);
   disk::Seal SealOf(uint32_t segment) const;
   void Finish(uint32_t segment, bool sealed);

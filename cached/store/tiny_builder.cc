@@ -9,6 +9,8 @@ namespace holdfast::store {
 namespace {
 
 constexpr uint64_t kBytesPerPack = 16 * kKiB;
+// Who reads one object reads its pack. Of objects that are this large in the mean few are in one.
+constexpr uint64_t kLargeBytes = 2 * kKiB, kBytesPerPackOfLarge = 4 * kKiB;
 // Of a segment: a pack is never larger, whatever the OIDs are.
 constexpr uint64_t kLargestPart = 4;
 
@@ -25,7 +27,9 @@ TinyBuilder::TinyBuilder(const Env& env, Disk* disk, DiskSegments* segments, Dis
       hurry_(std::move(hurry)) {}
 
 uint32_t TinyBuilder::PacksFor(uint64_t objects, uint64_t bytes, uint32_t objects_per_pack) {
-  const uint64_t packs = std::max(objects / objects_per_pack, bytes / kBytesPerPack) + 1;
+  const bool large = bytes > objects * kLargeBytes;
+  const uint64_t per_pack = large ? kBytesPerPackOfLarge : kBytesPerPack;
+  const uint64_t packs = std::max(objects / objects_per_pack, bytes / per_pack) + 1;
   return static_cast<uint32_t>(std::min<uint64_t>(packs, UINT32_MAX));
 }
 
@@ -107,7 +111,7 @@ void TinyBuilder::Pack(uint32_t first, uint32_t end, std::span<const TinyObject>
   const bool all = full_ || next_pack_ == plan_.packs;
   Write(all, [this, all] {
     if (all) return CloseSegment();
-    env_.clock->At(env_.clock->Now() + (hurry_() ? Duration(0) : kPace), [this] { Next(); });
+    env_.clock->At(env_.clock->Now() + Pace(), [this] { Next(); });
   });
 }
 
@@ -170,7 +174,7 @@ void TinyBuilder::CloseSegment() {
   (*segments_)[segment_].end = disk::kFirstRecord + written_;
   Buffer table(table_.bytes());
   disk::EncodeTinyTable(table_, table.data());
-  writer_->SealPacks(segment_, std::move(table), [this](bool sealed) { OnSealed(sealed); });
+  writer_->SealPacks(segment_, std::move(table), Pace(), [this](bool sealed) { OnSealed(sealed); });
 }
 
 void TinyBuilder::OnSealed(bool sealed) {

@@ -56,10 +56,11 @@ class TinyBuilder {
   void Maintain();
   // Those that were written, and are not sealed yet.
   void Forget(const Oid& oid);
-  // About 25 objects a pack, and not much more than 16 KiB.
+  // About 25 objects a pack, and not much more than 16 KiB; of large ones 4 KiB.
   static uint32_t PacksFor(uint64_t objects, uint64_t bytes, uint32_t objects_per_pack);
 
  private:
+  Duration Pace() const { return hurry_() ? Duration(0) : kPace; }
   void Next();
   bool OpenSegment();
   void Pack(uint32_t first, uint32_t end, std::span<const TinyObject> objects);

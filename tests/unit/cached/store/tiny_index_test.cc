@@ -81,7 +81,8 @@ TEST(TinyIndex, PacksForObjectsAndBytes) {
   EXPECT_EQ(TinyBuilder::PacksFor(0, 0, 25), 1u);
   EXPECT_EQ(TinyBuilder::PacksFor(2'500, 2'500 * 300, 25), 101u);
   EXPECT_EQ(TinyBuilder::PacksFor(2'500, 2'500 * 300, 50), 51u);
-  EXPECT_EQ(TinyBuilder::PacksFor(1'600, 1'600 * 4'096, 25), 401u);  // large ones: 16 KiB a pack
+  EXPECT_EQ(TinyBuilder::PacksFor(1'600, 1'600 * 1'024, 25), 101u);  // 16 KiB a pack
+  EXPECT_EQ(TinyBuilder::PacksFor(1'600, 1'600 * 4'096, 25), 1'601u);  // of large ones 4 KiB
 }
 
 }  // namespace
