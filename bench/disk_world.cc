@@ -82,7 +82,8 @@ void DiskWorld::Maintain() {
 }
 
 void DiskWorld::Take(std::vector<store::DiskWriter::Item> items) {
-  Wait([&](std::function<void()> done) { tier_->Take(std::move(items), std::move(done)); });
+  WaitAndMaintain(
+      [&](std::function<void()> done) { tier_->Take(std::move(items), std::move(done)); });
   while (tier_->Stats().free_segments < store::DiskReclaim::kLeastFree) Maintain();
 }
 

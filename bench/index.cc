@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "bench/index_table.h"
 #include "bench/index_tiny.h"
+#include "cached/store/ghosts.h"
 #include "cached/store/index.h"
 #include "cached/store/memory_tier.h"
 
@@ -88,8 +89,9 @@ class HoldfastIndex final : public Table {
     index_.FindMany(oids, {}, &here, nullptr);
     return here.Count();
   }
-  uint64_t memory_bytes() const override {  // entries and side array
-    return uint64_t{index_.slot_count()} * (sizeof(shm::Entry) + sizeof(uint16_t));
+  uint64_t memory_bytes() const override {  // entries, side array, and the ghosts of its objects
+    return uint64_t{index_.slot_count()} * (sizeof(shm::Entry) + sizeof(uint16_t)) +
+           store::Ghosts(index_.capacity(), 1).memory_bytes();
   }
 
  private:

@@ -20,6 +20,7 @@ class Ghosts {
 
   void Dropped(const Oid& oid, uint64_t record_bytes);
   bool Has(const Oid& oid) const;
+  uint64_t memory_bytes() const { return ghosts_.size() * sizeof(Ghost); }
 
  private:
   struct Ghost {
