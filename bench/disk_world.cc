@@ -81,9 +81,11 @@ void DiskWorld::Maintain() {
   });
 }
 
-void DiskWorld::Take(std::vector<store::DiskWriter::Item> items) {
-  WaitAndMaintain(
-      [&](std::function<void()> done) { tier_->Take(std::move(items), std::move(done)); });
+void DiskWorld::Take(const std::vector<store::DiskWriter::Item>& items) {
+  for (uint64_t refused = UINT64_MAX; refused != tier_->Stats().tiny.refused_objects;) {
+    refused = tier_->Stats().tiny.refused_objects;
+    WaitAndMaintain([&](std::function<void()> done) { tier_->Take(items, std::move(done)); });
+  }
   while (tier_->Stats().free_segments < store::DiskReclaim::kLeastFree) Maintain();
 }
 

@@ -39,8 +39,9 @@ class DiskWorld {
   // And maintains the tier meanwhile.
   void WaitAndMaintain(const std::function<void(std::function<void()> done)>& begin);
   void Maintain();
-  // Writes them, and reclaims until there is room for more.
-  void Take(std::vector<store::DiskWriter::Item> items);
+  // Writes them, again until none is refused because others wait, and reclaims until there is room
+  // for more.
+  void Take(const std::vector<store::DiskWriter::Item>& items);
 
   store::DiskTier& tier() { return *tier_; }
   net::EventLoop& loop() { return *loop_; }

@@ -228,6 +228,8 @@ void StoreBench::Disk() {
 
 void StoreBench::Packed() {
   const std::string directory = NewDirectory();
+  const DeviceTail device = MeasureDeviceTail(directory, quick_ ? 8s : 60s);
+  std::printf("fio at the same rates: p99 %.3f ms, p99.9 %.3f ms\n", device.p99_ms, device.p999_ms);
   const PackedFigures figures = MeasurePacked(directory, quick_, per_pack_);
   std::filesystem::remove_all(directory);
   figures_["packed_objects_per_pack"] = per_pack_;
@@ -237,6 +239,8 @@ void StoreBench::Packed() {
   figures_["packed_p50_ms"] = figures.p50_ms;
   figures_["packed_p99_ms"] = figures.p99_ms;
   figures_["packed_p999_ms"] = figures.p999_ms;
+  figures_["device_p99_ms"] = device.p99_ms;
+  figures_["device_p999_ms"] = device.p999_ms;
   figures_["packed_wrong"] = figures.wrong;
   figures_["packed_missing"] = figures.missing;
 }

@@ -93,13 +93,13 @@ class Gets {
   uint64_t got_ = 0;
 };
 
-double FioPerSecond(const std::string& file, uint64_t bytes, Duration span) {
+// What fio says of its first job, whose file it lays when it is not there.
+nlohmann::json Fio(const std::string& file, Duration span, const std::string& jobs) {
   const std::string command =
-      "fio --name=reads --filename=" + file + " --size=" + std::to_string(kFileBytes) +
-      " --bs=" + std::to_string(bytes) + " --iodepth=" + std::to_string(kDepth) +
+      "fio --filename=" + file + " --size=" + std::to_string(kFileBytes) +
       " --runtime=" + std::to_string(std::max<int64_t>(span / 1s, 1)) +
-      " --direct=1 --ioengine=io_uring --rw=randread --randrepeat=0 --time_based"
-      " --output-format=json 2>&1";
+      " --direct=1 --ioengine=io_uring --randrepeat=0 --time_based --output-format=json " + jobs +
+      " 2>&1";
   std::FILE* pipe = ::popen(command.c_str(), "r");
   if (pipe == nullptr) Fail(Status::Unavailable("fio cannot be started"));
   std::string text;
@@ -107,7 +107,13 @@ double FioPerSecond(const std::string& file, uint64_t bytes, Duration span) {
   for (size_t n = 0; (n = std::fread(part, 1, sizeof part, pipe)) > 0;) text.append(part, n);
   if (::pclose(pipe) != 0)
     Fail(Status::Unavailable("fio fails; scripts/setup --with-bench installs it: " + text));
-  return nlohmann::json::parse(text.substr(text.find('{')))["jobs"][0]["read"]["iops"]
+  return nlohmann::json::parse(text.substr(text.find('{')))["jobs"][0]["read"];
+}
+
+double FioPerSecond(const std::string& file, uint64_t bytes, Duration span) {
+  return Fio(file, span,
+             "--name=reads --rw=randread --bs=" + std::to_string(bytes) +
+                 " --iodepth=" + std::to_string(kDepth))["iops"]
       .get<double>();
 }
 
@@ -129,6 +135,21 @@ std::vector<DiskGets> MeasureDiskGets(const std::string& directory, int rounds, 
     std::filesystem::remove_all(directory + "/" + std::to_string(bytes));
   }
   return all;
+}
+
+DeviceTail MeasureDeviceTail(const std::string& directory, Duration span) {
+  const std::string file = directory + "/fio";
+  FioPerSecond(file, 4 * kKiB, 1s);  // which lays the file
+  const nlohmann::json read =
+      Fio(file, span,
+          "--name=reads --rw=randread --bs=8k --rate_iops=20000 "
+          "--iodepth=" +
+              std::to_string(kDepth) + " --name=writes --rw=randwrite --bs=128k --rate_iops=100");
+  std::filesystem::remove(file);
+  const auto part = [&](const char* of) {
+    return read["clat_ns"]["percentile"][of].get<double>() / 1e6;
+  };
+  return {part("99.000000"), part("99.900000")};
 }
 
 }  // namespace holdfast::bench

@@ -67,15 +67,10 @@ void Packed::Take(uint64_t first, bool new_ones) {
     taken_[n] = versions_[n];
     numbers.push_back(n);
   }
-  // Again, if there was no room for all of them.
-  for (uint64_t refused = UINT64_MAX; refused != Tiny().refused_objects;) {
-    refused = Tiny().refused_objects;
-    std::vector<DiskWriter::Item> items;
-    for (const uint64_t n : numbers)
-      items.push_back(objects_.ItemOf(n, versions_[n], disk_.tier().Stamp({})));
-    disk_.WaitAndMaintain(
-        [&](std::function<void()> done) { disk_.tier().Take(std::move(items), done); });
-  }
+  std::vector<DiskWriter::Item> items;
+  for (const uint64_t n : numbers)
+    items.push_back(objects_.ItemOf(n, versions_[n], disk_.tier().Stamp({})));
+  disk_.Take(items);
 }
 
 void Packed::Fill() {

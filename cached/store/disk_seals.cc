@@ -55,14 +55,13 @@ void DiskWriter::SealPacks(uint32_t segment, Buffer table, Duration pace,
 
 void DiskWriter::WriteSlices(uint32_t segment, uint64_t at, Duration pace) {
   const ByteView table = blocks_[segment].view();
-  if (at >= table.size()) return WriteSeal(segment);
   const ByteView slice = table.subspan(at, std::min(kTableSlice, table.size() - at));
-  const uint64_t offset = (*segments_)[segment].end + at;
-  disk_->Write(segment, offset, {slice}, [this, segment, at, pace](const Status& written) {
+  const uint64_t offset = (*segments_)[segment].end + at, next = at + slice.size();
+  disk_->Write(segment, offset, {slice}, [this, segment, next, pace](const Status& written) {
     if (Failed(written, "writing a table")) return Finish(segment, false);
-    env_.clock->At(env_.clock->Now() + pace, [this, segment, at, pace] {
-      WriteSlices(segment, at + kTableSlice, pace);
-    });
+    if (next == blocks_[segment].size()) return WriteSeal(segment);
+    env_.clock->At(env_.clock->Now() + pace,
+                   [this, segment, next, pace] { WriteSlices(segment, next, pace); });
   });
 }
 
