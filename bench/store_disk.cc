@@ -31,7 +31,8 @@ class Gets {
                 .segments = static_cast<uint32_t>(kFileBytes / kSegmentBytes) + 16,
                 .segment_bytes = kSegmentBytes,
                 .index_objects = kFileBytes / bytes + 1'000,
-                .depth = kDepth}),
+                .depth = kDepth,
+                .tiny = {.most_bytes = 0}}),  // records, at 4 KiB too: packs have a part of their own
         payload_(bytes),
         into_(kDepth, std::vector<std::byte>(bytes)),
         random_(bytes) {
