@@ -176,7 +176,11 @@ void DiskWriter::MoveEnded(uint64_t id, const Moved& moved) {
   if (!moved.status.ok()) return Written(id, moved.status);
   TakeMoved(id, moved);
   if (!batch.sync) return Written(id, {});
-  disk_->Sync(batch.segment, [this, id](const Status& synced) { Written(id, synced); });
+  disk_->Sync(batch.segment, [this, id](const Status& synced) {
+    if (synced.code() != Code::kTimeout) return Written(id, synced);
+    groups_[batches_[id].group].outcome.unanswered = true;
+    Done(id);
+  });
 }
 
 // Those that are right.

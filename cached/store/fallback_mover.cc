@@ -75,7 +75,7 @@ void FallbackMover::MoveHere(const std::shared_ptr<Work>& work) {
 }
 
 void FallbackMover::Rest(Duration rest, const Status& why) {
-  rests_until_ = env_.clock->Now() + rest;
+  rests_until_ = std::max(rests_until_, env_.clock->Now() + rest);
   if (std::exchange(failing_, true) && rest != kDistrust) return;
   env_.log->Warn("the bytes of reclaim are moved by this node, until it is done elsewhere: " +
                  why.message());

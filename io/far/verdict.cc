@@ -143,16 +143,16 @@ std::optional<Verdict> JudgePartial(const Ask& ask, const ResponseHead& head) {
 }
 
 std::optional<Verdict> JudgeWhole(const Ask& ask, const ResponseHead& head) {
-  if (BytesToSkip(ask, head) > kMostSkipped) {
-    return Verdict{Status::Invalid(
-        Text(ask, "the server sends no ranges, and all before byte " + std::to_string(ask.offset) +
-                      " would come in vain: set chunk = 0, and it is read whole"))};
-  }
   if (!head.content_length) return std::nullopt;  // chunked: the end tells
   const uint64_t size = *head.content_length;
   if (std::optional<Verdict> verdict = JudgeVersion(ask, head, size); verdict) return verdict;
   if (ask.whole && size != ask.length) return WrongSize(ask, head, size);
   if (!ask.whole && ask.offset > 0 && size <= ask.offset) return Shorter(ask);
+  if (BytesToSkip(ask, head) > kMostSkipped) {
+    return Verdict{Status::Invalid(
+        Text(ask, "the server sends no ranges, and all before byte " + std::to_string(ask.offset) +
+                      " would come in vain: read the whole object, and with chunk = 0"))};
+  }
   return std::nullopt;
 }
 

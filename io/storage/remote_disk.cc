@@ -160,6 +160,10 @@ void RemoteDisk::Begin(std::unique_ptr<Operation> owned) {
   operation->status = failure_;
   if (operation->status.ok() && Gone(io_->Now()))
     operation->status = Status::Timeout("the segments are away: " + link_.last_error().message());
+  // The first block is written where a segment's life begins, and where it ends or has been synced: what
+  // came before need not be any more. Packs never are.
+  if (operation->kind == Kind::kWrite && operation->offset == 0)
+    unsynced_.erase(operation->segment);
   if (operation->kind == Kind::kSync) {
     auto unsynced = unsynced_.extract(operation->segment);
     operation->unsynced_since = unsynced.empty() ? 0 : unsynced.mapped();
