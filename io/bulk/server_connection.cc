@@ -212,7 +212,10 @@ bool ServerConnection::AnswerItem(Item& item, Time now) {
                        size);
   }
   // Only what is sent counts as a read, and once: not a look at its size, not a full outbox.
-  if (!std::exchange(item.marked, true)) shared_->reader->MarkRead(view);
+  if (!std::exchange(item.marked, true)) {
+    std::lock_guard lock(shared_->marking);
+    shared_->reader->MarkRead(view);
+  }
   if (!out_.AddRecord(item.batch->header.request, item.index, std::move(view), now)) return false;
   ++hits_;
   bytes_ += size;

@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,6 +42,7 @@ struct ServerShared {
 
   std::atomic<uint32_t> connections{0};
   std::atomic<uint32_t> misses_now{0};
+  std::mutex marking;  // of reads: the threads share a session, where two at once would lose one
   std::atomic<uint64_t> refused{0};
   std::atomic<uint64_t> items{0};
   std::atomic<uint64_t> hits{0};

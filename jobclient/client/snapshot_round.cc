@@ -103,7 +103,7 @@ class Since {
     for (uint32_t cell = 0; cell < AgeCells::kCells; ++cell) {
       if (moved[cell] == 0) continue;
       recent_.Moved(AgeCells::MiddleOf(cell), moved[cell]);
-      ended_[0] += static_cast<double>(moved[cell]) * ShareKnown(cell);
+      ended_[kFresh] += static_cast<double>(moved[cell]) * ShareKnown(cell);
     }
   }
 
@@ -138,7 +138,7 @@ class Since {
         const Duration before = TimeBetween(known->written, log_.stamp());
         --gone_[static_cast<size_t>(known->ring)];
         // It ended in the one ring, and is not gone.
-        if (known->ring == Ring::kFresh && object.ring == Ring::kKept) --ended_[0];
+        if (known->ring == Ring::kFresh && object.ring == Ring::kKept) --ended_[kFresh];
         stayed_[known->ring].StillThere(Duration(0), before, 1);
         AddStayed(*known, before, object);
       } else if (!object.held) {
@@ -180,6 +180,7 @@ class Since {
   RingEvidence recent_;
   RingEvidence stayed_;  // what was known of those that are there still
   // By ring: lives that had begun before and ended there, and what was known and is not there any more.
+  static constexpr auto kFresh = static_cast<size_t>(Ring::kFresh);
   std::array<double, kRings> ended_{};
   std::array<double, kRings> gone_{};
 };
