@@ -341,6 +341,7 @@ NodeState Node::Parts::State() const {
                   .loads = loader.counters(),
                   .grants = home.under_way(),
                   .spill = {.given = spill.out().counters(),
+                            .lifts = spill.lifts().counters(),
                             .guests = spill.guests().counters(),
                             .under_way = spill.under_way(),
                             .lodgings = home.lodgings().size(),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // All that a node has to do with spill-over (docs/decisions/0019):
 //
+//   (the disk lets go)     lifts.h       takes it up into memory again, while peers have room
 //   (memory lets go)       spill_out.h   offers it to peers, and gives it to those that bid
 //   SpillBid, SpillTaken   ...
 //   SpillOffer, SpillGive  guests.h      takes in what others let go of
@@ -12,6 +13,7 @@
 
 #include "cached/guests.h"
 #include "cached/home.h"
+#include "cached/lifts.h"
 #include "cached/spill_out.h"
 
 namespace holdfast::cached {
@@ -24,9 +26,13 @@ class Spill {
         membership_(membership),
         home_(home),
         out_(context, membership),
-        guests_(context, membership, commitments, calendar, std::move(busy)) {}
-  // The tier outlives it.
-  ~Spill() { context_->tier->SetOutlet({}); }
+        guests_(context, membership, commitments, calendar, std::move(busy)),
+        lifts_(context, commitments) {}
+  // The tiers outlive it.
+  ~Spill() {
+    context_->tier->SetOutlet({});
+    if (context_->disk != nullptr) context_->disk->SetOutlet({});
+  }
   Spill(const Spill&) = delete;
 
   // From now on what leaves memory is offered, if the options say so.
@@ -36,6 +42,13 @@ class Spill {
         {.room = [this] { return out_.Room(); },
          .take = [this](std::vector<store::LeavingRecord> records,
                         std::function<void()> done) { out_.Take(std::move(records), done); }});
+    if (context_->disk == nullptr) return;
+    context_->disk->SetOutlet(
+        {.room = [this] { return out_.Room(); },
+         .take =
+             [this](std::vector<disk::Entry> records, std::function<void(const Bitmap&)> done) {
+               lifts_.Take(std::move(records), std::move(done));
+             }});
   }
 
   void On(PeerId from, const wire::SpillOffer& offer) { guests_.OnOffer(from, offer); }
@@ -49,7 +62,8 @@ class Spill {
 
   const SpillOut& out() const { return out_; }
   const Guests& guests() const { return guests_; }
-  size_t under_way() const { return out_.under_way() + guests_.under_way(); }
+  const Lifts& lifts() const { return lifts_; }
+  size_t under_way() const { return out_.under_way() + guests_.under_way() + lifts_.under_way(); }
   uint64_t memory_bytes() const { return out_.memory_bytes() + guests_.memory_bytes(); }
 
  private:
@@ -58,6 +72,7 @@ class Spill {
   Home* home_;
   SpillOut out_;
   Guests guests_;
+  Lifts lifts_;
 };
 
 }  // namespace holdfast::cached

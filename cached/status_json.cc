@@ -35,7 +35,8 @@ nlohmann::ordered_json DiskJson(const store::DiskStats& disk) {
           {"tiny_written_bytes", disk.tiny.writes.written_bytes},
           {"tiny_refused_objects", disk.tiny.refused_objects},
           {"tiny_evicted_objects", disk.tiny.reclaim.evicted_objects},
-          {"resting", disk.off}};
+          {"resting", disk.off},
+          {"not_used", disk.refused}};
 }
 
 nlohmann::ordered_json JournalJson(const JournalState& journal) {
@@ -60,6 +61,8 @@ nlohmann::ordered_json SpillJson(const NodeState& state) {
           {"given_objects", spill.given.given_objects},
           {"taken_objects", spill.given.taken_objects},
           {"taken_bytes", spill.given.taken_bytes},
+          {"lifted_objects", spill.lifts.objects},
+          {"lifted_bytes", spill.lifts.bytes},
           {"guest_segments", tier.guest_segments},
           {"guests", spill.guests.objects},
           {"guest_bytes", spill.guests.bytes},

@@ -24,6 +24,7 @@ struct JournalState {
 
 struct SpillState {
   SpillOut::Counters given;
+  Lifts::Counters lifts;
   Guests::Counters guests;
   size_t under_way;
   size_t lodgings;

@@ -53,6 +53,8 @@ void DiskReclaim::Settle(ByteView table) {
   const uint64_t held = std::min(s.held_bytes, segments_->segment_bytes());
   uint64_t left =
       std::min(segments_->segment_bytes() - held, segments_->segment_bytes() / kKeptPart);
+  uint64_t room =
+      outlet_.room ? std::min(outlet_.room(), segments_->segment_bytes() / kGivenPart) : 0;
   for (const disk::Entry& entry : *entries) {
     const uint32_t slot = records_->SlotOf(victim_, entry);
     if (slot == Index::kNone) continue;  // dropped, or written again
@@ -62,14 +64,15 @@ void DiskReclaim::Settle(ByteView table) {
     } else if (records_->index().was_read(slot) && bytes <= std::min(left, kKeepAtOnce)) {
       left -= bytes;
       kept_.push_back(entry);
+    } else if (records_->index().was_read(slot) && bytes <= room) {
+      room -= bytes;
+      given_.push_back(entry);
     } else {
       Evict(entry);
     }
   }
   evictions_->SegmentDone();
-  std::stable_partition(kept_.begin(), kept_.end(),
-                        [this](const disk::Entry& entry) { return !KeepsHeld(entry); });
-  Keep();
+  Give();
 }
 
 // Is it still here, and held?
@@ -86,7 +89,34 @@ void DiskReclaim::Evict(const disk::Entry& entry) {
   evictions_->Evicted(snapshot::Ring::kKept, entry.Age(env_.clock->Wall().seconds * 1'000'000));
 }
 
-// --- 3. Keep -------------------------------------------------------------------------------------
+// --- 3. Give -------------------------------------------------------------------------------------
+
+void DiskReclaim::Give() {
+  if (given_.empty()) return Given({});
+  outlet_.take(given_, [this](const Bitmap& taken) { Given(taken); });
+}
+
+// What is in memory is not evicted from this node; what was promised meanwhile stays here.
+void DiskReclaim::Given(const Bitmap& taken) {
+  for (size_t i = 0; i < given_.size(); ++i) {
+    const uint32_t slot = records_->SlotOf(victim_, given_[i]);
+    if (slot == Index::kNone) continue;
+    if (records_->index().holds(slot) > 0) {
+      kept_.push_back(given_[i]);
+    } else if (taken.Get(i)) {
+      records_->Unlink(slot, &given_[i].oid);
+    } else {
+      Evict(given_[i]);
+    }
+  }
+  given_.clear();
+  evictions_->SegmentDone();
+  std::stable_partition(kept_.begin(), kept_.end(),
+                        [this](const disk::Entry& entry) { return !KeepsHeld(entry); });
+  Keep();
+}
+
+// --- 4. Keep -------------------------------------------------------------------------------------
 
 // As they lie in the victim: neighbours are read together.
 void DiskReclaim::Keep() {
@@ -130,7 +160,7 @@ void DiskReclaim::GiveUp() {
   segments_->GiveUp(std::exchange(victim_, DiskSegments::kNone));
 }
 
-// --- 4. Clean ------------------------------------------------------------------------------------
+// --- 5. Clean ------------------------------------------------------------------------------------
 
 void DiskReclaim::End() {
   rest_ = kRest;

@@ -58,8 +58,9 @@ Status DiskTier::Check(uint64_t segments, uint64_t segment_bytes, const DiskTier
                            FormatBytes(disk::kMaxSegmentBytes));
   }
   if (segments < kLeastSegments || segments > kMostSegments) {
-    return Status::Invalid("segments: there must be " + std::to_string(kLeastSegments) + " to " +
-                           std::to_string(kMostSegments) + ", not " + std::to_string(segments) +
+    return Status::Invalid("segments: makes " + std::to_string(segments) + " segments of " +
+                           FormatBytes(segment_bytes) + ", there must be " +
+                           std::to_string(kLeastSegments) + " to " + std::to_string(kMostSegments) +
                            "; choose another size for them, or for all together");
   }
   const uint64_t objects = IndexObjects(segments, segment_bytes, options);
@@ -101,6 +102,7 @@ DiskTier::DiskTier(const Env& env, Disk* disk, const DiskTierOptions& options)
 void DiskTier::Recover(std::function<void(Status)> done) {
   recovery_.Start([this, done = std::move(done)](const Status& status) {
     ready_ = status.ok();
+    refused_why_ = status.message();
     recovering_ = false;
     was_full_ = segments_.free() < DiskReclaim::kLeastFree;
     if (ready_) {
@@ -206,6 +208,7 @@ void DiskTier::Tried(uint64_t id, const Status& read) {
   if (!status.ok() && !looking.candidates.empty()) return Try(id);
   found.bytes = std::move(looking.bytes);
   auto finished = looks_.extract(id);
+  if (status.code() == Code::kTimeout) return finished.mapped().done(status);
   if (!status.ok()) {
     Looking& last = finished.mapped();
     return tiny_.Look(last.oid, last.version, std::move(last.done));
@@ -333,12 +336,20 @@ bool DiskTier::Wants(const Oid& oid, VersionHash version, uint64_t record_bytes)
     return false;
   }
   if (!was_full_) return true;
-  const uint64_t hash = Mix64(oid.hi ^ version);
-  const auto print = static_cast<uint16_t>(hash >> 48 | 1);
-  uint16_t& place = let_go_[hash & (let_go_.size() - 1)];
-  if (std::exchange(place, print) == print) return true;
+  const auto [place, print] = Note(oid, version);
+  if (std::exchange(*place, print) == print) return true;
   ++refused_;
   return false;
+}
+
+std::pair<uint16_t*, uint16_t> DiskTier::Note(const Oid& oid, VersionHash version) {
+  const uint64_t hash = Mix64(oid.hi ^ version);
+  return {&let_go_[hash & (let_go_.size() - 1)], static_cast<uint16_t>(hash >> 48 | 1)};
+}
+
+void DiskTier::LeftByOutlet(const Oid& oid, VersionHash version) {
+  const auto [place, print] = Note(oid, version);
+  if (*place == print) *place = 0;
 }
 
 uint64_t DiskTier::SpareBytes() const {
@@ -390,7 +401,8 @@ DiskStats DiskTier::Stats() const {
           .reclaim = reclaim_.counters(),
           .moves = mover_.counters(),
           .tiny = tiny,
-          .off = writer_.off()};
+          .off = writer_.off(),
+          .refused = refused_why_};
 }
 
 }  // namespace holdfast::store

@@ -22,6 +22,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/env.h"
@@ -62,6 +63,7 @@ struct DiskStats {
   FallbackMover::Counters moves{};
   TinyStats tiny{};  // `objects` has them, too
   bool off = false;
+  std::string refused{};  // why Recover did not take the disk, which is left alone
 };
 
 class DiskTier {
@@ -131,8 +133,8 @@ class DiskTier {
   std::optional<disk::Place> PlaceOf(const Oid& oid, VersionHash version);
 
   using Found = DiskFound;
-  // kNotFound when it is not there. Of a record that is known to take `record_bytes` (0: not known) all
-  // is read at once unless it is large.
+  // kNotFound when it is not there, kTimeout when a disk elsewhere does not answer. Of a record that is
+  // known to take `record_bytes` (0: not known) all is read at once unless it is large.
   void Look(const Oid& oid, VersionHash version, uint64_t record_bytes,
             std::function<void(Result<Found>)> done);
   // Its payload; `into` is as long. kNotFound when it was evicted meanwhile, kCorrupt when it is not
@@ -148,6 +150,10 @@ class DiskTier {
   int64_t Stamp(Duration age) const { return env_.clock->Wall().seconds * 1'000'000 - age.count(); }
   // Free segments beyond those that reclaim keeps free, and one.
   uint64_t SpareBytes() const;
+  // What was read and is evicted all the same goes there first.
+  void SetOutlet(DiskOutlet outlet) { reclaim_.SetOutlet(std::move(outlet)); }
+  // It went there: Wants it the second time that memory lets go of it from now on, not the first.
+  void LeftByOutlet(const Oid& oid, VersionHash version);
   // Takes copies; the memory must not change until `done`. What does not fit is left out, and what
   // expires if it is not a tiny object.
   void Take(std::vector<DiskWriter::Item> items, std::function<void()> done);
@@ -190,6 +196,8 @@ class DiskTier {
     std::function<void(Result<Found>)> done{};
   };
 
+  // Where it is noted that memory has let go of it, and what is noted.
+  std::pair<uint16_t*, uint16_t> Note(const Oid& oid, VersionHash version);
   void Try(uint64_t id);
   void Tried(uint64_t id, const Status& read);
   // A payload, as its record says that it is.
@@ -229,6 +237,7 @@ class DiskTier {
   uint64_t next_look_ = 1;
   std::vector<uint16_t> let_go_;  // fingerprints, by hash
   bool ready_ = false;
+  std::string refused_why_;
   bool recovering_ = true;
   bool was_full_ = false;
   uint64_t reads_ = 0;

@@ -249,6 +249,11 @@ void MemoryTier::SetOutlet(Outlet outlet) {
   core_->descent.SetOutlet(std::move(outlet), [this] { core_->DrainMarks(); });
 }
 
+void MemoryTier::MarkRead(const Oid& oid, VersionHash version) {
+  const uint32_t slot = core_->index.Find(oid, version);
+  if (slot != Index::kNone) core_->index.AddRead(slot);
+}
+
 bool MemoryTier::Drop(const Oid& oid, VersionHash version) {
   const uint32_t slot = core_->index.Find(oid, version);
   if (slot == Index::kNone || core_->index.holds(slot) != 0) return false;

@@ -159,6 +159,8 @@ class MemoryTier {
   // found like any record.
   Result<Slot> AllocateGuest(const RecordSpec& spec, Time now, uint64_t promised_bytes);
 
+  // As if a reader had marked it.
+  void MarkRead(const Oid& oid, VersionHash version);
   // Takes a record out; false when it is not there or held.
   bool Drop(const Oid& oid, VersionHash version);
   // Visit every live record, those of one segment, and every version of an object. The visitor must

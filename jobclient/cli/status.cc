@@ -13,6 +13,35 @@ uint64_t Number(const Json& state, const char* outer, const char* inner) {
   return state.contains(outer) ? state[outer].value(inner, uint64_t{0}) : 0;
 }
 
+void PrintDisk(const Json& disk) {
+  const std::string refused = disk.value("not_used", std::string());
+  if (!refused.empty()) {
+    std::printf("  disk      NOT USED: %s\n", refused.c_str());
+    return;
+  }
+  const auto number = [&](const char* key) { return disk.value(key, uint64_t{0}); };
+  std::printf(
+      "  disk      %s, %s of %s segments free; %s objects, %s held; written %s%s\n",
+      FormatBytes(number("bytes")).c_str(), FormatCount(number("free_segments")).c_str(),
+      FormatCount(number("segments")).c_str(), FormatCount(number("objects")).c_str(),
+      FormatCount(number("held_objects")).c_str(),
+      FormatBytes(number("written_bytes") + number("tiny_written_bytes")).c_str(),
+      disk.value("resting", false) ? "; NOT WRITTEN just now, after failures: see the log" : "");
+}
+
+void PrintJournal(const Json& journal) {
+  const auto number = [&](const char* key) { return journal.value(key, uint64_t{0}); };
+  if (journal.value("failed", false)) {
+    std::printf(
+        "  journal   FAILED: the node promises nothing until it is started again; see the log\n");
+    return;
+  }
+  std::printf("  journal   %s promised objects written; %s taken up at the start, %s lost\n",
+              FormatCount(number("promised_objects")).c_str(),
+              FormatCount(number("restored_objects")).c_str(),
+              FormatCount(number("lost_objects")).c_str());
+}
+
 void PrintNode(const Json& state) {
   uint64_t capacity = Number(state, "memory", "object_bytes"),
            live = Number(state, "memory", "live_bytes");
@@ -34,6 +63,13 @@ void PrintNode(const Json& state) {
               FormatBytes(Number(state, "loads", "far_bytes")).c_str(),
               FormatCount(Number(state, "loads", "peer_objects")).c_str(),
               FormatCount(Number(state, "loads", "failed")).c_str());
+  if (state.contains("disk")) PrintDisk(state["disk"]);
+  if (state.contains("journal")) PrintJournal(state["journal"]);
+  if (Number(state, "spill", "taken_objects") + Number(state, "spill", "guests") > 0) {
+    std::printf("  spill     %s objects to other nodes; %s from them\n",
+                FormatCount(Number(state, "spill", "taken_objects")).c_str(),
+                FormatCount(Number(state, "spill", "guests")).c_str());
+  }
 }
 
 int Show(const Globals& globals) {

@@ -236,8 +236,9 @@ void Campaign::Add(const RunReport& report) {
 bool PrintSpill(const SpillCounts& spill) {
   std::printf("spill-over: guests %" PRIu64 ", of them on disks %" PRIu64 "; read %" PRIu64
               " times, kept %" PRIu64 ", given up %" PRIu64 "; homes sent there %" PRIu64
-              " times\n",
-              spill.guests, spill.disk_guests, spill.reads, spill.kept, spill.given_up, spill.sent);
+              " times; lifted from disks %" PRIu64 "\n",
+              spill.guests, spill.disk_guests, spill.reads, spill.kept, spill.given_up, spill.sent,
+              spill.lifted);
   return spill.guests > spill.disk_guests && spill.disk_guests > 0 && spill.reads > 0 &&
          spill.kept > 0 && spill.given_up > 0 && spill.sent > 0;
 }

@@ -179,7 +179,8 @@ void Cluster::CheckEmpty(NodeHost& host) {
                                .reads = state["spill"]["guest_reads"],
                                .kept = state["spill"]["kept_guests"],
                                .given_up = state["spill"]["given_up_guests"],
-                               .sent = state["spill"]["sent_to_lodgings"]};
+                               .sent = state["spill"]["sent_to_lodgings"],
+                               .lifted = state["spill"]["lifted_objects"]};
   std::vector<const char*> paths{"/promises/tentative_bytes", "/loads/active", "/grants",
                                  "/spill/active"};
   if (!long_lease)

@@ -34,11 +34,12 @@ struct SpillCounts {
   uint64_t reads = 0;
   uint64_t kept = 0;
   uint64_t given_up = 0;
-  uint64_t sent = 0;  // by homes to where something lodges
+  uint64_t sent = 0;    // by homes to where something lodges
+  uint64_t lifted = 0;  // from the own disk
 
   SpillCounts& operator+=(const SpillCounts& o) {
     guests += o.guests, disk_guests += o.disk_guests, reads += o.reads;
-    kept += o.kept, given_up += o.given_up, sent += o.sent;
+    kept += o.kept, given_up += o.given_up, sent += o.sent, lifted += o.lifted;
     return *this;
   }
 };

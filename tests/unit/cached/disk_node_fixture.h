@@ -17,7 +17,9 @@ inline constexpr uint32_t kMany = 1'400;  // 14 MB for 8 MiB of memory
 
 class DiskNodeTest : public NodeTest {
  protected:
+  ~DiskNodeTest() override { node_.reset(); }  // before its disk
   void StartWithDisk() {
+    node_.reset();
     world_ = std::make_unique<World>(8 * kMiB, options_);
     disk_ = std::make_unique<store::FakeDisk>(&world_->clock, &image_);
     tier_ = std::make_unique<store::DiskTier>(

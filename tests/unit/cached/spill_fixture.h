@@ -14,6 +14,7 @@ namespace holdfast::cached {
 
 class SpillTest : public NodeTest {
  protected:
+  ~SpillTest() override { node_.reset(); }  // before its disk
   static constexpr NodeId kPeers = 4;
   static constexpr uint64_t kBytes = 10'000;
   static constexpr PeerId ConnectionTo(NodeId node) { return 99 + node; }
@@ -37,6 +38,7 @@ class SpillTest : public NodeTest {
     world_->network.peers_give = true;
   }
   void StartNodeWithDisk() {
+    node_.reset();
     world_ = std::make_unique<World>(8 * kMiB, Options());
     disk_ = std::make_unique<store::FakeDisk>(&world_->clock, &image_);
     tier_ = std::make_unique<store::DiskTier>(

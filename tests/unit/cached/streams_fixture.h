@@ -37,9 +37,11 @@ inline wire::StreamEntry Entry(uint32_t number, uint64_t writer = 3) {
 
 class StreamsTest : public NodeTest {
  protected:
+  ~StreamsTest() override { node_.reset(); }  // before its disk
   void StartWithDisk(uint32_t percent = 75) {
     NodeOptions options;
     options.stream_disk_percent = percent;
+    node_.reset();
     world_ = std::make_unique<World>(8 * kMiB, options);
     disk_ = std::make_unique<store::FakeDisk>(&world_->clock, &image_);
     tier_ = std::make_unique<store::DiskTier>(

@@ -80,6 +80,91 @@ TEST(DiskTier, WhatWasReadStaysOverOneReclaim) {
   EXPECT_GE(w.tier->Stats().reclaim.kept_bytes, 20'000u);
 }
 
+// Reads the first 20 and evicts them: a fifth of the segment is kept, an eighth is given.
+struct Giving {
+  DiskWorld w;
+  uint64_t room = 1 * kMiB;
+  std::vector<disk::Entry> given{};
+  std::function<void(const Bitmap&)> done{};
+
+  void Run() {
+    w.tier->SetOutlet(
+        {.room = [this] { return room; },
+         .take =
+             [this](std::vector<disk::Entry> entries, std::function<void(const Bitmap&)> d) {
+               given = std::move(entries);
+               done = std::move(d);
+             }});
+    w.Take(0, 20, 10'000);
+    for (uint32_t n = 0; n < 20; ++n) ASSERT_TRUE(w.Read(n, 10'000).ok());
+    for (uint32_t n = 100; n < 400 && !done; n += 5) w.Take(n, 5, 10'000);
+  }
+  uint64_t Evicted() const { return w.tier->Stats().reclaim.evicted_objects; }
+  bool Has(uint32_t n) const { return w.tier->HasRecord(w.Key(n, 10'000).oid, 0); }
+};
+
+TEST(DiskTier, WhatWasReadAndIsNotKeptIsGivenToTheOutlet) {
+  Giving g;
+  g.Run();
+  ASSERT_EQ(g.given.size(), 3u);
+  const uint64_t evicted = g.Evicted();
+  for (const disk::Entry& entry : g.given) {  // until it is done
+    EXPECT_TRUE(g.w.Look(entry.oid, entry.version).ok());
+  }
+  Bitmap taken(3);
+  taken.Set(0);
+  taken.Set(2);
+  g.done(taken);
+  g.w.Run();
+  EXPECT_EQ(g.Evicted(), evicted + 1);
+  for (const disk::Entry& entry : g.given) EXPECT_FALSE(g.w.tier->HasRecord(entry.oid, 0));
+  EXPECT_EQ(*g.w.CountRight(0, 5, 10'000), 5u);  // kept
+  EXPECT_GE(g.w.tier->Stats().free_segments, 1u);
+}
+
+TEST(DiskTier, WhatIsPromisedWhileItIsGivenStays) {
+  Giving g;
+  g.Run();
+  ASSERT_EQ(g.given.size(), 3u);
+  uint32_t holds = 0;
+  EXPECT_TRUE(g.w.tier->Hold(g.given[1].oid, g.given[1].version, 10'000, &holds));
+  g.done(Bitmap(3, true));
+  g.w.Run();
+  EXPECT_TRUE(g.w.Look(g.given[1].oid, g.given[1].version).ok());
+  EXPECT_TRUE(g.w.tier->IsHeld(g.given[1].oid, g.given[1].version));
+  EXPECT_FALSE(g.w.tier->HasRecord(g.given[0].oid, 0));
+  EXPECT_FALSE(g.w.tier->HasRecord(g.given[2].oid, 0));
+}
+
+TEST(DiskTier, AnOutletWithoutRoomIsGivenNothing) {
+  Giving g;
+  g.room = 0;
+  g.Run();
+  EXPECT_TRUE(g.given.empty());
+  EXPECT_GT(g.Evicted(), 0u);
+}
+
+TEST(DiskTier, ADiskThatDoesNotAnswerIsNoMiss) {
+  DiskWorld w;
+  w.Take(0, 1, 10'000);
+  w.disk.fail_reads = true;
+  w.disk.fail_code = Code::kTimeout;
+  EXPECT_EQ(w.Look(w.Key(0, 10'000).oid, 0).status().code(), Code::kTimeout);
+  w.disk.fail_reads = false;
+  EXPECT_EQ(*w.CountRight(0, 1, 10'000), 1u);
+}
+
+TEST(DiskTier, WhatLeftByTheOutletIsAgainNewToTheDisk) {
+  DiskWorld w;
+  for (uint32_t n = 0; n < 400; n += 20) w.Take(n, 20, 10'000);  // it has been full
+  const cached::ObjectKey key = w.Key(1'000, 10'000);
+  EXPECT_FALSE(w.tier->Wants(key.oid, key.version, 10'200));
+  EXPECT_TRUE(w.tier->Wants(key.oid, key.version, 10'200));
+  w.tier->LeftByOutlet(key.oid, key.version);
+  EXPECT_FALSE(w.tier->Wants(key.oid, key.version, 10'200));
+  EXPECT_TRUE(w.tier->Wants(key.oid, key.version, 10'200));
+}
+
 TEST(DiskTier, ASealedSegmentOutlivesTheProcess) {
   DiskWorld w;
   w.Take(0, 60, 10'000);  // two segments and a bit
