@@ -42,6 +42,8 @@ uint64_t RandomNumber() {
 struct Daemon::Parts {
   Log* log = nullptr;
   DaemonConfig config;
+  bool ran = false;            // the start did not fail
+  bool journal_found = false;  // in the state directory, of an earlier daemon
   std::unique_ptr<net::EventLoop> loop;
   std::optional<net::ClusterKey> key;
   shm::RegionPlan plan;
@@ -87,7 +89,10 @@ Daemon::~Daemon() {
   if (parts_->session_files != nullptr) parts_->session_files->Sweep(parts_->loop->Now());
   bool views_live = parts_->session_files != nullptr ? parts_->session_files->attached() > 0
                                                      : parts_->region->reused();
-  const bool keep = views_live || parts_->config.keep_memory;
+  // What an earlier daemon has left is the next one's, if this one has not come to use it.
+  const bool found = !parts_->ran && parts_->region->reused();
+  const bool keep = views_live || parts_->config.keep_memory || found;
+  const bool keep_journal = keep || (!parts_->ran && parts_->journal_found);
   std::unique_ptr<shm::RegionFile> region = std::move(parts_->region);
   // First whoever has threads that read and write what the node owns.
   parts_->bulk_server.reset();
@@ -100,7 +105,7 @@ Daemon::~Daemon() {
   parts_->journal.reset();
   parts_->network.reset();
   // Promises about memory that is given back end with it.
-  if (!keep && parts_->config.journal_directory == parts_->config.state_directory)
+  if (!keep_journal && parts_->config.journal_directory == parts_->config.state_directory)
     ::unlink(Components::JournalPath(parts_->config).c_str());
   parts_.reset();
   if (!keep) region->Remove();
@@ -137,12 +142,14 @@ Result<std::unique_ptr<Daemon>> Daemon::Open(DaemonConfig config, Log* log) {
 }
 
 void Daemon::Run() {
+  parts_->ran = true;
   parts_->log->Info("ready");
   parts_->loop->Run();
   parts_->log->Info("ending");
 }
 
 Status Daemon::Parts::OpenMemory() {
+  journal_found = ::access(Components::JournalPath(config).c_str(), F_OK) == 0;
   Result<shm::RegionPlan> planned = store::PlanRegion(config.memory);
   if (!planned.ok()) return planned.status();
   plan = *planned;

@@ -18,6 +18,7 @@
 
 #include "base/units.h"
 #include "io/shm/access.h"
+#include "io/shm/durable_file.h"
 #include "wire/disk_segment.h"
 
 namespace holdfast::disk {
@@ -38,6 +39,14 @@ Status Full(const std::string& directory, uint64_t needed) {
                          " are free there; lower disk.limit or make room");
 }
 
+// What `layout` says.
+std::string LineOf(const SegmentFilesOptions& options) {
+  std::ostringstream line;
+  line << kLayoutWord << ' ' << kFormatVersion << ' ' << options.node << ' '
+       << options.segment_bytes << ' ' << options.cluster << '\n';
+  return line.str();
+}
+
 }  // namespace
 
 // --- Open ----------------------------------------------------------------------------------------
@@ -53,10 +62,14 @@ Result<std::unique_ptr<SegmentFiles>> SegmentFiles::Open(
   Result<std::optional<gid_t>> group = shm::ResolveGroup(options.group);
   if (!group.ok()) return group.status();
   files->group_ = *group;
-  HF_RETURN_IF_ERROR(shm::MakePrivateDirectory(options.directory, *group));
+  HF_RETURN_IF_ERROR(shm::ClaimDirectory(options.directory, *group, "disk.directory"));
   HF_RETURN_IF_ERROR(files->Lock());
-  HF_RETURN_IF_ERROR(files->CheckLayout(options));
+  const Result<bool> is_new = files->CheckLayout(options);
+  if (!is_new.ok()) return is_new.status();
   HF_RETURN_IF_ERROR(files->RaiseDescriptors(options.segments));
+  // Before anything is made: others may need the room, and the next try may be of other sizes.
+  HF_RETURN_IF_ERROR(files->CheckRoom(options.segments));
+  if (*is_new) HF_RETURN_IF_ERROR(files->WriteLayout(options));
   HF_RETURN_IF_ERROR(files->OpenFiles(options));
   HF_RETURN_IF_ERROR(files->RemoveBeyond(options.segments));
   if (!files->direct_ && options.log != nullptr) {
@@ -104,27 +117,19 @@ Status SegmentFiles::Lock() {
   return {};
 }
 
-// The first daemon writes it; later ones must fit.
-Status SegmentFiles::CheckLayout(const SegmentFilesOptions& options) {
+// The first daemon writes it; later ones must fit. One that is empty belongs to no segments: what a
+// machine's crash left of a start.
+Result<bool> SegmentFiles::CheckLayout(const SegmentFilesOptions& options) const {
   const std::string path = directory_ + "/layout";
-  std::ostringstream ours;
-  ours << kLayoutWord << ' ' << kFormatVersion << ' ' << options.node << ' '
-       << options.segment_bytes << ' ' << options.cluster << '\n';
-  if (!std::filesystem::exists(path)) {
-    for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
-      if (entry.path().filename() == "lock") continue;
-      return Status::Invalid(directory_ + " has " + entry.path().filename().string() +
-                             " in it and is no directory of segments; give disk.directory an "
-                             "empty or a new one");
-    }
-    std::ofstream file(path, std::ios::binary);
-    file << ours.str() << std::flush;
-    return file ? Status() : Status::Unavailable("cannot write " + path);
-  }
   std::ifstream file(path, std::ios::binary);
   std::string line;
   std::getline(file, line);
-  if (line + "\n" == ours.str()) return {};
+  if (line.empty()) {
+    HF_RETURN_IF_ERROR(
+        shm::CheckHasNothingBut(directory_, {"lock", "layout", "layout.new"}, "disk.directory"));
+    return true;
+  }
+  if (line + "\n" == LineOf(options)) return false;
   std::istringstream words(line);
   std::string word, cluster;
   uint32_t version = 0, node = 0;
@@ -143,6 +148,11 @@ Status SegmentFiles::CheckLayout(const SegmentFilesOptions& options) {
                          "; or give another disk.directory, or empty this one");
 }
 
+// Whole or not at all, and durable.
+Status SegmentFiles::WriteLayout(const SegmentFilesOptions& options) const {
+  return shm::WriteDurably(directory_, "layout", LineOf(options));
+}
+
 Status SegmentFiles::RaiseDescriptors(uint32_t segments) const {
   rlimit limit{};
   const rlim_t needed = segments + kOtherDescriptors;
@@ -156,17 +166,19 @@ Status SegmentFiles::RaiseDescriptors(uint32_t segments) const {
                          std::to_string(now) + "; raise disk.segment, or the limit (ulimit -n)");
 }
 
-Status SegmentFiles::OpenFiles(const SegmentFilesOptions& options) {
-  files_.resize(options.segments);
-  // Before anything is allocated: others may need what is left.
-  uint64_t missing = options.segments * segment_bytes_;
-  for (uint32_t segment = 0; segment < options.segments; ++segment) {
+Status SegmentFiles::CheckRoom(uint32_t segments) const {
+  uint64_t missing = segments * segment_bytes_;
+  for (uint32_t segment = 0; segment < segments; ++segment) {
     struct stat status {};
     if (::stat(PathOf(segment).c_str(), &status) == 0) {
       missing -= std::min(missing, static_cast<uint64_t>(status.st_blocks) * 512);
     }
   }
-  if (missing > FreeBytes(directory_)) return Full(directory_, missing);
+  return missing > FreeBytes(directory_) ? Full(directory_, missing) : Status();
+}
+
+Status SegmentFiles::OpenFiles(const SegmentFilesOptions& options) {
+  files_.resize(options.segments);
   for (uint32_t segment = 0; segment < options.segments; ++segment) {
     HF_RETURN_IF_ERROR(OpenFile(segment));
   }

@@ -65,7 +65,10 @@ class SegmentFiles : public Disk {
  private:
   SegmentFiles() = default;
   Status Lock();
-  Status CheckLayout(const SegmentFilesOptions& options);
+  // Whether it is still to be written.
+  Result<bool> CheckLayout(const SegmentFilesOptions& options) const;
+  Status CheckRoom(uint32_t segments) const;
+  Status WriteLayout(const SegmentFilesOptions& options) const;
   Status OpenFiles(const SegmentFilesOptions& options);
   Status OpenFile(uint32_t segment);
   Status RemoveBeyond(uint32_t segments);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <vector>
 
 #include "io/shm/fd.h"
@@ -65,6 +66,30 @@ Status MakePrivateDirectory(const std::string& path, std::optional<gid_t> group)
                           " or others may write in it; remove it or choose another directory");
   }
   return SetAccess(fd.get(), path, 0750, group);
+}
+
+Status CheckHasNothingBut(const std::string& path, const std::vector<std::string>& names,
+                          const std::string& option) {
+  namespace fs = std::filesystem;
+  std::error_code failed;
+  for (fs::directory_iterator it(path, failed), end; !failed && it != end; it.increment(failed)) {
+    const std::string name = it->path().filename().string();
+    if (name == "lost+found" || std::find(names.begin(), names.end(), name) != names.end())
+      continue;
+    return Status::Invalid(path + " has " + name + " in it and is not this daemon's; give " +
+                           option + " an empty or a new directory");
+  }
+  if (!failed || failed == std::errc::no_such_file_or_directory) return {};
+  return ErrnoStatus("cannot look into " + path, failed.value());
+}
+
+Status ClaimDirectory(const std::string& path, std::optional<gid_t> group,
+                      const std::string& option) {
+  std::error_code failed;
+  if (!std::filesystem::exists(path + "/lock", failed)) {
+    HF_RETURN_IF_ERROR(CheckHasNothingBut(path, {}, option));
+  }
+  return MakePrivateDirectory(path, group);
 }
 
 Result<PeerCredentials> CredentialsOf(int socket) {

@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 
@@ -23,6 +24,17 @@ Status SetAccess(int fd, const std::string& path, mode_t mode, std::optional<gid
 // a directory of this user's in which nobody else can write, because what lies in it is trusted.
 // kDenied otherwise.
 Status MakePrivateDirectory(const std::string& path, std::optional<gid_t> group);
+
+// The same for one that an option of the configuration names and that is a daemon's alone. kInvalid, with
+// nothing changed, for one that is there and has things in it, but not the file "lock" that its daemons
+// take.
+Status ClaimDirectory(const std::string& path, std::optional<gid_t> group,
+                      const std::string& option);
+
+// kInvalid when there is something else in the directory; a file system's lost+found does not count, and
+// nothing is in one that is not there.
+Status CheckHasNothingBut(const std::string& path, const std::vector<std::string>& names,
+                          const std::string& option);
 
 struct PeerCredentials {
   uid_t uid = 0;

@@ -28,12 +28,25 @@ std::string Canonical(const std::string& path) {
 }
 
 // A header of zeros is that of a daemon that ended before it formatted its region.
-bool SameLayout(const RegionHeader& h, const RegionPlan& plan) {
-  if (h.magic == 0) return true;
-  return h.magic == kRegionMagic && h.layout_version == kLayoutVersion &&
-         h.region_bytes == plan.region_bytes && h.segment_bytes == plan.segment_bytes &&
-         h.segments == plan.segments && h.buckets == plan.buckets &&
-         h.bucket_offset == plan.bucket_offset && h.segment_offset == plan.segment_offset;
+// Why what an earlier daemon has left is not used; empty: it is, or it is not even formatted.
+std::string WhyNot(const RegionHeader& h, uint64_t bytes, const RegionPlan& plan) {
+  if (h.magic == 0 && bytes == plan.region_bytes) return "";
+  if (h.magic != kRegionMagic) return "it is no memory of this program's";
+  if (h.layout_version != kLayoutVersion) {
+    return "its layout has version " + std::to_string(h.layout_version) +
+           ", this program knows version " + std::to_string(kLayoutVersion);
+  }
+  const bool same = h.region_bytes == plan.region_bytes && h.segment_bytes == plan.segment_bytes &&
+                    h.segments == plan.segments && h.buckets == plan.buckets &&
+                    h.bucket_offset == plan.bucket_offset &&
+                    h.segment_offset == plan.segment_offset;
+  if (same && bytes == plan.region_bytes) return "";
+  if (same) return "its file has " + FormatBytes(bytes) + " and not " + FormatBytes(h.region_bytes);
+  return "it has " + FormatBytes(h.region_bytes) + " in " + std::to_string(h.segments) +
+         " segments of " + FormatBytes(h.segment_bytes) + ", the configuration asks for " +
+         FormatBytes(plan.region_bytes) + " in " + std::to_string(plan.segments) + " segments of " +
+         FormatBytes(plan.segment_bytes) +
+         (h.buckets == plan.buckets ? "" : ", or for another memory.index_objects");
 }
 
 // nullopt on a tmpfs without a limit.
@@ -62,11 +75,11 @@ Result<std::unique_ptr<RegionFile>> RegionFile::Open(const RegionFileOptions& op
   Result<std::optional<gid_t>> group = ResolveGroup(options.group);
   if (!group.ok()) return group.status();
   file->group_ = *group;
-  HF_RETURN_IF_ERROR(MakePrivateDirectory(options.directory, file->group_));
+  HF_RETURN_IF_ERROR(ClaimDirectory(options.directory, file->group_, "state_directory"));
   file->directory_ = Canonical(options.directory);
   HF_RETURN_IF_ERROR(file->Lock());
   HF_RETURN_IF_ERROR(MakePrivateDirectory(file->memory_directory(), file->group_));
-  HF_RETURN_IF_ERROR(file->FindOld(options.plan));
+  HF_RETURN_IF_ERROR(file->FindOld(options.plan, options.log));
   if (!file->reused_) {
     file->Discard();
     HF_RETURN_IF_ERROR(file->Place(options));
@@ -104,7 +117,9 @@ void RegionFile::Remove() {
   Discard();
   ::rmdir(memory_directory().c_str());
   ::unlink(attach_path().c_str());
-  ::unlink((directory_ + "/lock").c_str());
+  // As long as something else lies there, the lock says whose it is.
+  if (CheckHasNothingBut(directory_, {"lock"}, "state_directory").ok())
+    ::unlink((directory_ + "/lock").c_str());
   ::rmdir(directory_.c_str());
 }
 
@@ -136,18 +151,24 @@ Status RegionFile::Lock() {
   return {};
 }
 
-Status RegionFile::FindOld(const RegionPlan& plan) {
+Status RegionFile::FindOld(const RegionPlan& plan, Log* log) {
   Fd old(::open(region_path().c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (!old) return {};
   struct stat info;
   if (::fstat(old.get(), &info) != 0) return ErrnoStatus("cannot look at " + region_path());
-  if (!S_ISREG(info.st_mode) || info.st_uid != ::geteuid() || !OnTmpfs(memory_directory()) ||
-      static_cast<uint64_t>(info.st_size) != plan.region_bytes) {
+  if (!S_ISREG(info.st_mode) || info.st_uid != ::geteuid() || !OnTmpfs(memory_directory())) {
     return {};
   }
   RegionHeader header;
   ssize_t n = ::pread(old.get(), &header, sizeof(header), 0);
-  if (n != static_cast<ssize_t>(sizeof(header)) || !SameLayout(header, plan)) return {};
+  if (n != static_cast<ssize_t>(sizeof(header))) return {};
+  const auto bytes = static_cast<uint64_t>(info.st_size);
+  if (const std::string why = WhyNot(header, bytes, plan); !why.empty()) {
+    if (log != nullptr) {
+      log->Warn(region_path() + " of an earlier start is not used, and removed: " + why);
+    }
+    return {};
+  }
   HF_RETURN_IF_ERROR(SetAccess(old.get(), region_path(), 0640, group_));
   file_ = std::move(old);
   reused_ = true;

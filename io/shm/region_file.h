@@ -47,8 +47,8 @@ class RegionFile {
   // kUnavailable when another daemon holds the directory (the text has its process id), kNoSpace
   // when the tmpfs is too full (path, needed and free bytes), kInvalid for a directory that is on a
   // disk and could not be mounted over, kDenied for one that belongs to somebody else. A region of
-  // the same plan is opened with what is in it; one of another plan is replaced by a new file, and
-  // its sessions are removed: clients keep the old pages until they go.
+  // the same plan is opened with what is in it; one of another plan, or version, is replaced by a new
+  // file, which the log says, and its sessions are removed: clients keep the old pages until they go.
   static Result<std::unique_ptr<RegionFile>> Open(const RegionFileOptions& options);
 
   // Leaves the files as they are, as a kill would, and gives the lock back.
@@ -71,7 +71,7 @@ class RegionFile {
  private:
   RegionFile() = default;
   Status Lock();
-  Status FindOld(const RegionPlan& plan);
+  Status FindOld(const RegionPlan& plan, Log* log);
   void Discard();
   Status Place(const RegionFileOptions& options);
   Status Create(uint64_t bytes);

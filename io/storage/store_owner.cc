@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/storage/store_owner.h"
 
-#include <fcntl.h>
-
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
-#include "io/shm/fd.h"
+#include "io/shm/durable_file.h"
 
 namespace holdfast::storage {
 namespace {
@@ -21,7 +18,8 @@ constexpr uint32_t kOwnerVersion = 1;
 Result<StoreOwner> StoreOwner::Load(const std::string& directory) {
   StoreOwner owner(directory);
   const std::string path = directory + "/owner";
-  if (!std::filesystem::exists(path)) return owner;
+  std::error_code failed;  // what cannot be looked at cannot be read
+  if (!std::filesystem::exists(path, failed) && !failed) return owner;
   std::ifstream file(path, std::ios::binary);
   std::string word;
   uint32_t version = 0;
@@ -64,17 +62,7 @@ Result<uint64_t> StoreOwner::Claim(NodeId node, const std::string& cluster, uint
 Status StoreOwner::Save() const {
   std::ostringstream text;
   text << kWord << ' ' << kOwnerVersion << ' ' << node_ << ' ' << epoch_ << ' ' << cluster_ << '\n';
-  const std::string path = directory_ + "/owner", fresh = path + ".new", line = text.str();
-  shm::Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file || ::write(file.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()) ||
-      ::fsync(file.get()) != 0) {
-    return shm::ErrnoStatus("cannot write " + fresh);
-  }
-  if (::rename(fresh.c_str(), path.c_str()) != 0) return shm::ErrnoStatus("cannot write " + path);
-  shm::Fd directory(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory || ::fsync(directory.get()) != 0)
-    return shm::ErrnoStatus("cannot sync " + directory_);
-  return {};
+  return shm::WriteDurably(directory_, "owner", text.str());
 }
 
 }  // namespace holdfast::storage

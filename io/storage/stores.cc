@@ -18,11 +18,17 @@ namespace fs = std::filesystem;
 constexpr uint32_t kMostSegments = 65'535;
 constexpr size_t kMostStores = 1'024;
 
+// Of what this user may look at: a lost+found of the file system is nobody's store.
 uint64_t BytesBelow(const std::string& directory) {
   uint64_t bytes = 0;
   std::error_code failed;
-  for (const auto& entry : fs::recursive_directory_iterator(directory, failed)) {
-    if (entry.is_regular_file(failed)) bytes += entry.file_size(failed);
+  fs::recursive_directory_iterator it(directory, fs::directory_options::skip_permission_denied,
+                                      failed);
+  for (; !failed && it != fs::recursive_directory_iterator(); it.increment(failed)) {
+    std::error_code gone;
+    if (!it->is_regular_file(gone)) continue;
+    const uint64_t size = it->file_size(gone);
+    bytes += gone ? 0 : size;
   }
   return bytes;
 }
@@ -30,7 +36,7 @@ uint64_t BytesBelow(const std::string& directory) {
 }  // namespace
 
 Result<std::unique_ptr<Stores>> Stores::Open(StoresOptions options, net::EventLoop* loop) {
-  HF_RETURN_IF_ERROR(shm::MakePrivateDirectory(options.directory, std::nullopt));
+  HF_RETURN_IF_ERROR(shm::ClaimDirectory(options.directory, std::nullopt, "storage.directory"));
   const std::string path = options.directory + "/lock";
   std::unique_ptr<Stores> stores(new Stores(std::move(options), loop));
   stores->lock_ = shm::Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -92,7 +98,8 @@ Status Stores::PrepareJournal(Store* store, const Wanted& wanted) {
   if (store->journal != nullptr && store->journal->failure().ok()) return {};
   store->journal.reset();
   const std::string path = store->directory + "/journal";
-  if (!fs::exists(path)) {
+  std::error_code failed;
+  if (!fs::exists(path, failed) && !failed) {
     if (wanted.bytes > options_.limit) {
       return Status::NoSpace(
           "a journal of " + FormatBytes(wanted.bytes) +

@@ -126,6 +126,25 @@ class DaemonStart(Scratch):
                     self.assert_says(self.daemon(f"{key}={address}"), CACHED_MISSING, address, "in use", key)
         self.assert_nothing_is_left()
 
+    def test_a_start_that_fails_leaves_what_a_killed_daemon_has_left(self):
+        nodes = self.cluster(1)
+        node = nodes.nodes[0]
+        path = self.write("object", b"bytes" * 1000)
+        self.ok("--config", nodes.client, "hold", self.write("list", f"{path}\n"), "--for", "1h", "--wait")
+        node.kill()
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
+            for attempt in range(2):
+                with self.subTest(attempt):
+                    done = self.run_program(CACHED, "--config", node.config, "--set", f"bulk={address}")
+                    self.assert_says(done, CACHED_MISSING, address, "in use")
+        begins = len(node.said())
+        node.start()
+        self.assertRegex(node.said(begins), "memory: 1 objects, .*, are still there from an earlier start")
+        state = self.ok("--config", nodes.client, "--json", "status").json()[0]
+        self.assertEqual(state["memory"]["held_objects"], 1)
+        self.assertEqual(state["journal"]["restored_objects"], 1)
+
     def test_an_address_of_another_machine_and_one_beyond_loopback_without_a_key(self):
         for key in ("control", "bulk"):
             for address in ("tcp://0.0.0.0:0", "tcp://192.0.2.1:0"):

@@ -203,11 +203,42 @@ TEST_P(SegmentFilesTest, OneDaemonAtATime) {
 
 TEST_P(SegmentFilesTest, ADirectoryOfSomethingElseIsLeftAlone) {
   std::filesystem::create_directory(root_ + "/disk");
+  ASSERT_EQ(::chmod((root_ + "/disk").c_str(), 0755), 0);
   std::ofstream(root_ + "/disk/thesis.txt") << "precious";
   const Status status = Open(Options()).status();
   EXPECT_EQ(status.code(), Code::kInvalid);
   EXPECT_NE(status.message().find("thesis.txt"), std::string::npos) << status.message();
   EXPECT_TRUE(std::filesystem::exists(root_ + "/disk/thesis.txt"));
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/disk/lock"));
+  struct stat info {};
+  ASSERT_EQ(::stat((root_ + "/disk").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0755u);
+}
+
+TEST_P(SegmentFilesTest, AFileSystemsOwnDirectoryIsNobodys) {
+  std::filesystem::create_directories(root_ + "/disk/lost+found");
+  ASSERT_TRUE(Open(Options()).ok());
+  EXPECT_TRUE(Open(Options()).ok());
+}
+
+// A start that finds no room has settled nothing: the next one may have other sizes.
+TEST_P(SegmentFilesTest, WhatHadNoRoomMayHaveOtherSizesTheNextTime) {
+  SegmentFilesOptions large = Options();
+  large.segment_bytes = uint64_t{1} << 50;
+  const Status full = Open(large).status();
+  EXPECT_EQ(full.code(), Code::kNoSpace);
+  EXPECT_NE(full.message().find("disk.limit"), std::string::npos) << full.message();
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/disk/layout"));
+  EXPECT_TRUE(Open(Options()).ok());
+}
+
+TEST_P(SegmentFilesTest, ALayoutThatACrashLeftEmptyIsWrittenAgain) {
+  std::filesystem::create_directory(root_ + "/disk");
+  for (const char* name : {"/disk/lock", "/disk/layout"}) std::ofstream(root_ + name) << "";
+  { ASSERT_TRUE(Open(Options()).ok()); }
+  SegmentFilesOptions other = Options();
+  other.node = 4;
+  EXPECT_NE(Open(other).status().message().find("of node 3"), std::string::npos);
 }
 
 TEST_P(SegmentFilesTest, AnotherNodeClusterSizeOrVersionIsRefused) {

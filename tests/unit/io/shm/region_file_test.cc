@@ -123,6 +123,53 @@ TEST_F(RegionFileTest, AnotherLayoutIsANewFileAndOldMappingsLiveOn) {
   EXPECT_FALSE(Open()->reused());
 }
 
+class Lines : public Log {
+ public:
+  void Write(LogLevel, std::string_view text) override { lines.emplace_back(text); }
+  std::vector<std::string> lines;
+};
+
+TEST_F(RegionFileTest, WhyAnEarlierOneIsNotUsedIsSaid) {
+  Lines lines;
+  options_.log = &lines;
+  Format(Open()->memory(), options_.plan, 77);
+  EXPECT_TRUE(Open()->reused());
+  options_.plan = SmallPlan(16);
+  lines.lines.clear();
+  auto file = Open();
+  ASSERT_EQ(lines.lines.size(), 2u);
+  EXPECT_TRUE(Contains(lines.lines[0], "/memory/region")) << lines.lines[0];
+  EXPECT_TRUE(Contains(lines.lines[0], "in 8 segments")) << lines.lines[0];
+  EXPECT_TRUE(Contains(lines.lines[0], "in 16 segments")) << lines.lines[0];
+  Format(file->memory(), options_.plan, 78);
+  reinterpret_cast<RegionHeader*>(file->memory().data())->layout_version = kLayoutVersion + 1;
+  file.reset();
+  lines.lines.clear();
+  file = Open();
+  EXPECT_FALSE(file->reused());
+  EXPECT_TRUE(Contains(lines.lines[0], "version " + std::to_string(kLayoutVersion + 1)))
+      << lines.lines[0];
+  Format(file->memory(), options_.plan, 79);
+  file.reset();
+  ASSERT_EQ(::truncate((directory_.node() + "/memory/region").c_str(), 2 * kMiB), 0);
+  lines.lines.clear();
+  EXPECT_FALSE(Open()->reused());
+  EXPECT_TRUE(Contains(lines.lines[0], "its file has 2.0 MiB")) << lines.lines[0];
+}
+
+TEST_F(RegionFileTest, DirectoryOfSomethingElseIsLeftAsItIs) {
+  std::filesystem::create_directories(directory_.node());
+  ASSERT_EQ(::chmod(directory_.node().c_str(), 0755), 0);
+  std::ofstream(directory_.node() + "/thesis.txt") << "precious";
+  EXPECT_EQ(Refused().code(), Code::kInvalid);
+  EXPECT_TRUE(Contains(Refused().message(), "thesis.txt")) << Refused().message();
+  EXPECT_TRUE(Contains(Refused().message(), "state_directory")) << Refused().message();
+  struct stat info = {};
+  ASSERT_EQ(::stat(directory_.node().c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0755u);
+  EXPECT_FALSE(std::filesystem::exists(directory_.node() + "/lock"));
+}
+
 // A daemon that was killed while it allocated leaves a file of the right size with holes.
 TEST_F(RegionFileTest, HolesOfAnUnfinishedStartAreFilled) {
   Open();
@@ -191,6 +238,17 @@ TEST_F(RegionFileTest, LargePagesOrTheReason) {
   }
   file->Remove();
   EXPECT_FALSE(std::filesystem::exists(directory_.node()));
+}
+
+// Else the next start would take the directory for somebody else's.
+TEST_F(RegionFileTest, WhatElseLiesThereKeepsTheLock) {
+  const std::string damaged = directory_.node() + "/promises.journal.damaged";
+  auto file = Open();
+  std::ofstream(damaged) << "what was";
+  file->Remove();
+  file.reset();
+  EXPECT_TRUE(std::filesystem::exists(damaged));
+  EXPECT_NE(Open(), nullptr);
 }
 
 TEST_F(RegionFileTest, RemoveLeavesNothing) {
