@@ -68,6 +68,7 @@ Result<std::unique_ptr<Disk>> Components::OpenDisk(Clock* clock, far::FarClient*
                                                      .writer = far,
                                                      .log = log_});
   *copies = hybrid->copies();
+  hybrid->Check();
   return std::unique_ptr<Disk>(std::move(hybrid));
 }
 

@@ -12,9 +12,10 @@
 namespace holdfast::storage {
 namespace {
 
-bool IsSeal(uint64_t offset, const std::vector<ByteView>& parts, uint64_t segment_bytes) {
-  return offset == 0 && parts.size() == 1 && parts[0].size() == Disk::kBlock &&
-         disk::DecodeSeal(parts[0], segment_bytes).ok();
+// And not the mark of one that is open.
+bool IsSeal(ByteView block, uint64_t segment_bytes) {
+  const Result<disk::Seal> seal = disk::DecodeSeal(block, segment_bytes);
+  return seal.ok() && seal->kind != disk::SegmentKind::kOpen;
 }
 
 }  // namespace
@@ -50,11 +51,12 @@ void HybridDisk::Read(uint32_t segment, uint64_t offset, ByteSpan into,
 
 void HybridDisk::Write(uint32_t segment, uint64_t offset, std::vector<ByteView> parts,
                        std::function<void(Status)> done) {
-  without_copy_[segment] = ++writes_;
-  const bool seal = IsSeal(offset, parts, segment_bytes());
+  const uint64_t write = without_copy_[segment] = ++writes_;
+  const bool seal = offset == 0 && parts.size() == 1 && parts[0].size() == kBlock &&
+                    IsSeal(parts[0], segment_bytes());
   near_->Write(segment, offset, std::move(parts),
-               [this, segment, seal, done = std::move(done)](const Status& status) {
-                 if (seal && status.ok()) CopyLater(segment);
+               [this, segment, write, seal, done = std::move(done)](const Status& status) {
+                 if (seal && status.ok()) CopyLater(segment, write);
                  done(status);
                });
 }
@@ -65,54 +67,118 @@ void HybridDisk::Sync(uint32_t segment, std::function<void(Status)> done) {
 
 // --- Copy ----------------------------------------------------------------------------------------
 
-void HybridDisk::CopyLater(uint32_t segment) {
-  if (!queued_.insert(segment).second) return;
-  queue_.push_back(segment);
-  if (copying_.empty()) CopyNext();
+void HybridDisk::CopyLater(uint32_t segment, uint64_t write) {
+  if (queued_.insert_or_assign(segment, write).second) queue_.push_back(segment);
+  if (copying_.empty() && !resting_) CopyNext();
 }
 
 void HybridDisk::CopyNext() {
   copying_ = Buffer();
-  if (queue_.empty()) return;
-  const uint32_t segment = queue_.front();
-  queue_.pop_front();
-  queued_.erase(segment);
-  copying_ = Buffer(segment_bytes());
-  const uint64_t write = without_copy_[segment];
-  near_->Read(segment, 0, copying_.span(), [this, segment, write](const Status& read, uint64_t) {
-    if (!read.ok()) return Copied(segment, write, read);
-    options_.writer->Put({.uri = NameOf(segment),
-                          .bytes = copying_.view(),
-                          .deadline = options_.clock->Now() + kCopyDeadline},
-                         [this, segment, write](const Result<FarInfo>& put) {
-                           Copied(segment, write, put.status());
-                         });
-  });
+  while (!queue_.empty()) {
+    const uint32_t segment = queue_.front();
+    queue_.pop_front();
+    const uint64_t write = queued_.extract(segment).mapped();
+    const auto without = without_copy_.find(segment);
+    if (without == without_copy_.end() || without->second != write) continue;  // written again
+    copying_ = Buffer(segment_bytes());
+    return near_->Read(segment, 0, copying_.span(),
+                       [this, segment, write](const Status& read, uint64_t) {
+                         if (!read.ok()) return Unread(segment, write, read);
+                         options_.writer->Put({.uri = NameOf(segment),
+                                               .bytes = copying_.view(),
+                                               .deadline = options_.clock->Now() + kCopyDeadline},
+                                              [this, segment, write](const Result<FarInfo>& put) {
+                                                Copied(segment, write, put.status());
+                                              });
+                       });
+  }
+}
+
+// What the disk cannot read has no copy, which is no fault of the far store; one that does not answer is
+// asked again.
+void HybridDisk::Unread(uint32_t segment, uint64_t write, const Status& read) {
+  if (read.code() == Code::kTimeout) return Copied(segment, write, read);
+  ++counters_.failed_copies;
+  if (options_.log != nullptr) {
+    options_.log->Warn("segment " + std::to_string(segment) +
+                       " cannot be read, and has no copy in the far store: " + read.message());
+  }
+  CopyNext();
 }
 
 void HybridDisk::Copied(uint32_t segment, uint64_t write, const Status& status) {
+  auto without = without_copy_.find(segment);
+  const bool as_copied = without != without_copy_.end() && without->second == write;
   if (status.ok()) {
     ++counters_.copies;
-    auto without = without_copy_.find(segment);
-    if (without != without_copy_.end() && without->second == write) without_copy_.erase(without);
-  } else {
-    ++counters_.failed_copies;
-    if (!failing_ && options_.log != nullptr)
-      options_.log->Warn("a segment has no copy in the far store: " + status.message());
+    if (as_copied) without_copy_.erase(without);
+    if (rest_ != Duration(0) && options_.log != nullptr)
+      options_.log->Info("copies of segments are written to the far store again");
+    rest_ = Duration(0);
+    return CopyNext();
   }
-  failing_ = !status.ok();
-  CopyNext();
+  ++counters_.failed_copies;
+  if (rest_ == Duration(0) && options_.log != nullptr) {
+    options_.log->Warn("a segment has no copy in the far store, " +
+                       std::to_string(queue_.size() + 1) +
+                       " wait for theirs; it is tried again: " + status.message());
+  }
+  if (as_copied && queued_.emplace(segment, write).second) queue_.push_back(segment);
+  copying_ = Buffer();
+  rest_ = std::clamp(2 * rest_, options_.rest, kMostRests * options_.rest);
+  resting_ = true;
+  After(rest_, [this] {
+    resting_ = false;
+    CopyNext();
+  });
+}
+
+void HybridDisk::After(Duration rest, std::function<void()> run) {
+  options_.clock->At(options_.clock->Now() + rest, [alive = alive_, run = std::move(run)] {
+    if (*alive) run();
+  });
+}
+
+// --- Check ---------------------------------------------------------------------------------------
+
+void HybridDisk::CheckNext(uint32_t segment) {
+  while (segment < segments() && without_copy_.contains(segment)) ++segment;
+  checking_ = segment < segments() ? Buffer(2 * kBlock) : Buffer();
+  if (checking_.empty()) return;
+  near_->Read(segment, 0, checking_.span().first(kBlock),
+              [this, segment](const Status& read, uint64_t) {
+                if (read.code() == Code::kTimeout) return CheckLater(segment);
+                const ByteView block = checking_.view().first(kBlock);
+                if (!read.ok() || !IsSeal(block, segment_bytes())) return CheckNext(segment + 1);
+                CheckCopy(segment);
+              });
+}
+
+void HybridDisk::CheckLater(uint32_t segment) {
+  After(kMostRests * options_.rest, [this, segment] { CheckNext(segment); });
+}
+
+void HybridDisk::CheckCopy(uint32_t segment) {
+  const ByteSpan into = checking_.span().last(kBlock);
+  ReadCopy(segment, 0, into, [this, segment](const Status& read, uint64_t) {
+    if (without_copy_.contains(segment)) return CheckNext(segment + 1);  // meanwhile written
+    if (read.code() == Code::kTimeout || read.code() == Code::kUnavailable)
+      return CheckLater(segment);
+    const ByteView seal = checking_.view().first(kBlock), copy = checking_.view().last(kBlock);
+    // One that cannot be read is as good as none.
+    if (!read.ok() || !std::equal(seal.begin(), seal.end(), copy.begin())) {
+      without_copy_[segment] = ++writes_;
+      CopyLater(segment, writes_);
+    }
+    CheckNext(segment + 1);
+  });
 }
 
 // --- Far -----------------------------------------------------------------------------------------
 
 void HybridDisk::ReadCopy(uint32_t segment, uint64_t offset, ByteSpan into,
                           std::function<void(Status, uint64_t)> done) {
-  if (wanted_.empty()) {
-    options_.clock->At(options_.clock->Now(), [this, alive = alive_] {
-      if (*alive) Ask();
-    });
-  }
+  if (wanted_.empty()) After(Duration(0), [this] { Ask(); });
   wanted_[segment].push_back({offset, into, std::move(done)});
 }
 

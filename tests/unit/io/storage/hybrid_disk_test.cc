@@ -41,6 +41,28 @@ class NearDisk : public Disk {
   std::vector<std::byte> bytes_;
 };
 
+// The same disk in the next life of the process.
+class ForwardingDisk : public Disk {
+ public:
+  explicit ForwardingDisk(Disk* disk) : disk_(disk) {}
+  uint32_t segments() const override { return disk_->segments(); }
+  uint64_t segment_bytes() const override { return disk_->segment_bytes(); }
+  void Read(uint32_t segment, uint64_t offset, ByteSpan into,
+            std::function<void(Status, uint64_t)> done) override {
+    disk_->Read(segment, offset, into, std::move(done));
+  }
+  void Write(uint32_t segment, uint64_t offset, std::vector<ByteView> parts,
+             std::function<void(Status)> done) override {
+    disk_->Write(segment, offset, std::move(parts), std::move(done));
+  }
+  void Sync(uint32_t segment, std::function<void(Status)> done) override {
+    disk_->Sync(segment, std::move(done));
+  }
+
+ private:
+  Disk* disk_;
+};
+
 class FakeFar : public FarStore, public FarWriter {
  public:
   explicit FakeFar(Clock* clock) : clock_(clock) {}
@@ -89,7 +111,9 @@ class HybridDiskTest : public StorageTest {
                                                                           .node = 3,
                                                                           .clock = loop_.get(),
                                                                           .far = &far_,
-                                                                          .writer = &far_});
+                                                                          .writer = &far_,
+                                                                          .log = nullptr,
+                                                                          .rest = 2ms});
   }
   void Write(uint32_t segment, uint64_t offset, std::string text) {
     bool done = false;
@@ -166,8 +190,62 @@ TEST_F(HybridDiskTest, AFarStoreThatTakesNothingDoesNotHinder) {
   Write(1, 4096, "text");
   EXPECT_EQ(*Read(1, 4096, 4), "text");
   far_.fails = false;
+  Until([&] { return hybrid_->counters().copies == kSegments - 1; });  // 1 was written to
+  EXPECT_EQ(Read(hybrid_->copies(), 1, 4096, 4).status().code(), Code::kNotFound);
   Seal(1);
+  Until([&] { return hybrid_->counters().copies == kSegments; });
+  EXPECT_EQ(*Read(hybrid_->copies(), 1, 4096, 4), "text");
+}
+
+TEST_F(HybridDiskTest, ACopyThatFailedIsWrittenLater) {
+  const std::string text = TextOf(1, 20'000);
+  far_.fails = true;
+  Write(2, 4096, text);
+  Seal(2);
+  Until([&] { return hybrid_->counters().failed_copies == 3; });
+  EXPECT_EQ(Read(hybrid_->copies(), 2, 4096, 10).status().code(), Code::kNotFound);
+  far_.fails = false;
   Until([&] { return hybrid_->counters().copies == 1; });
+  EXPECT_EQ(*Read(hybrid_->copies(), 2, 4096, text.size()), text);
+}
+
+TEST_F(HybridDiskTest, WhatTheDiskCannotReadHoldsUpNoCopies) {
+  near_->gone = true;
+  Seal(1);
+  Until([&] { return hybrid_->counters().failed_copies == 1; });
+  near_->gone = false;
+  Seal(2);
+  Until([&] { return hybrid_->counters().copies == 1; });
+  EXPECT_EQ(far_.objects.count("file:///far/node-3/000001.segment"), 0u);
+  EXPECT_EQ(hybrid_->counters().failed_copies, 1u);
+}
+
+TEST_F(HybridDiskTest, AStartCopiesWhatHasNoCopyOrAnOlderOne) {
+  Write(0, 4096, "none");
+  Seal(0);
+  Write(1, 4096, "right");
+  Seal(1);
+  Write(2, 4096, "older");
+  Seal(2);
+  Until([&] { return hybrid_->counters().copies == 3; });
+  const auto name = [](char n) { return std::string("file:///far/node-3/00000") + n + ".segment"; };
+  far_.objects.erase(name('0'));
+  far_.objects[name('2')] = std::string(kBytes, 'o');
+  auto again = std::make_unique<ForwardingDisk>(near_);
+  HybridDisk next(std::move(again), HybridDisk::Options{.prefix = "file:///far/",
+                                                        .node = 3,
+                                                        .clock = loop_.get(),
+                                                        .far = &far_,
+                                                        .writer = &far_,
+                                                        .log = nullptr,
+                                                        .rest = 2ms});
+  far_.gets = 0;
+  next.Check();
+  Until([&] { return next.counters().copies == 2; });
+  EXPECT_EQ(far_.gets, 3u) << "one for each that is sealed";
+  EXPECT_EQ(*Read(next.copies(), 0, 4096, 4), "none");
+  EXPECT_EQ(*Read(next.copies(), 2, 4096, 5), "older");
+  EXPECT_EQ(far_.objects[name('1')].substr(4096, 5), "right");
 }
 
 TEST_F(HybridDiskTest, WhatIsReadTogetherSharesARequest) {
