@@ -244,7 +244,7 @@ void ReadPacked(config::ConfigFile* file, DaemonConfig* config) {
 Status CompletePrefixes(DaemonConfig* config) {
   if (!config->disk_far_copy.empty()) {
     Result<std::string> canonical =
-        packs::SetPrefix(config->disk_far_copy, config->far.s3.endpoint);
+        packs::WritablePrefix(config->disk_far_copy, config->far.s3.endpoint);
     if (!canonical.ok()) return canonical.status().Annotate("disk.far_copy");
     config->disk_far_copy = *std::move(canonical);
   }

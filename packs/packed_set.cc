@@ -14,6 +14,15 @@ Result<std::string> SetPrefix(std::string_view written, std::string_view s3_endp
   return CanonicalPrefix(text, s3_endpoint);
 }
 
+Result<std::string> WritablePrefix(std::string_view written, std::string_view s3_endpoint) {
+  Result<std::string> prefix = SetPrefix(written, s3_endpoint);
+  if (prefix.ok() && prefix->starts_with("http")) {
+    return Status::Invalid(std::string(written) +
+                           ": a web server cannot be written to; use S3 or a directory");
+  }
+  return prefix;
+}
+
 PackedSet::PackedSet(Clock* clock, FarStore* far, Log* log, std::string prefix, uint64_t max_bytes)
     : clock_(clock),
       far_(far),

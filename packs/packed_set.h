@@ -15,6 +15,8 @@ namespace holdfast::packs {
 
 // The canonical prefix of a packed set as people write it, with or without its last '/'.
 Result<std::string> SetPrefix(std::string_view written, std::string_view s3_endpoint);
+// The same of one that is to be written: kInvalid for a web server, too.
+Result<std::string> WritablePrefix(std::string_view written, std::string_view s3_endpoint);
 
 class PackedSet {
  public:

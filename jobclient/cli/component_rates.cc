@@ -14,6 +14,7 @@ namespace {
 constexpr double kFrameBytes = 64 * 1024;  // records that share a frame
 constexpr double kLengthBytes = 4;
 constexpr uint64_t kNameBytes = 64;              // and ETag, of a record
+constexpr uint64_t kTinyBytes = 48;              // of an object in a pack, beside all three
 constexpr double kKeptAtOnce = 4 * 1024 * 1024;  // that reclaim reads of a segment with one request
 
 // The far store's part, for so many bytes a second that are written to segments, on the wire.
@@ -32,8 +33,8 @@ ComponentNeed FarNeeds(const ComponentPlan& plan, double written) {
   return far;
 }
 
-ComponentNeed ReclaimNeeds(const ComponentPlan& plan, double again, double lines) {
-  switch (plan.reclaim_at) {
+ComponentNeed ReclaimNeeds(ReclaimAt at, double again, double lines) {
+  switch (at) {
     case ReclaimAt::kNode:
       return {"reclaim", again, again, "at the node, and counted there"};
     case ReclaimAt::kStorage:
@@ -48,22 +49,27 @@ ComponentNeed ReclaimNeeds(const ComponentPlan& plan, double again, double lines
 
 ComponentNeeds NeedsOf(const ComponentPlan& plan) {
   const auto value = static_cast<double>(std::max<uint64_t>(plan.value_bytes, 1));
-  const auto record =
-      static_cast<double>(disk::RecordBytes(plan.value_bytes, kNameBytes, 0) + disk::kEntryBytes);
+  const bool packed = !plan.key_value && plan.value_bytes <= kPackedBytes;
+  const auto record = static_cast<double>(
+      packed ? plan.value_bytes + kNameBytes + kTinyBytes
+             : disk::RecordBytes(plan.value_bytes, kNameBytes, 0) + disk::kEntryBytes);
   ComponentNeeds needs;
-  const double frames = std::max(1.0, std::ceil(value / kFrameBytes)) * storage::kHeadBytes /
-                        std::max(value, kFrameBytes);
-  needs.journal_factor = kWireFactor * ((value + kLengthBytes) / value + frames);
+  const double logged = plan.key_value ? value : static_cast<double>(kPromiseBytes + kNameBytes);
+  const double frames = std::max(1.0, std::ceil(logged / kFrameBytes)) * storage::kHeadBytes /
+                        std::max(logged, kFrameBytes);
+  needs.journal_factor = kWireFactor * (logged + kLengthBytes + frames * logged) / value;
   needs.segment_factor = kWireFactor * record / value;
-  needs.write_amplification = 1 / (1 - plan.kept);
+  needs.write_amplification = packed ? kTinyWrites : 1 / (1 - plan.kept);
   const auto rate = static_cast<double>(plan.write_bytes_per_s);
   const double journal = plan.journal_elsewhere ? rate * needs.journal_factor : 0;
   const double segments = rate * needs.segment_factor;
   const double again = segments * (needs.write_amplification - 1);
   const double misses =
       static_cast<double>(plan.read_bytes_per_s) * (1 - plan.hits) * needs.segment_factor;
-  const bool at_node = !plan.disk_elsewhere || plan.reclaim_at == ReclaimAt::kNode;
-  const bool by_worker = plan.disk_elsewhere && plan.reclaim_at == ReclaimAt::kWorker;
+  // Packs are merged by the node.
+  const ReclaimAt reclaim_at = packed ? ReclaimAt::kNode : plan.reclaim_at;
+  const bool at_node = !plan.disk_elsewhere || reclaim_at == ReclaimAt::kNode;
+  const bool by_worker = plan.disk_elsewhere && reclaim_at == ReclaimAt::kWorker;
   // Of each record that is kept: its line of the table is read, and said to whoever moves it.
   const double lines =
       at_node ? 0 : again * static_cast<double>(disk::kEntryBytes) / (record * kWireFactor);
@@ -79,7 +85,10 @@ ComponentNeeds NeedsOf(const ComponentPlan& plan) {
                          at_node ? "writes to the journal and to the segments; reclaim reads and "
                                    "writes"
                                  : "writes to the journal and to the segments"});
-  if (plan.journal_elsewhere) needs.needs.push_back({"journal", journal, 0, "every value once"});
+  if (plan.journal_elsewhere) {
+    needs.needs.push_back(
+        {"journal", journal, 0, plan.key_value ? "every value once" : "what is promised, once"});
+  }
   if (plan.disk_elsewhere) {
     const double moved = by_worker ? again : 0;
     needs.needs.push_back(
@@ -87,7 +96,7 @@ ComponentNeeds NeedsOf(const ComponentPlan& plan) {
          at_node || by_worker
              ? "every record once, and what reclaim keeps; reads that memory misses"
              : "every record once; what reclaim keeps it moves itself; reads that memory misses"});
-    needs.needs.push_back(ReclaimNeeds(plan, again, lines));
+    needs.needs.push_back(ReclaimNeeds(reclaim_at, again, lines));
   }
   if (plan.far_copy) needs.needs.push_back(far);
   return needs;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What network the components of a node need, so that the node may write at some rate for good. Pure.
 //
-// Of every value that is written:
-//   journal   it goes there once, from the node
-//   segments  it goes there once, from the node, as a record
+// Of every object that is written:
+//   journal   what is promised about it goes there once, from the node; in a key-value store, as the seed of
+//             the design and `bench components` have it, the value itself
+//   segments  it goes there once, from the node, as a record. Small ones go there in packs, which are
+//             merged, through the node, until they have been written kTinyWrites times
 //   reclaim   reads what it keeps and writes it again, with a share k kept of each segment k / (1 - k) of
 //             what comes: through the node, through a worker, or at the storage server, which takes no
 //             network. In the two latter cases the places and the lines of the table go there
@@ -24,9 +26,10 @@ namespace holdfast::cli {
 enum class ReclaimAt : uint8_t { kNode, kStorage, kWorker };  // as reclaim.at
 
 struct ComponentPlan {
-  uint64_t write_bytes_per_s = 0;  // of values
+  uint64_t write_bytes_per_s = 0;  // of objects
   uint64_t value_bytes = 1024;
-  double kept = 0.2;  // share of a segment that reclaim writes again; at most a fifth is
+  bool key_value = true;  // the journal gets the values, and nothing is packed
+  double kept = 0.2;      // share of a segment that reclaim writes again; at most a fifth is
   bool journal_elsewhere = true;
   bool disk_elsewhere = true;
   uint64_t read_bytes_per_s = 0;  // of values
@@ -47,7 +50,7 @@ struct ComponentNeed {
 };
 
 struct ComponentNeeds {
-  double journal_factor = 1;  // bytes on the wire for a byte of values: heads, frames, TCP
+  double journal_factor = 1;  // bytes on the wire for a byte of objects: heads, frames, TCP
   double segment_factor = 1;
   double write_amplification = 1;  // bytes written to segments for a byte that comes
   std::vector<ComponentNeed> needs{};
@@ -56,6 +59,11 @@ struct ComponentNeeds {
 // A megabyte on the wire takes so much more with the heads of Ethernet, IP and TCP, and with what
 // goes the other way to acknowledge it.
 constexpr double kWireFactor = 1.06;
+// Of a promise, beside name and ETag (docs/formats.md, "Promises").
+constexpr uint64_t kPromiseBytes = 30;
+// Objects of at most so many bytes are packed, and written so often, as `bench space` measures.
+constexpr uint64_t kPackedBytes = 4096;
+constexpr double kTinyWrites = 2.8;
 
 ComponentNeeds NeedsOf(const ComponentPlan& plan);
 

@@ -14,7 +14,7 @@ constexpr Duration kProgressEvery = 100ms;
 Result<Packing> PlanPacking(Client& client, const ObjectList& list, const std::string& dest,
                             const packs::PlanLimits& limits) {
   const auto& parts = ClientInternals::Of(client);
-  Result<std::string> prefix = packs::SetPrefix(dest, parts.far->options().s3.endpoint);
+  Result<std::string> prefix = packs::WritablePrefix(dest, parts.far->options().s3.endpoint);
   if (!prefix.ok()) return prefix.status();
   Packing packing;
   packing.dest = *std::move(prefix);

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What concerns every node: removing a stream, and what there is.
+#include <algorithm>
+#include <set>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "holdfast/stream.h"
 #include "jobclient/client/parts.h"
@@ -9,18 +13,19 @@
 namespace holdfast {
 namespace {
 
-// Asks every node of the configuration; `take` runs on the loop's thread with each answer. How many
+// Asks every node of the configuration; `take` runs on the loop's thread with each answer. Those that
 // did not answer.
 template <typename Parts, typename Question, typename Take>
-size_t AskAll(Parts& c, const Question& question, Duration timeout, const Take& take) {
-  client::Promised<size_t> done;
-  size_t left = c.options.nodes.size(), silent = 0;
-  if (left == 0) return 0;
+std::set<NodeId> AskAll(Parts& c, const Question& question, Duration timeout, const Take& take) {
+  client::Promised<std::set<NodeId>> done;
+  size_t left = c.options.nodes.size();
+  std::set<NodeId> silent;
+  if (left == 0) return silent;
   c.thread->Post([&] {
     for (const ClientOptions::Node& node : c.options.nodes) {
       c.cluster->Ask(node.id, question, c.loop->Now() + timeout,
-                     [&](const Result<wire::Message>& answer) {
-                       if (!answer.ok() || !take(*answer)) ++silent;
+                     [&, id = node.id](const Result<wire::Message>& answer) {
+                       if (!answer.ok() || !take(*answer)) silent.insert(id);
                        if (--left == 0) done.Set(silent);
                      });
     }
@@ -48,13 +53,19 @@ Status Stream::Remove(Client& client, std::string_view name, Duration timeout) {
           return dropped != nullptr;
         });
   };
-  const size_t silent = drop(std::string(name), 0);
-  if (streams.empty() && silent == 0) {
+  const std::set<NodeId> silent = drop(std::string(name), 0);
+  // Its catalogues know it by its name; no other node does.
+  std::vector<NodeId> members;
+  for (const ClientOptions::Node& node : c.options.nodes) members.push_back(node.id);
+  const std::vector<NodeId> catalogues = wire::CataloguesOf(name, members);
+  const bool all_said = std::none_of(catalogues.begin(), catalogues.end(),
+                                     [&](NodeId node) { return silent.contains(node); });
+  if (streams.empty() && all_said) {
     return Status::NotFound("there is no stream " + std::string(name));
   }
-  size_t unconfirmed = silent;
+  size_t unconfirmed = silent.size();
   const std::vector<uint64_t> found = std::exchange(streams, {});
-  for (uint64_t stream : found) unconfirmed = std::max(unconfirmed, drop({}, stream));
+  for (uint64_t stream : found) unconfirmed = std::max(unconfirmed, drop({}, stream).size());
   if (unconfirmed == 0) return {};
   return Status::Timeout(std::to_string(unconfirmed) + " of " +
                          std::to_string(c.options.nodes.size()) +

@@ -15,6 +15,17 @@ uint64_t RandomNumber() {
   return number == 0 ? 1 : number;
 }
 
+constexpr uint64_t kChunkHead = 512;  // what a chunk takes of a limit beside its bytes, at most
+
+// A chunk that has room within either limit; a limit of 0 is none to go by.
+uint64_t MostChunkBytes(const StreamOptions& options) {
+  uint64_t most = UINT64_MAX;
+  for (const uint64_t limit : {options.memory_bytes, options.disk_bytes}) {
+    if (limit != 0) most = std::min(most, std::max(limit, kChunkHead) - kChunkHead);
+  }
+  return most;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Stream>> Stream::Open(Client& client, std::string_view name,
@@ -22,6 +33,10 @@ Result<std::unique_ptr<Stream>> Stream::Open(Client& client, std::string_view na
                                              const StreamWriterOptions& writer) {
   if (options.memory_bytes == 0 && options.disk_bytes == 0) {
     return Status::Invalid("a stream needs room: give it memory_bytes, disk_bytes, or both");
+  }
+  if (MostChunkBytes(options) < stream::kLeastChunkBytes) {
+    return Status::Invalid("a stream's memory_bytes and disk_bytes are each 0 or at least " +
+                           FormatBytes(stream::kLeastChunkBytes + kChunkHead));
   }
   if (options.expiration <= Duration(0))
     return Status::Invalid("a stream's expiration is positive");
@@ -101,6 +116,10 @@ Result<std::unique_ptr<Stream>> Stream::Start(Client& client, std::string_view n
   Result<wire::StreamTerms> terms = opened.Wait();
   if (!terms.ok()) return terms.status();
   p->terms = *terms;
+  // Who joins learns the limits now; its places have room for more.
+  const uint64_t fits =
+      MostChunkBytes({.memory_bytes = terms->memory_bytes, .disk_bytes = terms->disk_bytes});
+  p->room_bytes = std::clamp(fits, stream::kLeastChunkBytes, p->room_bytes);
   return stream;
 }
 

@@ -211,6 +211,8 @@ class Elsewhere(Scratch):
                 (["disk.at=tcp://127.0.0.1:1"], "disk.limit", "missing"),
                 (["disk.directory=/x", "disk.limit=1GiB", "disk.reclaim_reads=far"], "disk.reclaim_reads", "disk.far_copy"),
                 (["disk.directory=/x", "disk.limit=1GiB", "disk.far_copy=gopher://x/"], "disk.far_copy"),
+                (["disk.directory=/x", "disk.limit=1GiB", "disk.far_copy=http://x/"], "disk.far_copy", "web server"),
+                (["disk.directory=/x", "disk.limit=512KiB"], "disk.limit", "8 to 65535", "segments of"),
         ]:
             done = start(*node, "id=5", f"state_directory={self.state}/n5", *settings)
             self.assert_says(done, CACHED_USAGE, *pieces)
@@ -220,6 +222,22 @@ class Elsewhere(Scratch):
         self.assert_says(start(f"storage.directory={self.dir}/x", "storage.limit=1GiB", "storage.listen=tcp://0.0.0.0:0",
                                role=role), CACHED_MISSING, "cluster key")
         self.assert_says(start(*self.storage.settings, role=role), CACHED_MISSING, "another storage server")
+        self.write("home/thesis.txt", b"precious")
+        os.chmod(f"{self.dir}/home", 0o755)
+        self.assert_says(start(f"storage.directory={self.dir}/home", "storage.limit=1GiB", role=role), CACHED_USAGE,
+                         "thesis.txt", "storage.directory")
+        self.assertEqual(os.listdir(f"{self.dir}/home"), ["thesis.txt"])
+        self.assertEqual(os.stat(f"{self.dir}/home").st_mode & 0o777, 0o755)
+
+    def test_a_file_system_of_its_own(self):
+        """Its lost+found is root's, and may be looked into by root alone."""
+        other = Storage(self)
+        other.directory = os.path.join(self.dir, "mount")
+        other.settings[1] = f"storage.directory={other.directory}"
+        os.makedirs(f"{other.directory}/lost+found", mode=0)
+        os.chmod(f"{other.directory}/lost+found", 0)
+        self.addCleanup(os.chmod, f"{other.directory}/lost+found", 0o700)
+        other.start()  # which waits until it is ready
 
 
 if __name__ == "__main__":

@@ -209,6 +209,13 @@ class Streams(Scratch):
         self.assertIn("has expired", said)
         self.assertEqual(self.put("short", b"again", *self.limits()).code, 0)
 
+    def test_a_name_that_never_was_with_a_node_down(self):
+        """Those two nodes know it that keep its catalogue; the others have nothing to say about it."""
+        self.start(4)
+        self.nodes.nodes[3].kill()
+        codes = [self.holdfast(*self.config, "stream", "rm", f"none-{i}").code for i in range(4)]
+        self.assertEqual(set(codes), {3, 5}, codes)
+
     def test_names_and_arguments(self):
         self.start(2)
         self.assertEqual(self.put("taken", b"first", *self.limits()).code, 0)
@@ -221,6 +228,11 @@ class Streams(Scratch):
         self.assert_says(self.put("x", b"", "--writers", "0"), 2, "1 to 1024")
         self.assert_says(self.holdfast(*self.config, "stream", "rm", "none"), 3, "no stream none")
         self.assert_says(self.holdfast(*self.config, "stream", "cat", "none"), 3, "no stream none")
+        # Limits below what a chunk usually has.
+        self.assert_says(self.put("x", b"", "--memory", "4KiB"), 2, "at least 4.5 KiB")
+        content = random.Random(8).randbytes(100_000)
+        self.assertEqual(self.put("small", content, "--memory", "64KiB").code, 0)
+        self.assertEqual(self.cat("small"), (0, content, ""))
         # Nothing at all, and records of no bytes.
         self.assertEqual(self.put("empty", b"", *self.limits()).code, 0)
         self.assertEqual(self.cat("empty"), (0, b"", ""))

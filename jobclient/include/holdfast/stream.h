@@ -88,8 +88,8 @@ class Stream {
   uint64_t appended() const;      // records
   uint64_t acknowledged() const;  // of them, the first so many are safe
 
-  // Frees all that the nodes have of a stream. kNotFound when no node has heard of it, kTimeout when a
-  // node did not confirm it (there it is freed when it expires).
+  // Frees all that the nodes have of a stream. kNotFound when those nodes that would have its catalogue
+  // have not heard of it, kTimeout when a node did not confirm it (there it is freed when it expires).
   static Status Remove(Client& client, std::string_view name,
                        Duration timeout = std::chrono::seconds(5));
 

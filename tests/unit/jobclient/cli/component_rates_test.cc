@@ -27,6 +27,24 @@ TEST(ComponentRates, WhatOneSendsAnotherReceives) {
   EXPECT_GT(storage->in_bytes_per_s * 8, 2.0e9);
 }
 
+TEST(ComponentRates, ANodesJournalGetsPromisesAndSmallObjectsArePacked) {
+  ComponentPlan plan{
+      .write_bytes_per_s = 200'000'000, .value_bytes = 64 * 1024, .key_value = false};
+  const ComponentNeeds large = NeedsOf(plan);
+  // 3,052 objects a second, of which 98 bytes each.
+  EXPECT_NEAR(Find(large, "journal")->in_bytes_per_s, 200e6 / 65'536 * 98 * kWireFactor, 1'000);
+  EXPECT_DOUBLE_EQ(large.write_amplification, 1.25);
+  plan.value_bytes = 250;
+  plan.reclaim_at = ReclaimAt::kStorage;
+  const ComponentNeeds tiny = NeedsOf(plan);
+  EXPECT_DOUBLE_EQ(tiny.write_amplification, kTinyWrites);
+  // Merged by the node, wherever reclaim is.
+  const double once = 200e6 * tiny.segment_factor;
+  EXPECT_NEAR(Find(tiny, "node")->in_bytes_per_s, once * (kTinyWrites - 1), 1);
+  EXPECT_NEAR(Find(tiny, "storage")->in_bytes_per_s, once * kTinyWrites, 1);
+  EXPECT_LT(tiny.segment_factor, 1.6);
+}
+
 // What reclaim keeps goes through the node, through a worker, or nowhere.
 TEST(ComponentRates, ReclaimElsewhere) {
   ComponentPlan plan{.write_bytes_per_s = 200'000'000};
