@@ -6,18 +6,17 @@
 #include <cstring>
 #include <utility>
 
-#include "wire/disk_segment.h"
-
 namespace holdfast::disk {
 namespace {
 
-uint64_t FloorBlock(uint64_t n) { return n / kBlock * kBlock; }
-uint64_t CeilBlock(uint64_t n) { return FloorBlock(n + kBlock - 1); }
+uint64_t Floor(uint64_t n, uint64_t align) { return n / align * align; }
+uint64_t Ceil(uint64_t n, uint64_t align) { return Floor(n + align - 1, align); }
 
 }  // namespace
 
-DiskOp DiskOp::Read(int fd, uint64_t offset, ByteSpan into, Done done) {
+DiskOp DiskOp::Read(int fd, uint64_t offset, ByteSpan into, uint64_t align, Done done) {
   DiskOp op(Kind::kRead, fd, offset, std::move(done));
+  op.align_ = align;
   op.into_ = into;
   return op;
 }
@@ -44,9 +43,9 @@ std::optional<DiskOp::Call> DiskOp::Next(std::byte* buffer) {
 bool DiskOp::BeginChunk(std::byte* buffer) {
   buffer_ = buffer;
   at_ = bytes_ = 0;
-  from_ = FloorBlock(offset_);
+  from_ = Floor(offset_, align_);
   if (kind_ == Kind::kRead) {
-    bytes_ = std::min(CeilBlock(offset_ - from_ + into_.size()), kBufferBytes);
+    bytes_ = std::min(Ceil(offset_ - from_ + into_.size(), align_), kBufferBytes);
     if (into_.empty()) bytes_ = 0;
     return bytes_ > 0;
   }
@@ -59,7 +58,7 @@ bool DiskOp::BeginChunk(std::byte* buffer) {
     part = part.subspan(n);
     if (part.empty()) ++part_;
   }
-  bytes_ = CeilBlock(filled);
+  bytes_ = Ceil(filled, align_);
   std::memset(buffer + filled, 0, bytes_ - filled);
   return bytes_ > 0;
 }

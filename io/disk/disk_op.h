@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "wire/disk_segment.h"
 
 namespace holdfast::disk {
 
@@ -23,8 +24,9 @@ class DiskOp {
   // `error` is 0, an errno, or kShort; `hash` is the XXH3-64 of what was read.
   using Done = std::function<void(int error, uint64_t hash)>;
 
-  // Of `into.size()` bytes from any offset on.
-  static DiskOp Read(int fd, uint64_t offset, ByteSpan into, Done done);
+  // Of `into.size()` bytes from any offset on; `align` is what the file wants of the calls, at most a
+  // block.
+  static DiskOp Read(int fd, uint64_t offset, ByteSpan into, uint64_t align, Done done);
   // Of the parts, one after the other, from a block's offset on; the last block is filled with zeros.
   static DiskOp Write(int fd, uint64_t offset, std::vector<ByteView> parts, Done done);
   static DiskOp Sync(int fd, Done done);
@@ -54,6 +56,7 @@ class DiskOp {
   Kind kind_;
   int fd_;
   uint64_t offset_;  // of what was not read or written yet
+  uint64_t align_ = kBlock;
   ByteSpan into_{};
   std::vector<ByteView> parts_{};
   size_t part_ = 0;

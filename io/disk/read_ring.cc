@@ -11,7 +11,10 @@ namespace {
 
 // Whoever gets what was read may ask for more, and the device waits for it: all that has ended in one go
 // had the device idle for a quarter of the time.
-constexpr size_t kAtOnce = 2;
+constexpr size_t kAtOnce = 4;
+// With so many under way what comes may wait for others, so many of them, or for the next that ends.
+constexpr size_t kBusy = 4;
+constexpr size_t kTogether = 8;
 
 }  // namespace
 
@@ -26,10 +29,11 @@ std::unique_ptr<ReadRing> ReadRing::Open(uint32_t depth) {
 
 ReadRing::~ReadRing() {
   if (!open_) return;
-  for (size_t under_way = slots_.size() - free_.size(); under_way > 0;) {
+  Flush();
+  while (under_way_ > 0) {
     io_uring_cqe* cqe = nullptr;
     if (::io_uring_wait_cqe(&ring_, &cqe) != 0) continue;
-    for (; ::io_uring_peek_cqe(&ring_, &cqe) == 0; --under_way) ::io_uring_cqe_seen(&ring_, cqe);
+    for (; ::io_uring_peek_cqe(&ring_, &cqe) == 0; --under_way_) ::io_uring_cqe_seen(&ring_, cqe);
   }
   ::io_uring_queue_exit(&ring_);
 }
@@ -52,11 +56,8 @@ void ReadRing::Begin(uint64_t slot) {
     ::io_uring_prep_read(sqe, call->fd, call->data, static_cast<unsigned>(call->bytes),
                          call->offset);
     ::io_uring_sqe_set_data64(sqe, slot);
-    int submitted = 0;
-    do {
-      submitted = ::io_uring_submit(&ring_);
-    } while (submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY);
-    HF_CHECK(submitted == 1);
+    ++prepared_;
+    if (under_way_ < kBusy || prepared_ >= kTogether) Flush();
     return;
   }
   DiskOp op = *std::exchange(s.op, std::nullopt);
@@ -64,14 +65,27 @@ void ReadRing::Begin(uint64_t slot) {
   op.Finish();
 }
 
+void ReadRing::Flush() {
+  while (prepared_ > 0) {
+    const int submitted = ::io_uring_submit(&ring_);
+    if (submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY) continue;
+    HF_CHECK(submitted > 0);
+    prepared_ -= static_cast<size_t>(submitted);
+    under_way_ += static_cast<size_t>(submitted);
+  }
+}
+
 void ReadRing::Reap() {
+  Flush();  // it has waited for this
   io_uring_cqe* cqe = nullptr;
   for (size_t n = 0; n < kAtOnce && ::io_uring_peek_cqe(&ring_, &cqe) == 0; ++n) {
     const uint64_t slot = ::io_uring_cqe_get_data64(cqe);
     const int result = cqe->res;
     ::io_uring_cqe_seen(&ring_, cqe);
+    --under_way_;
     Ended(slot, result);
   }
+  if (under_way_ < kBusy) Flush();
 }
 
 void ReadRing::Ended(uint64_t slot, int result) {

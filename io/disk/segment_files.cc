@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -17,6 +18,7 @@
 #include <utility>
 
 #include "base/units.h"
+#include "io/disk/aligned_buffer.h"
 #include "io/shm/access.h"
 #include "io/shm/durable_file.h"
 #include "wire/disk_segment.h"
@@ -25,6 +27,7 @@ namespace holdfast::disk {
 namespace {
 
 constexpr uint32_t kLeastThreads = 4;
+constexpr int64_t kSector = 512;
 constexpr uint32_t kOtherDescriptors = 512;  // of the rest of the process
 constexpr const char* kLayoutWord = "holdfast-segments";
 
@@ -182,7 +185,15 @@ Status SegmentFiles::OpenFiles(const SegmentFilesOptions& options) {
   for (uint32_t segment = 0; segment < options.segments; ++segment) {
     HF_RETURN_IF_ERROR(OpenFile(segment));
   }
+  read_align_ = FindReadAlign();
   return {};
+}
+
+// Few devices want whole blocks; where a sector is enough a record costs little more than its bytes.
+uint64_t SegmentFiles::FindReadAlign() const {
+  const AlignedBuffer buffer = NewAlignedBuffer();
+  const bool sectors = ::pread(files_[0].get(), buffer.get(), kSector, kSector) == kSector;
+  return sectors ? kSector : kBlock;
 }
 
 Status SegmentFiles::OpenFile(uint32_t segment) {
@@ -235,18 +246,18 @@ void SegmentFiles::Read(uint32_t segment, uint64_t offset, ByteSpan into,
   HF_CHECK(segment < files_.size() && offset + into.size() <= segment_bytes_);
   const int fd = files_[segment].get();
   if (ring_ != nullptr && !into.empty() && into.size() <= ReadRing::kMostBytes) {
-    ring_->Submit(DiskOp::Read(fd, offset, into,
+    ring_->Submit(DiskOp::Read(fd, offset, into, read_align_,
                                [this, segment, done = std::move(done)](int error, uint64_t hash) {
                                  done(StatusOf("reading", segment, error), hash);
                                }));
     return;
   }
-  threads_->Submit(DiskOp::Read(
-      fd, offset, into, [this, segment, done = std::move(done)](int error, uint64_t hash) mutable {
-        post_([done = std::move(done), status = StatusOf("reading", segment, error), hash] {
-          done(status, hash);
-        });
-      }));
+  threads_->Submit(
+      DiskOp::Read(fd, offset, into, read_align_,
+                   [this, segment, done = std::move(done)](int error, uint64_t hash) mutable {
+                     post_([done = std::move(done), status = StatusOf("reading", segment, error),
+                            hash] { done(status, hash); });
+                   }));
 }
 
 void SegmentFiles::Write(uint32_t segment, uint64_t offset, std::vector<ByteView> parts,

@@ -71,6 +71,7 @@ class SegmentFiles : public Disk {
   Status WriteLayout(const SegmentFilesOptions& options) const;
   Status OpenFiles(const SegmentFilesOptions& options);
   Status OpenFile(uint32_t segment);
+  uint64_t FindReadAlign() const;
   Status RemoveBeyond(uint32_t segments);
   void OpenRing(const SegmentFilesOptions& options, std::optional<Watcher> watcher);
   Status RaiseDescriptors(uint32_t segments) const;
@@ -82,6 +83,7 @@ class SegmentFiles : public Disk {
   std::string directory_;
   uint64_t segment_bytes_ = 0;
   bool direct_ = true;
+  uint64_t read_align_ = Disk::kBlock;  // of calls
   std::optional<gid_t> group_;
   shm::Fd lock_;
   std::vector<shm::Fd> files_;

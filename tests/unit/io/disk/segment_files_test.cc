@@ -179,6 +179,51 @@ TEST_P(SegmentFilesTest, ManyAtATime) {
   EXPECT_TRUE(std::all_of(got.begin(), got.end(), [](std::byte b) { return b == std::byte{1}; }));
 }
 
+// So many that the device is busy and is given some together; whoever gets one asks for the next.
+TEST_P(SegmentFilesTest, EachReadThatEndsBeginsAnother) {
+  SegmentFilesOptions options = Options();
+  options.depth = 16;
+  auto files = Open(options);
+  ASSERT_TRUE(files.ok());
+  Random random(5);
+  const std::vector<std::byte> bytes = RandomBytes(&random, kSegment);
+  ASSERT_TRUE(Write(**files, 1, 0, {bytes}).ok());
+  constexpr int kChains = 40, kReads = 50;  // some wait for a place
+  std::atomic<int> left{kChains};
+  std::vector<std::vector<std::byte>> into(kChains);
+  std::function<void(size_t, int)> next = [&](size_t chain, int reads) {
+    if (reads == kReads) {
+      --left;
+      return;
+    }
+    const uint64_t size = 1 + (chain * 7'919 + static_cast<uint64_t>(reads) * 104'729) % 30'000;
+    const uint64_t offset =
+        (chain * 15'485'863 + static_cast<uint64_t>(reads) * 32'452'843) % (kSegment - size);
+    into[chain].assign(size, std::byte{});
+    (*files)->Read(1, offset, into[chain], [&, chain, reads, offset](Status status, uint64_t) {
+      EXPECT_TRUE(status.ok());
+      EXPECT_TRUE(std::equal(into[chain].begin(), into[chain].end(),
+                             bytes.begin() + static_cast<ptrdiff_t>(offset)));
+      next(chain, reads + 1);
+    });
+  };
+  for (size_t chain = 0; chain < kChains; ++chain) next(chain, 0);
+  Await([&] { return left == 0; });
+}
+
+TEST_P(SegmentFilesTest, ItsEndWaitsForWhatWasBegun) {
+  SegmentFilesOptions options = Options();
+  options.depth = 16;
+  std::vector<std::vector<std::byte>> into(200, std::vector<std::byte>(100));
+  for (size_t reads = 1; reads < into.size(); reads += 3) {
+    auto files = Open(options);
+    ASSERT_TRUE(files.ok());
+    for (size_t i = 0; i < reads; ++i) {
+      (*files)->Read(0, i * 1'000, into[i], [](const Status&, uint64_t) {});
+    }
+  }
+}
+
 TEST_P(SegmentFilesTest, ItsEndDropsWhatWaits) {
   std::atomic<int> done{0};
   std::vector<std::vector<std::byte>> into(200, std::vector<std::byte>(kSegment));
