@@ -63,7 +63,7 @@ class DiskOp {
   Done done_;
   Hasher64 hasher_;
   int error_ = 0;
-  // The chunk that lies in the buffer, in whole blocks.
+  // The chunk that lies in the buffer, aligned at both ends.
   std::byte* buffer_ = nullptr;
   uint64_t from_ = 0;
   uint64_t bytes_ = 0;

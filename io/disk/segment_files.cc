@@ -18,7 +18,6 @@
 #include <utility>
 
 #include "base/units.h"
-#include "io/disk/aligned_buffer.h"
 #include "io/shm/access.h"
 #include "io/shm/durable_file.h"
 #include "wire/disk_segment.h"
@@ -27,7 +26,7 @@ namespace holdfast::disk {
 namespace {
 
 constexpr uint32_t kLeastThreads = 4;
-constexpr int64_t kSector = 512;
+constexpr uint64_t kSector = 512;
 constexpr uint32_t kOtherDescriptors = 512;  // of the rest of the process
 constexpr const char* kLayoutWord = "holdfast-segments";
 
@@ -189,11 +188,16 @@ Status SegmentFiles::OpenFiles(const SegmentFilesOptions& options) {
   return {};
 }
 
-// Few devices want whole blocks; where a sector is enough a record costs little more than its bytes.
+// Few devices want whole blocks; where a sector is enough a record costs little more than its bytes. To
+// try it would not tell: what was allocated and never written can be read from anywhere, and some file
+// systems read what is not aligned to their blocks through the page cache.
 uint64_t SegmentFiles::FindReadAlign() const {
-  const AlignedBuffer buffer = NewAlignedBuffer();
-  const bool sectors = ::pread(files_[0].get(), buffer.get(), kSector, kSector) == kSector;
-  return sectors ? kSector : kBlock;
+  struct statx file {};
+  const bool known = ::statx(files_[0].get(), "", AT_EMPTY_PATH, STATX_DIOALIGN, &file) == 0 &&
+                     (file.stx_mask & STATX_DIOALIGN) != 0;  // Linux 6.1 and later
+  const bool sectors =
+      known && file.stx_dio_offset_align > 0 && file.stx_dio_offset_align <= kSector;
+  return !direct_ || sectors ? kSector : kBlock;
 }
 
 Status SegmentFiles::OpenFile(uint32_t segment) {

@@ -87,7 +87,7 @@ Status ClaimDirectory(const std::string& path, std::optional<gid_t> group,
                       const std::string& option) {
   std::error_code failed;
   if (!std::filesystem::exists(path + "/lock", failed)) {
-    HF_RETURN_IF_ERROR(CheckHasNothingBut(path, {}, option));
+    HF_RETURN_IF_ERROR(CheckHasNothingBut(path, {"lock"}, option));
   }
   return MakePrivateDirectory(path, group);
 }
