@@ -84,12 +84,10 @@ Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Daemon::~Daemon() {
   if (parts_->region == nullptr) return;
-  // A start that failed removes what it has made; of a region that it found it does not know the
-  // readers yet.
   if (parts_->session_files != nullptr) parts_->session_files->Sweep(parts_->loop->Now());
-  bool views_live = parts_->session_files != nullptr ? parts_->session_files->attached() > 0
-                                                     : parts_->region->reused();
-  // What an earlier daemon has left is the next one's, if this one has not come to use it.
+  const bool views_live = parts_->session_files != nullptr && parts_->session_files->attached() > 0;
+  // A start that failed removes what it has made. What it found of an earlier daemon, and its readers', is
+  // the next one's.
   const bool found = !parts_->ran && parts_->region->reused();
   const bool keep = views_live || parts_->config.keep_memory || found;
   const bool keep_journal = keep || (!parts_->ran && parts_->journal_found);

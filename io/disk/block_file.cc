@@ -11,6 +11,7 @@
 #include <new>
 
 #include "base/units.h"
+#include "io/shm/durable_file.h"
 #include "io/shm/fd.h"
 
 namespace holdfast::disk {
@@ -107,14 +108,6 @@ Status Fill(const Fd& fd, const std::string& path, const BlockFileOptions& optio
   return {};
 }
 
-Status SyncDirectory(const std::string& path) {
-  Fd directory(::open(DirectoryOf(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory || ::fsync(directory.get()) != 0) {
-    return ErrnoStatus("cannot sync " + DirectoryOf(path));
-  }
-  return {};
-}
-
 // The file appears under its own name only when it is whole. Another process that makes it at the
 // same time fails at the lock; one that got the lock after the file was renamed finds it there.
 Status Create(const BlockFileOptions& options) {
@@ -135,7 +128,7 @@ Status Create(const BlockFileOptions& options) {
   if (::rename(fresh.c_str(), options.path.c_str()) != 0) {
     return ErrnoStatus("cannot rename " + fresh + " to " + options.path);
   }
-  return SyncDirectory(options.path);
+  return shm::SyncDirectory(DirectoryOf(options.path));
 }
 
 // Past the kernel's cache where the file system can, through it otherwise.

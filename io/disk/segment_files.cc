@@ -71,7 +71,9 @@ Result<std::unique_ptr<SegmentFiles>> SegmentFiles::Open(
   HF_RETURN_IF_ERROR(files->RaiseDescriptors(options.segments));
   // Before anything is made: others may need the room, and the next try may be of other sizes.
   HF_RETURN_IF_ERROR(files->CheckRoom(options.segments));
-  if (*is_new) HF_RETURN_IF_ERROR(files->WriteLayout(options));
+  if (*is_new) {
+    HF_RETURN_IF_ERROR(shm::WriteDurably(options.directory, "layout", LineOf(options)));
+  }
   HF_RETURN_IF_ERROR(files->OpenFiles(options));
   HF_RETURN_IF_ERROR(files->RemoveBeyond(options.segments));
   if (!files->direct_ && options.log != nullptr) {
@@ -148,11 +150,6 @@ Result<bool> SegmentFiles::CheckLayout(const SegmentFilesOptions& options) const
   }
   return Status::Invalid(path + " " + problem +
                          "; or give another disk.directory, or empty this one");
-}
-
-// Whole or not at all, and durable.
-Status SegmentFiles::WriteLayout(const SegmentFilesOptions& options) const {
-  return shm::WriteDurably(directory_, "layout", LineOf(options));
 }
 
 Status SegmentFiles::RaiseDescriptors(uint32_t segments) const {

@@ -68,7 +68,6 @@ class SegmentFiles : public Disk {
   // Whether it is still to be written.
   Result<bool> CheckLayout(const SegmentFilesOptions& options) const;
   Status CheckRoom(uint32_t segments) const;
-  Status WriteLayout(const SegmentFilesOptions& options) const;
   Status OpenFiles(const SegmentFilesOptions& options);
   Status OpenFile(uint32_t segment);
   uint64_t FindReadAlign() const;

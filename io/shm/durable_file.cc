@@ -10,6 +10,12 @@
 
 namespace holdfast::shm {
 
+Status SyncDirectory(const std::string& directory) {
+  Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd || ::fsync(fd.get()) != 0) return ErrnoStatus("cannot sync " + directory);
+  return {};
+}
+
 Status WriteDurably(const std::string& directory, const std::string& name,
                     const std::string& text) {
   const std::string path = directory + "/" + name, fresh = path + ".new";
@@ -19,9 +25,7 @@ Status WriteDurably(const std::string& directory, const std::string& name,
     return ErrnoStatus("cannot write " + fresh);
   }
   if (::rename(fresh.c_str(), path.c_str()) != 0) return ErrnoStatus("cannot write " + path);
-  Fd parent(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!parent || ::fsync(parent.get()) != 0) return ErrnoStatus("cannot sync " + directory);
-  return {};
+  return SyncDirectory(directory);
 }
 
 }  // namespace holdfast::shm

@@ -8,8 +8,10 @@
 
 namespace holdfast::shm {
 
-// Makes, or replaces, `directory`/`name`: written beside, synced, renamed, and the directory synced. Any
-// thread; blocks.
+// What was made, renamed or removed in it stays so. Any thread; blocks, as what follows does.
+Status SyncDirectory(const std::string& directory);
+
+// Makes, or replaces, `directory`/`name`: written beside, synced, renamed, and the directory synced.
 Status WriteDurably(const std::string& directory, const std::string& name, const std::string& text);
 
 }  // namespace holdfast::shm

@@ -45,8 +45,8 @@ struct RegionFileOptions {
 class RegionFile {
  public:
   // kUnavailable when another daemon holds the directory (the text has its process id), kNoSpace
-  // when the tmpfs is too full (path, needed and free bytes), kInvalid for a directory that is on a
-  // disk and could not be mounted over, kDenied for one that belongs to somebody else. A region of
+  // when the tmpfs is too full (path, needed and free bytes), kInvalid for a directory that has
+  // other things in it, or is on a disk and could not be mounted over, kDenied for one that belongs to somebody else. A region of
   // the same plan is opened with what is in it; one of another plan, or version, is replaced by a new
   // file, which the log says, and its sessions are removed: clients keep the old pages until they go.
   static Result<std::unique_ptr<RegionFile>> Open(const RegionFileOptions& options);

@@ -103,7 +103,7 @@ int Show(const Globals& globals) {
 }  // namespace
 
 void AddStatusCommand(CLI::App& app, const Globals& globals, Chosen* chosen) {
-  CLI::App* command = app.add_subcommand("status", "nodes, memory, promises, loads");
+  CLI::App* command = app.add_subcommand("status", "nodes, memory, promises, loads, disks");
   command->callback([=, &globals] { *chosen = [&globals] { return Show(globals); }; });
 }
 

@@ -106,14 +106,16 @@ class HybridDiskTest : public StorageTest {
   HybridDiskTest() : far_(loop_.get()) {
     auto near = std::make_unique<NearDisk>(loop_.get());
     near_ = near.get();
-    hybrid_ =
-        std::make_unique<HybridDisk>(std::move(near), HybridDisk::Options{.prefix = "file:///far/",
-                                                                          .node = 3,
-                                                                          .clock = loop_.get(),
-                                                                          .far = &far_,
-                                                                          .writer = &far_,
-                                                                          .log = nullptr,
-                                                                          .rest = 2ms});
+    hybrid_ = std::make_unique<HybridDisk>(std::move(near), Options());
+  }
+  HybridDisk::Options Options() {
+    return {.prefix = "file:///far/",
+            .node = 3,
+            .clock = loop_.get(),
+            .far = &far_,
+            .writer = &far_,
+            .log = nullptr,
+            .rest = 2ms};
   }
   void Write(uint32_t segment, uint64_t offset, std::string text) {
     bool done = false;
@@ -231,14 +233,7 @@ TEST_F(HybridDiskTest, AStartCopiesWhatHasNoCopyOrAnOlderOne) {
   const auto name = [](char n) { return std::string("file:///far/node-3/00000") + n + ".segment"; };
   far_.objects.erase(name('0'));
   far_.objects[name('2')] = std::string(kBytes, 'o');
-  auto again = std::make_unique<ForwardingDisk>(near_);
-  HybridDisk next(std::move(again), HybridDisk::Options{.prefix = "file:///far/",
-                                                        .node = 3,
-                                                        .clock = loop_.get(),
-                                                        .far = &far_,
-                                                        .writer = &far_,
-                                                        .log = nullptr,
-                                                        .rest = 2ms});
+  HybridDisk next(std::make_unique<ForwardingDisk>(near_), Options());
   far_.gets = 0;
   next.Check();
   Until([&] { return next.counters().copies == 2; });
