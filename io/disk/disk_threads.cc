@@ -6,8 +6,6 @@
 #include <cerrno>
 #include <utility>
 
-#include "io/disk/aligned_buffer.h"
-
 namespace holdfast::disk {
 namespace {
 
@@ -30,8 +28,8 @@ int64_t Make(const DiskOp::Call& call) {
 
 }  // namespace
 
-DiskThreads::DiskThreads(uint32_t threads) {
-  for (uint32_t i = 0; i < threads; ++i) threads_.emplace_back([this, i] { Work(i % 2 == 1); });
+DiskThreads::DiskThreads(uint32_t threads) : buffers_(threads, DiskOp::kBufferBytes) {
+  for (uint32_t i = 0; i < threads; ++i) threads_.emplace_back([this, i] { Work(i); });
 }
 
 DiskThreads::~DiskThreads() {
@@ -50,8 +48,8 @@ void DiskThreads::Submit(DiskOp op) {
 }
 
 // Every other thread prefers writes, so that neither waits for long behind the other.
-void DiskThreads::Work(bool writes_first) {
-  const AlignedBuffer buffer = NewAlignedBuffer();
+void DiskThreads::Work(uint32_t thread) {
+  const bool writes_first = thread % 2 == 1;
   std::deque<DiskOp>& first = writes_first ? writes_ : reads_;
   std::deque<DiskOp>& second = writes_first ? reads_ : writes_;
   std::unique_lock lock(mutex_);
@@ -62,7 +60,7 @@ void DiskThreads::Work(bool writes_first) {
     DiskOp op = std::move(from.front());
     from.pop_front();
     lock.unlock();
-    while (std::optional<DiskOp::Call> call = op.Next(buffer.get())) op.Took(Make(*call));
+    while (std::optional<DiskOp::Call> call = op.Next(buffers_[thread])) op.Took(Make(*call));
     op.Finish();
     lock.lock();
   }

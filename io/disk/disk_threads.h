@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "io/disk/aligned_buffers.h"
 #include "io/disk/disk_op.h"
 
 namespace holdfast::disk {
@@ -22,13 +23,14 @@ class DiskThreads {
   void Submit(DiskOp op);
 
  private:
-  void Work(bool writes_first);
+  void Work(uint32_t thread);
 
   std::mutex mutex_;
   std::condition_variable came_;
   std::deque<DiskOp> reads_;
   std::deque<DiskOp> writes_;  // and syncs
   bool ending_ = false;
+  AlignedBuffers buffers_;  // one for each thread
   std::vector<std::thread> threads_;
 };
 

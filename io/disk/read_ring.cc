@@ -42,14 +42,13 @@ void ReadRing::Submit(DiskOp read) {
   if (free_.empty()) return waiting_.push_back(std::move(read));
   const uint64_t slot = free_.back();
   free_.pop_back();
-  slots_[slot].op = std::move(read);
+  slots_[slot] = std::move(read);
   Begin(slot);
 }
 
 // The next call of the slot's operation, or its end.
 void ReadRing::Begin(uint64_t slot) {
-  Slot& s = slots_[slot];
-  const std::optional<DiskOp::Call> call = s.op->Next(s.buffer.get());
+  const std::optional<DiskOp::Call> call = slots_[slot]->Next(buffers_[slot]);
   if (call) {
     io_uring_sqe* sqe = ::io_uring_get_sqe(&ring_);
     HF_CHECK(sqe != nullptr);  // every slot has one at most
@@ -60,7 +59,7 @@ void ReadRing::Begin(uint64_t slot) {
     if (under_way_ < kBusy || prepared_ >= kTogether) Flush();
     return;
   }
-  DiskOp op = *std::exchange(s.op, std::nullopt);
+  DiskOp op = *std::exchange(slots_[slot], std::nullopt);
   free_.push_back(slot);
   op.Finish();
 }
@@ -89,7 +88,7 @@ void ReadRing::Reap() {
 }
 
 void ReadRing::Ended(uint64_t slot, int result) {
-  slots_[slot].op->Took(result);
+  slots_[slot]->Took(result);
   Begin(slot);
   while (!waiting_.empty() && !free_.empty()) {
     DiskOp next = std::move(waiting_.front());

@@ -14,7 +14,7 @@
 #include <optional>
 #include <vector>
 
-#include "io/disk/aligned_buffer.h"
+#include "io/disk/aligned_buffers.h"
 #include "io/disk/disk_op.h"
 
 namespace holdfast::disk {
@@ -37,19 +37,15 @@ class ReadRing {
   void Reap();
 
  private:
-  struct Slot {
-    AlignedBuffer buffer = NewAlignedBuffer();
-    std::optional<DiskOp> op{};
-  };
-
-  explicit ReadRing(uint32_t depth) : slots_(depth) {}
+  explicit ReadRing(uint32_t depth) : buffers_(depth, kMostBytes + 2 * kBlock), slots_(depth) {}
   void Begin(uint64_t slot);
   void Flush();
   void Ended(uint64_t slot, int result);
 
   io_uring ring_{};
   bool open_ = false;
-  std::vector<Slot> slots_;
+  AlignedBuffers buffers_;
+  std::vector<std::optional<DiskOp>> slots_;  // each with a buffer
   std::vector<uint64_t> free_;
   size_t prepared_ = 0;   // in the ring, and not given to the device; then some are under way
   size_t under_way_ = 0;  // with the device

@@ -15,7 +15,7 @@
 #include <utility>
 
 #include "base/hash.h"
-#include "io/disk/aligned_buffer.h"
+#include "io/disk/disk_op.h"
 #include "io/disk/short_slice.h"
 
 namespace holdfast::disk {
@@ -48,6 +48,9 @@ RecordReader::Outcome Failed(Status status, bool file_failed = false) {
 }
 
 }  // namespace
+
+RecordReader::RecordReader(Options options)
+    : options_(std::move(options)), buffers_(options_.threads, DiskOp::kBufferBytes) {}
 
 // --- What is asked for ---------------------------------------------------------------------------
 
@@ -100,7 +103,9 @@ void RecordReader::Stop() {
 // As many as the machine lets this process have.
 void RecordReader::StartThreads() {
   try {
-    while (threads_.size() < options_.threads) threads_.emplace_back([this] { Work(); });
+    while (threads_.size() < options_.threads) {
+      threads_.emplace_back([this, thread = threads_.size()] { Work(thread); });
+    }
   } catch (const std::system_error&) {
   }
 }
@@ -119,10 +124,9 @@ void RecordReader::End(const ReadingPtr& reading, Outcome outcome) {
 
 // --- On the threads ------------------------------------------------------------------------------
 
-void RecordReader::Work() {
+void RecordReader::Work(size_t thread) {
   ::pthread_setname_np(::pthread_self(), "own-disk");
   AskForShortSlice();
-  const AlignedBuffer buffer = NewAlignedBuffer();
   std::unique_lock lock(mutex_);
   while (true) {
     came_.wait(lock, [this] { return ending_ || !waiting_.empty(); });
@@ -130,7 +134,7 @@ void RecordReader::Work() {
     const ReadingPtr reading = std::move(waiting_.front());
     waiting_.pop_front();
     lock.unlock();
-    Outcome outcome = ReadRecord(reading.get(), buffer.get());
+    Outcome outcome = ReadRecord(reading.get(), buffers_[thread]);
     // Its file may have been replaced: the next one opens it anew.
     if (!outcome.status.ok()) Forget(reading->place.segment);
     End(reading, std::move(outcome));

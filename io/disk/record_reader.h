@@ -24,6 +24,7 @@
 #include "base/ids.h"
 #include "base/status.h"
 #include "base/units.h"
+#include "io/disk/aligned_buffers.h"
 #include "io/shm/fd.h"
 #include "wire/disk_segment.h"
 
@@ -56,7 +57,7 @@ class RecordReader {
   };
   using Done = std::function<void(Outcome)>;
 
-  explicit RecordReader(Options options) : options_(std::move(options)) {}
+  explicit RecordReader(Options options);
   ~RecordReader() { Stop(); }
   RecordReader(const RecordReader&) = delete;
 
@@ -86,7 +87,7 @@ class RecordReader {
   };
   using ReadingPtr = std::shared_ptr<Reading>;
 
-  void Work();
+  void Work(size_t thread);
   Outcome ReadRecord(Reading* reading, std::byte* buffer);
   Outcome ReadPayload(Reading* reading, const File& file, const Head& head, ByteView bytes,
                       std::byte* buffer);
@@ -104,6 +105,7 @@ class RecordReader {
   std::map<uint32_t, std::shared_ptr<File>> files_;
   uint64_t uses_ = 0;
   bool ending_ = false;
+  AlignedBuffers buffers_;  // one for each thread
   std::vector<std::thread> threads_;
 };
 
