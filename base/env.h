@@ -26,12 +26,15 @@ class Clock {
   virtual ~Clock() = default;
   virtual Time Now() const = 0;
   // For stamps that people read, and for what is to end at a time of day (expiry); no other decision
-  // uses it.
+  // uses it. Any thread may ask.
   virtual WallTime Wall() const = 0;
   // Runs `run` once, at `when` or later, in the order (when, order of the calls). A time that has
   // passed means "after what is queued now": that is how long work is cut into slices.
   virtual void At(Time when, std::function<void()> run) = 0;
 };
+
+// Clock::Wall, for those who need no more of a clock. Any thread may call it.
+using WallClock = std::function<WallTime()>;
 
 // One end of a control connection. Ids are never used again within a process.
 using PeerId = uint64_t;
@@ -63,8 +66,9 @@ struct BulkItem {
 struct BulkOutcome {
   Status status;
   VersionHash version = 0;
-  uint64_t size = 0;  // on kNoSpace with size > 0: `into` was too small, this is what it takes
-  uint64_t hash = 0;  // XXH3-64 of the bytes
+  uint64_t size = 0;       // on kNoSpace with size > 0: `into` was too small, this is what it takes
+  uint64_t hash = 0;       // XXH3-64 of the bytes
+  uint32_t expires_s = 0;  // since 1970, where the node knows; 0: never
   // The node said so itself: its error is about the object, not about the node.
   bool answered = false;
   // The node only said where on its disk it lies, and this side has read it there.
@@ -134,6 +138,8 @@ struct FarInfo {
   uint64_t size = 0;
   std::string etag;  // without quotes; never empty (a store that gives none: see docs/formats.md)
   uint32_t requests = 1;  // that this answer took; 0 if it came with another's
+  // Since 1970: its store gives it up then. 0: never, or a listing, which does not say it.
+  uint32_t expires_s = 0;
 };
 
 // Where an object's bytes lie among others that one request can bring along.

@@ -45,7 +45,8 @@ Result<FarInfo> InfoOfRange(std::string_view name, const FarInfo& whole) {
   const std::optional<RangeName> range = ParseRangeName(name);
   HF_CHECK(range.has_value());
   if (range->range.end() > whole.size) return PastTheEnd(name, whole.size);
-  return FarInfo{range->range.length, EtagOfRange(whole.etag, whole.size), whole.requests};
+  return FarInfo{range->range.length, EtagOfRange(whole.etag, whole.size), whole.requests,
+                 whole.expires_s};
 }
 
 void RangedStore::Get(FarGet get, GetDone done) {

@@ -25,10 +25,14 @@ struct Time {
   static constexpr Time Max() { return {INT64_MAX / 2}; }
 };
 
-// Seconds since 1970, for stamps that people read; no decision uses it.
+// Seconds since 1970: for stamps that people read, and for what ends at a time of day.
 struct WallTime {
   int64_t seconds = 0;
 };
+// Of what ends at this second since 1970; 0 is never.
+constexpr bool HasExpired(uint32_t expires_s, WallTime now) {
+  return expires_s != 0 && expires_s <= now.seconds;
+}
 
 constexpr uint64_t kKiB = 1024;
 constexpr uint64_t kMiB = 1024 * kKiB;

@@ -86,7 +86,7 @@ class HoldfastIndex final : public Table {
   }
   uint64_t CountMany(std::span<const Oid> oids) const override {
     Bitmap here(oids.size());
-    index_.FindMany(oids, {}, &here, nullptr);
+    index_.FindMany(oids, {}, {}, &here, nullptr);
     return here.Count();
   }
   uint64_t memory_bytes() const override {  // entries, side array, and the ghosts of its objects
@@ -117,6 +117,7 @@ void Put(HoldfastIndex* index, const RecordMemory& records, uint32_t place, cons
                         .oid = oid,
                         .version = 1,
                         .size = 1,
+                        .expires_s = 0,
                         .payload_hash = 0,
                         .written_us = 0,
                         .header_hash = 0};

@@ -268,16 +268,23 @@ Status Commitments::CheckBooks(const Others& others) const {
         paid_below += c.BelowBytes(index);
         return;
       }
-      ObjectKey key = c.key(index);
-      auto record = c.kept.Get(i) ? context_->tier->Find(key.oid, key.version) : std::nullopt;
-      paid += record ? CostOf(shm::RecordBytes(record->payload.size(), record->name.size(),
-                                               record->etag.size()))
-                     : c.ReservedBytes(index);
+      paid += c.kept.Get(i) ? KeptBytes(c.key(index)).value_or(c.ReservedBytes(index))
+                            : c.ReservedBytes(index);
     });
     pending += commitment.pending.Count();
   }
   if (pending != pending_objects_) return Status::Corrupt("pending objects are miscounted");
   return CheckPaid(paid, paid_below, others);
+}
+
+// Of what has expired, too: its promise has not ended.
+std::optional<uint64_t> Commitments::KeptBytes(const ObjectKey& key) const {
+  std::optional<uint64_t> bytes;
+  context_->tier->ForEachVersion(key.oid, [&](const store::RecordView& record, bool) {
+    if (record.version != key.version) return;
+    bytes = CostOf(shm::RecordBytes(record.payload.size(), record.name.size(), record.etag.size()));
+  });
+  return bytes;
 }
 
 Status Commitments::CheckPaid(uint64_t paid, uint64_t paid_below, const Others& others) const {

@@ -169,6 +169,10 @@ class Commitments {
   void FailedBelow(const ObjectKey& key, const Status& why);
   // The disk may have lost what is held there: jobs are told. Call it every few milliseconds under load.
   void TellLostBelow();
+  // Memory holds what has expired: promises of it end, and jobs are told. Looks at kSweepAtOnce of them;
+  // call it every second.
+  static constexpr size_t kSweepAtOnce = 10'000;
+  void TellExpired();
   // Until when the holders of an object in memory want it.
   Time HeldUntil(const ObjectKey& key) const;
   // The bits of `manifest` that some commitment on the same manifest waits for are set in `here`
@@ -234,6 +238,7 @@ class Commitments {
   void PassOnBelow(const ObjectKey& key);
   void LoseBelow(Commitment& commitment, uint32_t index, const Status& why);
   void CheckBelow(Commitment& commitment, uint32_t index);
+  std::optional<uint64_t> KeptBytes(const ObjectKey& key) const;
   Status CheckPaid(uint64_t paid, uint64_t paid_below, const Others& others) const;
 
   const Context* context_;
@@ -242,6 +247,7 @@ class Commitments {
   planner::Calendar* below_;
   std::map<JobId, Job> jobs_;
   std::map<Ids, Commitment> commitments_;
+  std::pair<Ids, size_t> swept_;  // up to where TellExpired has looked
   std::map<ManifestDigest, std::vector<Commitment*>> by_manifest_;
   std::map<ManifestDigest, Excerpt> excerpts_;  // by list
   std::function<void(const Commitment&)> ended_;

@@ -15,7 +15,7 @@ void CopyDown::Add(const ObjectKey& key) {
       .key = key, .payload = Buffer::CopyOf(record->payload), .until = context_->Now() + kPatience};
   copy.item = store::DiskWriter::ItemOf(key.oid, key.version, record->name, record->etag,
                                         copy.payload.view(), record->payload_hash,
-                                        context_->disk->Stamp({}));
+                                        context_->disk->Stamp({}), record->expires_s);
   under_way_.insert(key);
   bytes_ += copy.payload.size();
   next_bytes_ += copy.payload.size();

@@ -120,6 +120,7 @@ Result<std::unique_ptr<Daemon>> Daemon::Open(DaemonConfig config, Log* log) {
   Result<std::unique_ptr<net::EventLoop>> loop = net::EventLoop::Create();
   if (!loop.ok()) return loop.status();
   parts->loop = *std::move(loop);
+  parts->config.memory.wall = [clock = parts->loop.get()] { return clock->Wall(); };
   // Before any other thread starts: they inherit the blocked signals.
   HF_RETURN_IF_ERROR(
       parts->loop->OnSignals({SIGTERM, SIGINT}, [parts](int) { parts->loop->Stop(); }));
@@ -207,7 +208,7 @@ Status Daemon::Parts::OpenBulkReader() {
   FormatSession(bulk_session.span(), kNumber, plan.segments, config.node.incarnation, 0);
   sessions->Attach(kNumber, bulk_session.span());
   Result<std::unique_ptr<LocalReader>> reader =
-      LocalReader::Open(region->memory(), bulk_session.span(), nullptr);
+      LocalReader::Open(region->memory(), bulk_session.span(), nullptr, config.memory.wall);
   if (!reader.ok()) return reader.status();
   bulk_reader = *std::move(reader);
   return {};

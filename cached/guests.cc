@@ -185,12 +185,14 @@ void Guests::Begin(uint64_t id, const std::string& endpoint) {
 void Guests::OnRead(uint64_t id, size_t n, const BulkOutcome& outcome) {
   Pull& pull = pulls_.at(id);
   Guest& guest = pull.guests[n];
-  guest.read =
-      outcome.status.ok() && outcome.version == guest.key.version && outcome.size == guest.size;
+  guest.read = outcome.status.ok() && outcome.version == guest.key.version &&
+               outcome.size == guest.size &&
+               !HasExpired(outcome.expires_s, context_->env.clock->Wall());
   guest.hash = outcome.hash;
+  guest.expires_s = outcome.expires_s;
   if (!pull.on_disk && !guest.read) context_->tier->Abort(guest.slot);
   if (!pull.on_disk && guest.read) {
-    context_->tier->Commit(guest.slot, guest.hash, 0);
+    context_->tier->Commit(guest.slot, guest.hash, 0, guest.expires_s);
     guest.here = context_->tier->Find(guest.key.oid, guest.key.version).has_value();
     // Somebody may be waiting for it.
     if (guest.here) commitments_->Arrived(guest.key);
@@ -211,7 +213,7 @@ void Guests::Write(uint64_t id) {
     room -= guest.record_bytes();
     items.push_back(store::DiskWriter::ItemOf(guest.key.oid, guest.key.version, guest.name,
                                               guest.etag, guest.buffer.view(), guest.hash,
-                                              context_->disk->Stamp(guest.age)));
+                                              context_->disk->Stamp(guest.age), guest.expires_s));
   }
   if (items.empty()) return End(id);
   context_->disk->Take(std::move(items), [this, id] {

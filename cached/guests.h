@@ -70,6 +70,7 @@ class Guests {
     ByteSpan into{};    // either
     bool read = false;
     uint64_t hash = 0;
+    uint32_t expires_s = 0;
     bool here = false;
 
     uint64_t record_bytes() const { return shm::RecordBytes(size, name.size(), etag.size()); }

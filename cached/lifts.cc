@@ -70,7 +70,7 @@ void Lifts::Keep(size_t i, uint64_t slot, const disk::Head& head, const Status& 
     context_->tier->Abort(slot);
     return Ended();
   }
-  context_->tier->Commit(slot, head.payload_hash, 0);
+  context_->tier->Commit(slot, head.payload_hash, 0, head.expires_s);
   if (IsHere(entry)) {  // else the index had no place for it
     context_->tier->MarkRead(entry.oid, entry.version);
     context_->disk->LeftByOutlet(entry.oid, entry.version);

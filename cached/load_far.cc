@@ -47,6 +47,7 @@ void Loader::OnFar(const ObjectKey& key, uint64_t id, Status status, const FarIn
   }
   if (!status.ok()) return Finish(key, status);
   far_latency_ = (far_latency_ * 7 + (context_->Now() - load->far_began)) / 8;
+  load->expires_s = info.expires_s;
   Deliver(*load, hash, &far_pace_);
 }
 
@@ -113,6 +114,7 @@ void Loader::OnFirst(Load& load, const Status& status, const FarInfo& info, uint
   Load& known = Learned(load, info);
   if (landed == info.size) {
     known.first_hash = hash;
+    known.expires_s = info.expires_s;
     Count(known, info.size);
     return TakeFirst(known);
   }

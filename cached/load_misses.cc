@@ -26,6 +26,7 @@ void Loader::OnMiss(bulk::ReadMiss miss, std::function<void(Status)> done) {
     loading->want.waiters.push_back(Wanting(key, loading->want, std::move(done)));
     return;
   }
+  context_->tier->LookAtTheClock();
   if (context_->tier->Find(miss.oid, miss.version)) return later(std::move(done), {});
   Want want;
   if (TellPlace(miss)) return;

@@ -69,6 +69,7 @@ void Loader::TakeFromDisk(Load& load) {
                          Load* reading = Find(key, id);
                          if (reading == nullptr) return;
                          const uint64_t hash = reading->found->head.payload_hash;
+                         reading->expires_s = reading->found->head.expires_s;
                          reading->found.reset();
                          if (!read.ok()) {
                            NotOnDisk(*reading);
@@ -180,9 +181,11 @@ void Loader::OnPeer(const PeerWant& from, BulkOutcome outcome) {
   if (load == nullptr) return;
   bool right =
       outcome.status.ok() && outcome.version == from.key.version && outcome.size == load->want.size;
-  if (!right) return PeerFailed(*load);
+  if (!right || HasExpired(outcome.expires_s, context_->env.clock->Wall()))
+    return PeerFailed(*load);
   ++counters_.peer_objects;
   counters_.peer_bytes += outcome.size;
+  load->expires_s = outcome.expires_s;
   Deliver(*load, outcome.hash, &far_pace_);
 }
 

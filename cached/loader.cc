@@ -194,7 +194,10 @@ bool Loader::HasRoom(Load& load, void (Loader::*again)(Load&)) {
 
 void Loader::Deliver(Load& load, uint64_t hash, Pace* pace) {
   ObjectKey key = load.want.key;
-  context_->tier->Commit(std::exchange(load.slot, 0), hash, 0);
+  context_->tier->LookAtTheClock();
+  if (HasExpired(load.expires_s, context_->env.clock->Wall()))
+    return Finish(key, Status::NotFound("\"" + load.want.name + "\" has expired"));
+  context_->tier->Commit(std::exchange(load.slot, 0), hash, 0, load.expires_s);
   pace->Done(load.want.size);
   if (load.want.need_by < context_->Now()) ++counters_.late;
   // The index may have had no place for it; then nobody can find it.

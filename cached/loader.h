@@ -126,6 +126,7 @@ class Loader {
     // this node.
     std::shared_ptr<Buffer> first;
     uint64_t first_hash = 0;                      // where that is the whole object
+    uint32_t expires_s = 0;                       // as who gave it has said
     std::optional<store::DiskTier::Found> found;  // on this node's disk
   };
   struct PeerWant {

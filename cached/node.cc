@@ -300,6 +300,7 @@ void Node::Parts::Tick() {
   streams.Expire();
   spill.Expire();
   calls.Expire();
+  commitments.TellExpired();
   context.env.clock->At(context.Now() + 1s, [this] { Tick(); });
 }
 

@@ -142,7 +142,7 @@ void PackedStore::Send(std::vector<Waiting> objects, uint64_t offset, uint64_t s
   }
   if (size == 0) {  // nothing but empty objects: there is no such range to ask for
     for (FarPiece& piece : flight->pieces) piece = {.filled = true, .hash = Hash64({})};
-    return clock_->At(clock_->Now(), [this, flight] { Landed(*flight, {}); });
+    return clock_->At(clock_->Now(), [this, flight] { Landed(*flight, {}, 0); });
   }
   const Place& place = flight->objects.front().place;
   get.uri = place.set->PackUri(place.pack().name);
@@ -151,12 +151,13 @@ void PackedStore::Send(std::vector<Waiting> objects, uint64_t offset, uint64_t s
   get.length = size;
   get.pieces = &flight->pieces;
   // The far store writes into the pieces until it calls back, so the callback owns the flight.
-  real_->Get(std::move(get), [this, flight](const Status& status, const FarInfo&, uint64_t) {
-    Landed(*flight, status);
+  real_->Get(std::move(get), [this, flight](const Status& status, const FarInfo& pack, uint64_t) {
+    Landed(*flight, status, pack.expires_s);
   });
 }
 
-void PackedStore::Landed(Flight& flight, const Status& status) {
+// Objects end with their pack.
+void PackedStore::Landed(Flight& flight, const Status& status, uint32_t expires_s) {
   uint32_t requests = 1;
   for (size_t i = 0; i < flight.objects.size(); ++i) {
     Waiting& object = flight.objects[i];
@@ -175,7 +176,7 @@ void PackedStore::Landed(Flight& flight, const Status& status) {
       Instead(std::move(object), why);
     } else {
       const FarInfo info{place.entry.size, std::string(place.entry.etag),
-                         std::exchange(requests, 0u)};
+                         std::exchange(requests, 0u), expires_s};
       object.done({}, info, object.whole.empty() ? piece.hash : CutOut(object));
     }
   }

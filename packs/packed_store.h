@@ -80,7 +80,7 @@ class PackedStore : public FarStore {
   void Locate(FarGet get, GetDone done);
   void Flush();
   void Send(std::vector<Waiting> objects, uint64_t offset, uint64_t size);
-  void Landed(Flight& flight, const Status& status);
+  void Landed(Flight& flight, const Status& status, uint32_t expires_s);
   static uint64_t CutOut(const Waiting& object);
   void Instead(Waiting object, const Status& why);
 

@@ -232,7 +232,7 @@ void StoreAnswer(const Answer& item, std::byte* at) {
   StoreAs(at + answer::kVersion, item.version);
   StoreAs(at + answer::kSize, item.size);
   StoreAs(at + answer::kHash, item.payload_hash);
-  StoreAs(at + answer::kText, item.text_bytes);
+  StoreAs(at + answer::kText, item.code == Code::kOk ? item.expires_s : item.text_bytes);
   StoreAs(at + answer::kCheck, AnswerCheck(at));
 }
 
@@ -253,14 +253,14 @@ Result<Answer> DecodeAnswer(ByteView bytes) {
               .version = LoadAs<uint64_t>(p + answer::kVersion),
               .size = LoadAs<uint64_t>(p + answer::kSize),
               .payload_hash = LoadAs<uint64_t>(p + answer::kHash),
-              .text_bytes = LoadAs<uint32_t>(p + answer::kText),
               .more = (flags & answer::kMore) != 0,
               .place = (flags & answer::kPlace) != 0};
   bool ok = item.code == Code::kOk;
-  bool bare = item.version == 0 && item.size == 0 && item.payload_hash == 0;
+  (ok ? item.expires_s : item.text_bytes) = LoadAs<uint32_t>(p + answer::kText);
+  bool bare = item.version == 0 && item.size == 0 && item.payload_hash == 0 && item.expires_s == 0;
   if (!IsCode(code) || flags > (answer::kMore | answer::kPlace) || (item.place && !(ok && bare)) ||
       item.item >= kMaxBatchItems || item.size > kMaxObjectBytes ||
-      item.text_bytes > kMaxTextBytes || (ok ? item.text_bytes != 0 : item.payload_hash != 0)) {
+      item.text_bytes > kMaxTextBytes || (!ok && item.payload_hash != 0)) {
     return Status::Corrupt("bulk answer: a field is out of range");
   }
   return item;

@@ -137,6 +137,7 @@ struct Answer {
   uint64_t size = 0;          // of the object, 0 where unknown
   uint64_t payload_hash = 0;  // XXH3-64; 0 unless kOk
   uint32_t text_bytes = 0;    // of the error's text; 0 when kOk
+  uint32_t expires_s = 0;     // since 1970; 0: never, not kOk, or a place
   bool more = false;          // another header of the same group follows, and not yet a body
   // With kOk, and only to a reader that can use it: the body is a Place, where the object lies most
   // likely. Version, size and hash are 0: the record there has them.

@@ -29,7 +29,8 @@ void EncodeHead(const Head& head, std::byte* into) {
                            .etag_bytes = e.etag_bytes,
                            .oid = e.oid,
                            .version = e.version,
-                           .size = e.size,
+                           .size = static_cast<uint32_t>(e.size),
+                           .expires_s = head.expires_s,
                            .payload_hash = head.payload_hash,
                            .written_us = e.loaded_us,
                            .header_hash = 0};
@@ -54,7 +55,8 @@ Result<Head> DecodeHead(ByteView bytes, uint64_t offset, uint64_t limit) {
                       .etag_bytes = header.etag_bytes},
             .payload_hash = header.payload_hash,
             .name = {},
-            .etag = {}};
+            .etag = {},
+            .expires_s = header.expires_s};
   const uint64_t texts = uint64_t{header.name_bytes} + header.etag_bytes;
   if (header.magic != kRecordMagic || texts > kMaxText || sizeof(header) + texts > bytes.size()) {
     return Status::Corrupt("no record begins here");

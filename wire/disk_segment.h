@@ -53,7 +53,7 @@ struct Head {
   uint64_t payload_hash = 0;
   std::string name;
   std::string etag;
-  uint32_t expires_s = 0;  // since 1970; 0: never. Only objects of packs can say it
+  uint32_t expires_s = 0;  // since 1970; 0: never
 };
 
 // Where a record begins, as one process tells it to another that reads the same segments.

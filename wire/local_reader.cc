@@ -42,6 +42,7 @@ const std::byte* PayloadOf(const RecordHeader* header) {
 struct LocalReader::State {
   shm::RegionView region;
   shm::SessionView session;
+  WallClock wall;
   const std::atomic<uint32_t>* forks = nullptr;
   uint32_t forks_at_open = 0;
 
@@ -59,7 +60,11 @@ struct LocalReader::State {
   bool Matches(shm::Entry e, const Oid& oid, VersionHash version) const {
     const RecordHeader* record = region.RecordAt(e);
     return record->oid == oid && (version == 0 || record->version == version) &&
-           record->size <= region.segment_bytes - shm::OffsetOf(e) - shm::kRecordAlign;
+           record->size <= region.segment_bytes - shm::OffsetOf(e) - shm::kRecordAlign &&
+           !Expired(record);
+  }
+  bool Expired(const RecordHeader* record) const {
+    return record->expires_s != 0 && HasExpired(record->expires_s, wall());
   }
 
   // Pins the segment of `seen`, which was loaded from `slot`. True: the slot still leads there, and
@@ -164,7 +169,7 @@ struct LocalReader::State {
 
 inline LocalOutcome LocalReader::State::CopyOut(const LocalRequest& request,
                                                 const RecordHeader* record) const {
-  LocalOutcome outcome{Code::kOk, static_cast<uint32_t>(record->size), record->version};
+  LocalOutcome outcome{Code::kOk, record->size, record->version};
   if (request.into.size() < record->size) {
     outcome.code = Code::kNoSpace;
   } else if (record->size != 0) {
@@ -254,7 +259,8 @@ void FormatSession(ByteSpan session, uint32_t number, uint32_t segments, Incarna
 }
 
 Result<std::unique_ptr<LocalReader>> LocalReader::Open(ByteView region, ByteSpan session,
-                                                       const std::atomic<uint32_t>* forks) {
+                                                       const std::atomic<uint32_t>* forks,
+                                                       WallClock wall) {
   std::unique_ptr<LocalReader> reader(new LocalReader());
   reader->state_ = std::make_unique<State>();
   State& state = *reader->state_;
@@ -265,6 +271,7 @@ Result<std::unique_ptr<LocalReader>> LocalReader::Open(ByteView region, ByteSpan
   if (!session_view.ok()) return session_view.status();
   state.session = *session_view;
   state.views_of = std::make_unique<std::atomic<uint32_t>[]>(state.region.segments);
+  state.wall = wall ? std::move(wall) : [] { return WallTime(); };
   state.forks = forks;
   state.forks_at_open = forks != nullptr ? forks->load(std::memory_order_relaxed) : 0;
   return reader;

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/bytes.h"
+#include "base/env.h"
 #include "base/ids.h"
 #include "base/status.h"
 #include "wire/shm_layout.h"
@@ -32,6 +33,7 @@ class LocalView {
   ByteView payload() const;
   VersionHash version() const { return header_->version; }
   uint64_t payload_hash() const { return header_->payload_hash; }
+  uint32_t expires_s() const { return header_->expires_s; }
   std::string_view name() const;
   std::string_view etag() const;
   uint32_t segment() const { return segment_; }
@@ -72,9 +74,11 @@ class LocalReader {
   // either does not carry the layout or their sizes disagree; kInvalid for another layout version.
   // `forks`, when given, counts the forks that led to this process (a pthread_atfork child handler
   // adds 1) and outlives the reader: in a child, which has no session of its own yet, everything is
-  // kNotFound and views let go of nothing.
+  // kNotFound and views let go of nothing. What has expired by `wall` is kNotFound, too, while a view of
+  // it stays; without one nothing expires.
   static Result<std::unique_ptr<LocalReader>> Open(ByteView region, ByteSpan session,
-                                                   const std::atomic<uint32_t>* forks = nullptr);
+                                                   const std::atomic<uint32_t>* forks = nullptr,
+                                                   WallClock wall = {});
 
   // Copies. One at a time, and many with prefetch (any number; groups of 64 inside).
   LocalOutcome Copy(const LocalRequest& request);

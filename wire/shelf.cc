@@ -75,7 +75,8 @@ bool Shelf::Show(uint32_t place, std::string_view name, VersionHash version, uin
              .etag_bytes = 0,
              .oid = oid,
              .version = version,
-             .size = size,
+             .size = static_cast<uint32_t>(size),
+             .expires_s = 0,
              .payload_hash = hash,
              .written_us = 0,
              .header_hash = 0};

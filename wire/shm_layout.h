@@ -133,7 +133,8 @@ struct RecordHeader {
   uint16_t etag_bytes;
   Oid oid;
   VersionHash version;
-  uint64_t size;           // of the payload
+  uint32_t size;           // of the payload
+  uint32_t expires_s;      // since 1970; from then on nobody reads it. 0: never
   uint64_t payload_hash;   // XXH3-64
   int64_t written_us = 0;  // the daemon's own clock when it was loaded
   uint64_t header_hash;    // XXH3-64 of this header with that of name and ETag in this field

@@ -46,7 +46,7 @@ Descent::Leaving Descent::Collect(uint32_t segment, Time now, uint64_t room,
     const uint64_t bytes = RecordBytesOf(*record);
     offset += bytes;
     const uint32_t slot = index_->FindPlace(record->oid, place);
-    if (slot == Index::kNone || index_->holds(slot) != 0) continue;
+    if (slot == Index::kNone || index_->holds(slot) != 0 || records_->Expired(slot)) continue;
     // A chunk of a stream that nobody holds is on a disk already, or nobody's any more.
     if (wire::IsChunkName(NameOf(record))) continue;
     // Reclaim appends it again, unless it reclaims for a promise: a peer may have it, too.
@@ -83,7 +83,7 @@ bool Descent::GoesAway(uint32_t slot, const shm::RecordHeader* record) const {
 DiskWriter::Item Descent::ItemOf(uint32_t slot, const shm::RecordHeader* record, Time now) const {
   return DiskWriter::ItemOf(record->oid, record->version, NameOf(record), EtagOf(record),
                             {PayloadOf(record), record->size}, record->payload_hash,
-                            disk_->Stamp(now - records_->Since(slot)));
+                            disk_->Stamp(now - records_->Since(slot)), record->expires_s);
 }
 
 // To pull a record is to read it, which is nobody's interest in it here.

@@ -232,6 +232,10 @@ Status DiskTier::Judge(const Looking& looking, const Status& read, disk::Head* h
   const bool right =
       entry.oid == looking.oid && (looking.version == 0 || entry.version == looking.version);
   if (!right) return Status::NotFound("not on the disk");
+  if (Expired(*decoded)) {
+    Forget(looking.at.segment, entry);
+    return Status::NotFound("it has expired");
+  }
   const uint32_t slot = records_.SlotOf(looking.at.segment, entry);
   if (slot != Index::kNone) records_.index().AddRead(slot);
   *head = *std::move(decoded);
@@ -242,9 +246,10 @@ void DiskTier::Read(const Found& found, ByteSpan into, std::function<void(Status
   const disk::Entry& entry = found.head.entry;
   HF_CHECK(into.size() == entry.size);
   if (found.tiny) return ReadRange(found, 0, into, std::move(done));
-  if (segments_[found.segment].sequence != found.sequence) {
-    env_.clock->At(env_.clock->Now(), [done = std::move(done)] {
-      done(Status::NotFound("evicted from the disk meanwhile"));
+  const bool evicted = segments_[found.segment].sequence != found.sequence;
+  if (evicted || Expired(found.head)) {
+    env_.clock->At(env_.clock->Now(), [evicted, done = std::move(done)] {
+      done(Status::NotFound(evicted ? "evicted from the disk meanwhile" : "it has expired"));
     });
     return;
   }
@@ -304,8 +309,7 @@ void DiskTier::ReadRange(const Found& found, uint64_t first, ByteSpan into,
       done(std::move(read));
     });
   }
-  const bool expired =
-      found.head.expires_s != 0 && found.head.expires_s <= env_.clock->Wall().seconds;
+  const bool expired = Expired(found.head);
   if (!expired && !into.empty()) {
     std::memcpy(into.data(), found.bytes.data() + found.payload + first, into.size());
   }
@@ -361,11 +365,7 @@ uint64_t DiskTier::SpareBytes() const {
 void DiskTier::Take(std::vector<DiskWriter::Item> items, std::function<void()> done) {
   std::vector<DiskWriter::Item> tiny, records;
   for (DiskWriter::Item& item : items) {
-    if (tiny_.Packs(item.head.entry.size)) {
-      tiny.push_back(std::move(item));
-    } else if (item.head.expires_s == 0) {
-      records.push_back(std::move(item));
-    }
+    (tiny_.Packs(item.head.entry.size) ? tiny : records).push_back(std::move(item));
   }
   if (tiny.empty()) return writer_.Write(std::move(records), std::move(done));
   if (!records.empty()) {

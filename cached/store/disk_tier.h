@@ -7,8 +7,9 @@
 // 22 bits and a version by 6 (index.h), so that Has may be wrong, and whoever needs to know reads. A
 // start reads seals and tables, not records: those are believed one by one, by their own hashes.
 //
-// Objects of up to 4 KiB take two bytes of it, in packs (tiny_tier.h), and have a time at which they end,
-// if somebody gives it: expired ones are never read. Where they are, Has is wrong for one of some 24.
+// Objects of up to 4 KiB take two bytes of it, in packs (tiny_tier.h). Where they are, Has is wrong for
+// one of some 24. What has expired is never read; a record is forgotten when it is found so, and the
+// index says until then that it is there.
 //
 // Admission. A disk wears out by what is written to it. While it has never been full everything is
 // written; after that only what comes back: of which reclaim of memory has let go before, not long
@@ -89,7 +90,7 @@ class DiskTier {
   // versions[i]). Tiny ones are not found: each would have to be looked for in every run.
   void FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, Bitmap* here,
                 Bitmap* held = nullptr) const {
-    if (ready_) records_.index().FindMany(oids, versions, here, held);
+    if (ready_) records_.index().FindMany(oids, versions, {}, here, held);
   }
 
   // Promises. What is held reclaim writes again; it is lost to a damaged disk only. All that is held
@@ -154,8 +155,7 @@ class DiskTier {
   void SetOutlet(DiskOutlet outlet) { reclaim_.SetOutlet(std::move(outlet)); }
   // It went there: Wants it the second time that memory lets go of it from now on, not the first.
   void LeftByOutlet(const Oid& oid, VersionHash version);
-  // Takes copies; the memory must not change until `done`. What does not fit is left out, and what
-  // expires if it is not a tiny object.
+  // Takes copies; the memory must not change until `done`. What does not fit is left out.
   void Take(std::vector<DiskWriter::Item> items, std::function<void()> done);
 
   // How many versions of it were there and not held; of a tiny object at most one.
@@ -211,6 +211,9 @@ class DiskTier {
   };
   void CheckPayload(Payload payload, const Status& read, uint64_t hash);
   Status Judge(const Looking& looking, const Status& read, disk::Head* head);
+  bool Expired(const disk::Head& head) const {
+    return HasExpired(head.expires_s, env_.clock->Wall());
+  }
   void Listed(uint64_t id);
   void Forget(uint32_t segment, const disk::Entry& entry);
   void DoneReading(uint32_t segment);

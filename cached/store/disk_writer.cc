@@ -18,7 +18,7 @@ uint64_t BytesOf(const DiskWriter::Item& item) {
 
 DiskWriter::Item DiskWriter::ItemOf(const Oid& oid, VersionHash version, std::string_view name,
                                     std::string_view etag, ByteView payload, uint64_t payload_hash,
-                                    int64_t loaded_us) {
+                                    int64_t loaded_us, uint32_t expires_s) {
   return {.head = {.entry = {.oid = oid,
                              .version = version,
                              .size = payload.size(),
@@ -27,7 +27,8 @@ DiskWriter::Item DiskWriter::ItemOf(const Oid& oid, VersionHash version, std::st
                              .etag_bytes = static_cast<uint16_t>(etag.size())},
                    .payload_hash = payload_hash,
                    .name = std::string(name),
-                   .etag = std::string(etag)},
+                   .etag = std::string(etag),
+                   .expires_s = expires_s},
           .payload = payload};
 }
 

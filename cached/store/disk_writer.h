@@ -41,7 +41,7 @@ class DiskWriter {
   // Of a record that lies elsewhere; the texts are copied, the payload is not.
   static Item ItemOf(const Oid& oid, VersionHash version, std::string_view name,
                      std::string_view etag, ByteView payload, uint64_t payload_hash,
-                     int64_t loaded_us);
+                     int64_t loaded_us, uint32_t expires_s);
   struct Counters {
     uint64_t written_objects = 0;
     uint64_t written_bytes = 0;

@@ -13,8 +13,8 @@ namespace holdfast::store {
 
 class FallbackMover : public SegmentMover {
  public:
-  static constexpr Duration kRest = 1s;            // of a worker that did not do it; doubled each time
-  static constexpr Duration kMostRest = 60s;       // that it was waited for in vain
+  static constexpr Duration kRest = 1s;       // of a worker that did not do it; doubled each time
+  static constexpr Duration kMostRest = 60s;  // that it was waited for in vain
   static constexpr Duration kDistrust = 10 * 60s;  // and of one that only said so
 
   struct Counters {
@@ -48,7 +48,7 @@ class FallbackMover : public SegmentMover {
   Disk* disk_;
   SegmentMover* elsewhere_;
   RecordMover here_;
-  bool failing_ = false;  // it was said
+  bool failing_ = false;   // it was said
   Duration rest_ = kRest;  // the next one
   Time rests_until_{INT64_MIN / 2};
   Counters counters_;

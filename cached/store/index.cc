@@ -110,8 +110,8 @@ void Index::PrefetchBuckets(const Oid& oid) const {
   __builtin_prefetch(&buckets_[shm::OtherBucket(first, shm::TagFor(oid), buckets_count_)]);
 }
 
-void Index::FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, Bitmap* here,
-                     Bitmap* held) const {
+void Index::FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, WallTime now,
+                     Bitmap* here, Bitmap* held) const {
   if (used_ == 0) return;
   std::array<uint32_t, kGroup> first;
   std::array<uint32_t, kGroup> second;
@@ -146,6 +146,7 @@ void Index::FindMany(std::span<const Oid> oids, std::span<const VersionHash> ver
       const uint32_t slot =
           Matches(entry(candidate[i]), oid, version) ? candidate[i] : Find(oid, version);
       if (slot == kNone) continue;
+      if (region_ && HasExpired(region_->record(entry(slot))->expires_s, now)) continue;
       here->Set(base + i);
       if (held != nullptr && holds(slot) != 0) held->Set(base + i);
     }

@@ -66,8 +66,8 @@ class Index {
     if (other != first) visit_bucket(other);
   }
   // Sets here[i] and, where held, held[i]; see MemoryTier::FindMany.
-  void FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, Bitmap* here,
-                Bitmap* held) const;
+  void FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, WallTime now,
+                Bitmap* here, Bitmap* held) const;
   void PrefetchBuckets(const Oid& oid) const;
 
   // A slot for a record to come, which moves nowhere until it is linked or released. Nothing when

@@ -29,7 +29,7 @@ struct MemoryTier::Core {
         sessions(s),
         index(region, Index::Start::kAsFound),
         segments(region, s, HoldClasses(plan.segments), found),
-        records(region, &index, &segments),
+        records(region, &index, &segments, options.wall),
         reclaim(region, &index, &segments, &records),
         descent(region, &index, &segments, &records, &reclaim),
         low_water(std::max(kMoveReserve + 1, plan.segments / 64)),

@@ -25,7 +25,8 @@ RecordView ViewOf(const shm::RecordHeader* record) {
           .name = NameOf(record),
           .etag = EtagOf(record),
           .payload = {PayloadOf(record), record->size},
-          .payload_hash = record->payload_hash};
+          .payload_hash = record->payload_hash,
+          .expires_s = record->expires_s};
 }
 
 }  // namespace
@@ -101,7 +102,8 @@ void MemoryTier::Core::WriteHeader(Place place, const RecordSpec& spec, Time now
              .etag_bytes = static_cast<uint16_t>(spec.etag.size()),
              .oid = spec.oid,
              .version = spec.version,
-             .size = spec.size,
+             .size = static_cast<uint32_t>(spec.size),
+             .expires_s = 0,
              .payload_hash = 0,
              .written_us = (now - spec.age).us,
              .header_hash = 0};
@@ -139,14 +141,14 @@ MemoryTier::MemoryTier(ByteSpan region, const shm::RegionPlan& plan,
 MemoryTier::~MemoryTier() = default;
 
 std::optional<RecordView> MemoryTier::Find(const Oid& oid, VersionHash version) const {
-  const uint32_t slot = core_->index.Find(oid, version);
+  const uint32_t slot = core_->records.FindReadable(oid, version);
   if (slot == Index::kNone) return std::nullopt;
   return ViewOf(core_->region.record(core_->index.entry(slot)));
 }
 
 void MemoryTier::FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions,
                           Bitmap* here, Bitmap* held) const {
-  core_->index.FindMany(oids, versions, here, held);
+  core_->index.FindMany(oids, versions, core_->records.Wall(), here, held);
 }
 
 Status MemoryTier::Core::CheckFits(const RecordSpec& spec) const {
@@ -189,13 +191,14 @@ Result<MemoryTier::Slot> MemoryTier::Allocate(const RecordSpec& spec, Time now,
   return core_->Begin(*entry, *place, spec, now);
 }
 
-void MemoryTier::Commit(uint64_t slot, uint64_t payload_hash, uint32_t holds) {
+void MemoryTier::Commit(uint64_t slot, uint64_t payload_hash, uint32_t holds, uint32_t expires_s) {
   auto it = core_->allocated.find(slot);
   HF_CHECK(it != core_->allocated.end() && holds <= Index::kMaxHolds);
   const Core::Allocated a = it->second;
   core_->allocated.erase(it);
   shm::RecordHeader* record = core_->region.record(a.place);
   record->payload_hash = payload_hash;
+  record->expires_s = expires_s;
   record->header_hash = HeaderHash(record);
   const uint32_t there = core_->index.Find(record->oid, record->version);
   if (there == Index::kNone) {
@@ -203,6 +206,7 @@ void MemoryTier::Commit(uint64_t slot, uint64_t payload_hash, uint32_t holds) {
     if (core_->segments[a.place.segment].owner == kGuestClass) ++core_->taken_guests;
   } else {
     core_->index.ReleaseReserved(a.slot);
+    if (core_->records.Expired(there)) core_->records.Replace(there, a.place);
     const uint32_t sum = std::min<uint32_t>(core_->index.holds(there) + holds, Index::kMaxHolds);
     core_->records.SetHolds(there, static_cast<uint16_t>(sum));
   }
@@ -223,7 +227,7 @@ void MemoryTier::Core::SetHolds(uint32_t slot, uint32_t holds, Held* after) {
 }
 
 bool MemoryTier::Hold(const Oid& oid, VersionHash version, Held* after) {
-  const uint32_t slot = core_->index.Find(oid, version);
+  const uint32_t slot = core_->records.FindReadable(oid, version);
   if (slot == Index::kNone || core_->index.holds(slot) == Index::kMaxHolds) return false;
   core_->SetHolds(slot, core_->index.holds(slot) + 1u, after);
   return true;
@@ -239,6 +243,10 @@ bool MemoryTier::Unhold(const Oid& oid, VersionHash version, Held* after) {
 void MemoryTier::SetHoldUntil(std::function<Time(const Oid&, VersionHash)> hold_until) {
   core_->reclaim.SetHoldUntil(std::move(hold_until));
 }
+
+void MemoryTier::LookAtTheClock() { core_->records.LookAtTheClock(); }
+
+bool MemoryTier::MayExpire() const { return core_->records.may_expire(); }
 
 void MemoryTier::SetBelow(DiskTier* disk) {
   core_->reclaim.SetBelow(disk);
@@ -288,7 +296,7 @@ void MemoryTier::ListSlots(uint32_t first, uint32_t last,
     }
     for (uint32_t slot = base; slot < end; ++slot) {
       const shm::Entry e = core_->index.entry(slot);
-      if (e == 0) continue;
+      if (e == 0 || core_->records.Expired(slot)) continue;
       visit({.oid = core_->region.record(e)->oid,
              .since = core_->records.Since(slot),
              .held = core_->index.holds(slot) != 0,
@@ -307,6 +315,7 @@ void MemoryTier::ForEachVersion(const Oid& oid, const Visit& visit) const {
 
 void MemoryTier::Maintain(Time now, uint64_t budget_bytes) {
   core_->segments.SetNow(now);
+  core_->records.LookAtTheClock();
   core_->DrainMarks();
   core_->segments.FreeUnpinned();
   RebalanceGrants(core_->region, *core_->sessions);

@@ -32,6 +32,7 @@
 
 #include "base/bitmap.h"
 #include "base/bytes.h"
+#include "base/env.h"
 #include "base/ids.h"
 #include "base/status.h"
 #include "base/units.h"
@@ -52,6 +53,8 @@ struct MemoryTierOptions {
       0;  // what may be promised; 0: about a quarter of a segment. See PromisableBytes
   NodeId node = 0;
   Incarnation incarnation = 0;
+  // What had expired by it at the last LookAtTheClock is not there; without one nothing expires.
+  WallClock wall{};
 };
 
 // kInvalid with the option's name for what cannot work.
@@ -65,6 +68,7 @@ struct RecordView {
   std::string_view etag;
   ByteView payload;
   uint64_t payload_hash = 0;
+  uint32_t expires_s = 0;  // since 1970; 0: never
 };
 
 struct RecordSpec {
@@ -116,7 +120,8 @@ class MemoryTier {
   ~MemoryTier();
   MemoryTier(const MemoryTier&) = delete;
 
-  // version 0 finds any version. The view is valid until the next non-const call.
+  // version 0 finds any version. The view is valid until the next non-const call. What has expired is
+  // not found here, nor by FindMany and Hold; it takes its room until reclaim comes to it.
   std::optional<RecordView> Find(const Oid& oid, VersionHash version) const;
   // Sets here[i] and, where held, held[i] for (oids[i], versions[i]); in groups of 32 with
   // prefetch.
@@ -127,10 +132,11 @@ class MemoryTier {
   // it must. kNoSpace when nothing can be reclaimed now (everything is held or pinned; the text
   // says which), kInvalid when the record does not fit a segment.
   Result<Slot> Allocate(const RecordSpec& spec, Time now, std::optional<Time> hold_until);
-  // The payload is written and has this XXH3-64: the record can be found from now on. A record of
-  // the same OID and version that is already there stays, and the new one is dropped. `holds` is
+  // The payload is written and has this XXH3-64: the record can be found from now on, until it
+  // expires (seconds since 1970; 0: never). A record of the same OID and version that is already there
+  // stays, and the new one is dropped, unless the old one has expired: then the new one takes its place. `holds` is
   // how many promises hold it (they add to those of one that is already there).
-  void Commit(uint64_t slot, uint64_t payload_hash, uint32_t holds);
+  void Commit(uint64_t slot, uint64_t payload_hash, uint32_t holds, uint32_t expires_s = 0);
   void Abort(uint64_t slot);
 
   // One promise more or less for a record (version 0: of any version); false when it is not there,
@@ -159,6 +165,10 @@ class MemoryTier {
   // found like any record.
   Result<Slot> AllocateGuest(const RecordSpec& spec, Time now, uint64_t promised_bytes);
 
+  // For who begins with something; Maintain does, too. Between two of these nothing expires.
+  void LookAtTheClock();
+  // Has anything come here that expires?
+  bool MayExpire() const;
   // As if a reader had marked it.
   void MarkRead(const Oid& oid, VersionHash version);
   // Takes a record out; false when it is not there or held.

@@ -45,15 +45,17 @@ bool IsRight(const Region& region, uint32_t slot, shm::Entry entry, Place place)
 void Fill(const Region& region, uint32_t segment, uint64_t from, uint64_t to) {
   for (; from < to; from += RecordBytesOf(*region.record(Place{segment, from}))) {
     if (IsRecord(region, {segment, from}, to)) continue;
-    *region.record(Place{segment, from}) = {.magic = shm::kRecordMagic,
-                                            .name_bytes = 0,
-                                            .etag_bytes = 0,
-                                            .oid = {},
-                                            .version = 0,
-                                            .size = to - from - shm::kRecordAlign,
-                                            .payload_hash = 0,
-                                            .written_us = 0,
-                                            .header_hash = 0};
+    *region.record(Place{segment, from}) = {
+        .magic = shm::kRecordMagic,
+        .name_bytes = 0,
+        .etag_bytes = 0,
+        .oid = {},
+        .version = 0,
+        .size = static_cast<uint32_t>(to - from - shm::kRecordAlign),
+        .expires_s = 0,
+        .payload_hash = 0,
+        .written_us = 0,
+        .header_hash = 0};
   }
 }
 
@@ -63,7 +65,8 @@ void AdoptSegment(const Region& region, uint32_t segment, std::vector<Found>& fo
   std::sort(found.begin(), found.end(),
             [](const Found& a, const Found& b) { return a.offset < b.offset; });
   Reattached::Segment& s = all->segments[segment];
-  s.kept = (region.states()[segment].generation.load(std::memory_order_relaxed) & kKeptSegment) != 0;
+  s.kept =
+      (region.states()[segment].generation.load(std::memory_order_relaxed) & kKeptSegment) != 0;
   uint64_t end = kFirstRecord;
   for (const Found& one : found) {
     std::atomic<shm::Entry>& entry = EntryAt(region, one.slot);
@@ -81,6 +84,7 @@ void AdoptSegment(const Region& region, uint32_t segment, std::vector<Found>& fo
     s.live_bytes += bytes;
     s.youngest_us = std::max(s.youngest_us, record->written_us);
     ++all->objects;
+    all->may_expire = all->may_expire || record->expires_s != 0;
     all->bytes += bytes;
   }
 }

@@ -25,7 +25,8 @@ struct Reattached {
   std::vector<Segment> segments{};
   uint64_t objects = 0;
   uint64_t bytes = 0;
-  uint64_t lost = 0;  // entries that led to nothing right
+  uint64_t lost = 0;        // entries that led to nothing right
+  bool may_expire = false;  // something of it
 };
 
 // Of a region that Carries(). By the only process that writes to it.

@@ -55,7 +55,8 @@ bool Reclaim::Settle(uint32_t slot, uint64_t bytes, Time now, bool keep_reread) 
   const bool guest = (*segments_)[records_->PlaceOf(slot).segment].owner == kGuestClass;
   const bool held = index_->holds(slot) != 0;
   if (held && !MoveHeld(slot, bytes, now)) return false;
-  if (held || (keep_reread && index_->was_reread(slot) && KeepReread(slot, bytes, now))) {
+  const bool wanted = keep_reread && index_->was_reread(slot) && !records_->Expired(slot);
+  if (held || (wanted && KeepReread(slot, bytes, now))) {
     counters_.kept_guests += guest ? 1 : 0;
     return true;
   }

@@ -10,6 +10,7 @@ namespace holdfast::store {
 
 void Records::Link(uint32_t reserved, Place place, uint16_t holds) {
   const shm::RecordHeader* record = region_.record(place);
+  may_expire_ = may_expire_ || record->expires_s != 0;
   const uint64_t bytes = RecordBytesOf(*record);
   index_->Link(reserved, shm::MakeEntry(shm::TagFor(record->oid), place.segment, place.offset));
   segments_->AddLive(place.segment, bytes);
@@ -49,6 +50,31 @@ void Records::WriteSince(Place place, Time since) const {
   if (record->written_us == since.us) return;
   record->written_us = since.us;
   record->header_hash = HeaderHash(record);
+}
+
+uint32_t Records::FindReadable(const Oid& oid, VersionHash version) const {
+  const uint32_t slot = index_->Find(oid, version);
+  if (slot == Index::kNone || !Expired(slot)) return slot;
+  if (version != 0) return Index::kNone;
+  uint32_t other = Index::kNone;
+  index_->ForEachVersion(oid, [&](uint32_t s) {
+    if (!Expired(s)) other = s;
+  });
+  return other;
+}
+
+void Records::Replace(uint32_t slot, Place place) {
+  const Place from = PlaceOf(slot);
+  const shm::RecordHeader* record = region_.record(place);
+  const uint64_t before = RecordBytesOf(*region_.record(from)), after = RecordBytesOf(*record);
+  index_->Relink(slot, shm::MakeEntry(shm::TagFor(record->oid), place.segment, place.offset));
+  segments_->AddLive(place.segment, after);
+  segments_->RemoveLive(from.segment, before);
+  counters_.live_bytes += after - before;
+  if (index_->holds(slot) == 0) return;
+  segments_->AddHeld(place.segment, after);
+  segments_->RemoveHeld(from.segment, before);
+  counters_.held_bytes += after - before;
 }
 
 uint64_t Records::BytesOf(uint32_t slot) const {

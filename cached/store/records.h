@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "base/env.h"
 #include "base/units.h"
 #include "cached/store/index.h"
 #include "cached/store/region.h"
@@ -22,12 +23,16 @@ struct RecordCounters {
 
 class Records {
  public:
-  Records(const Region& region, Index* index, Segments* segments)
-      : region_(region), index_(index), segments_(segments) {}
+  // Without `wall` nothing expires.
+  Records(const Region& region, Index* index, Segments* segments, WallClock wall)
+      : region_(region), index_(index), segments_(segments), wall_(std::move(wall)) {
+    LookAtTheClock();
+  }
   // What the index and the segments were found with.
   void Adopt(const Reattached& found) {
     counters_.live_objects = found.objects;
     counters_.live_bytes = found.bytes;
+    may_expire_ = found.may_expire;
   }
 
   // The record at `place` is complete; from now on it can be found.
@@ -37,6 +42,19 @@ class Records {
   // Copies the record to `to`, where there is room for it, and has readers find it there.
   void Move(uint32_t slot, Place to);
   void SetHolds(uint32_t slot, uint16_t holds);
+
+  // Expiry, by the time of the last look, so that within an event what was there stays. What has expired
+  // keeps its slot until reclaim comes to it.
+  void LookAtTheClock() { now_ = wall_ ? wall_() : WallTime(); }
+  WallTime Wall() const { return now_; }
+  bool Expired(uint32_t slot) const {
+    return HasExpired(region_.record(PlaceOf(slot))->expires_s, now_);
+  }
+  bool may_expire() const { return may_expire_; }  // one that was linked may, or might have
+  // As Index::Find, of what has not expired.
+  uint32_t FindReadable(const Oid& oid, VersionHash version) const;
+  // The record at `place`, of the same object and version, takes the place of the slot's.
+  void Replace(uint32_t slot, Place place);
 
   Place PlaceOf(uint32_t slot) const {
     return {shm::SegmentOf(index_->entry(slot)), shm::OffsetOf(index_->entry(slot))};
@@ -57,6 +75,9 @@ class Records {
   Region region_;
   Index* index_;
   Segments* segments_;
+  WallClock wall_;
+  WallTime now_{};
+  bool may_expire_ = false;
   RecordCounters counters_;
 };
 

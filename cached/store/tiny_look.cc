@@ -20,7 +20,8 @@ bool TinyTier::MayHave(const Oid& oid, VersionHash version) const {
 }
 
 bool TinyTier::Keeps(const Oid& oid, VersionHash version) const {
-  if (FindYoung(oid, version, nullptr)) return true;
+  disk::Tiny young;
+  if (FindYoung(oid, version, &young)) return !young.Expired(env_.clock->Wall().seconds);
   return runs_.FindMatch(oid, [](const TinySegment& s, uint32_t, uint32_t object, uint32_t) {
     return s.index.was_read(object);
   });

@@ -245,6 +245,7 @@ BulkOutcome ClientConnection::OutcomeOf(const Answer& answer) const {
     outcome.status = Status::Corrupt(endpoint_.text + ": an object's bytes fail their checksum");
   } else {
     outcome.hash = answer.payload_hash;
+    outcome.expires_s = answer.expires_s;
   }
   return outcome;
 }

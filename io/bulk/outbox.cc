@@ -56,7 +56,8 @@ bool Outbox::AddRecord(uint64_t request, uint16_t item, LocalView view, Time now
                 .item = item,
                 .version = view.version(),
                 .size = size,
-                .payload_hash = view.payload_hash()};
+                .payload_hash = view.payload_hash(),
+                .expires_s = view.expires_s()};
   if (size >= sendfile_bytes_) return AddLarge(answer, std::move(view), now);
   if (!large_.empty() || small_.size() == kSmall || small_bytes_ >= kSmallBytes) return false;
   small_bytes_ += size;

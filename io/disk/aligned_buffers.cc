@@ -23,6 +23,8 @@ AlignedBuffers::AlignedBuffers(size_t count, uint64_t bytes) : bytes_(bytes) {
   const auto at = reinterpret_cast<uint64_t>(mapping_);
   first_ = static_cast<std::byte*>(mapping_) + (shm::AlignUp(at, kHugePage) - at);
   ::madvise(first_, used, MADV_HUGEPAGE);  // else they are ordinary pages
+  // A device that writes to memory and a fork that copies it do not go together (open(2), O_DIRECT).
+  ::madvise(mapping_, mapped_, MADV_DONTFORK);
 }
 
 AlignedBuffers::~AlignedBuffers() { ::munmap(mapping_, mapped_); }

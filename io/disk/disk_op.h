@@ -38,14 +38,15 @@ class DiskOp {
     uint64_t bytes;
     uint64_t offset;
   };
-  // The call to make next, through a buffer of kBufferBytes at a multiple of the block, the same one
-  // for the whole operation; nullopt when there is nothing more to do.
+  // The call to make next, through a buffer at a multiple of the block, the same one for the whole
+  // operation, of kBufferBytes or what is read and two blocks; nullopt when there is nothing more to do.
   std::optional<Call> Next(std::byte* buffer);
   // What that call returned, or -errno.
   void Took(int64_t result);
   void Finish() { done_(error_, hasher_.Digest()); }
 
   bool reads() const { return kind_ == Kind::kRead; }
+  uint64_t bytes_left() const { return into_.size(); }  // of a read
 
  private:
   DiskOp(Kind kind, int fd, uint64_t offset, Done done)

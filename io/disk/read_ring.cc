@@ -39,6 +39,7 @@ ReadRing::~ReadRing() {
 }
 
 void ReadRing::Submit(DiskOp read) {
+  HF_CHECK(read.reads() && read.bytes_left() <= kMostBytes);
   if (free_.empty()) return waiting_.push_back(std::move(read));
   const uint64_t slot = free_.back();
   free_.pop_back();

@@ -157,6 +157,8 @@ RecordReader::Outcome RecordReader::ReadRecord(Reading* reading, std::byte* buff
   Result<Head> head = DecodeHead(*bytes, place.offset, limit);
   if (!head.ok()) return Failed(head.status());
   if (Status other = CheckHead(*head, want.oid, want.version); !other.ok()) return Failed(other);
+  if (options_.wall && HasExpired(head->expires_s, options_.wall()))
+    return Failed(Status::NotFound("it has expired"));
   const Entry& entry = head->entry;
   if (want.size != 0 && entry.size != want.size)
     return Failed(Status::NotFound("it has another size"));

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/env.h"
 #include "base/ids.h"
 #include "base/status.h"
 #include "base/units.h"
@@ -35,6 +36,7 @@ class RecordReader {
  public:
   struct Options {
     std::string directory;
+    WallClock wall{};  // what has expired by it does not lie there; without one nothing expires
     uint32_t threads = 8;
     size_t most_files = 64;        // open at a time
     size_t most_waiting = 16'384;  // beyond it kUnavailable

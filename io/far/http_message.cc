@@ -52,6 +52,18 @@ std::optional<Duration> ParseRetryAfter(const std::string& text) {
   return std::chrono::seconds(std::clamp<int64_t>(when - time(nullptr), 0, 86'400));
 }
 
+// expiry-date="Fri, 23 Dec 2012 00:00:00 GMT", rule-id="..."; 0 for what is no such date.
+uint32_t ParseExpiration(std::string_view value) {
+  constexpr std::string_view kBefore = "expiry-date=\"";
+  const size_t begin = value.find(kBefore);
+  if (begin == std::string_view::npos) return 0;
+  const std::string_view rest = value.substr(begin + kBefore.size());
+  const std::string date(rest.substr(0, rest.find('"')));
+  const int64_t seconds = curl_getdate(date.c_str(), nullptr);
+  if (seconds <= 0) return 0;
+  return static_cast<uint32_t>(std::min<int64_t>(seconds, UINT32_MAX));
+}
+
 std::string HexPair(const char* prefix, uint64_t a, uint64_t b) {
   std::array<char, 64> text;
   std::snprintf(text.data(), text.size(), "%s-%llx-%llx", prefix,
@@ -70,6 +82,7 @@ void ResponseHead::Clear() {
   retry_after.reset();
   checksums.clear();
   bucket_region.clear();
+  expires_s = 0;
 }
 
 void ResponseHead::AddLine(std::string_view line) {
@@ -97,6 +110,8 @@ void ResponseHead::AddLine(std::string_view line) {
     last_modified = curl_getdate(std::string(value).c_str(), nullptr);
   } else if (name == "retry-after") {
     retry_after = ParseRetryAfter(std::string(value));
+  } else if (name == "x-amz-expiration") {
+    expires_s = ParseExpiration(value);
   } else if (name == "x-amz-bucket-region") {
     bucket_region = value.substr(0, kMaxHeaderName);
   } else if (const auto kind = ChecksumOfHeader(name); kind) {

@@ -35,6 +35,8 @@ struct ResponseHead {
   std::optional<Duration> retry_after;
   std::vector<GivenChecksum> checksums;  // of the whole object
   std::string bucket_region;             // x-amz-bucket-region
+  // x-amz-expiration: when S3's lifecycle rules end it, since 1970; 0: never.
+  uint32_t expires_s = 0;
 
   // A line with or without its end. A status line starts a new head: after a redirect only the last
   // one counts.

@@ -182,6 +182,7 @@ size_t Transfer::OnBody(char* data, size_t, size_t size, void* self_pointer) {
 Transfer::Content Transfer::Classify() {
   if (head_.status != 200 && head_.status != 206) return Content::kRefusal;
   refused_ = JudgeHead(call_->ask, head_);
+  if (!refused_) refused_ = JudgeExpiry();
   skip_ = BytesToSkip(call_->ask, head_);
   if (call_->kind == Ask::Kind::kPut) return Content::kRefusal;  // nothing that anybody needs
   return call_->kind == Ask::Kind::kList ? Content::kListing : Content::kObject;
@@ -243,6 +244,8 @@ Verdict Transfer::Judge(CURLcode code, HttpCall::Answer& answer) {
     answer.info = {call_->put.size(), VersionOf(head_, call_->put.size())};
     return {};
   }
+  if (std::optional<Verdict> verdict = JudgeExpiry(); verdict) return *verdict;
+  answer.info.expires_s = head_.expires_s;
   if (call_->kind == Ask::Kind::kHead) {
     answer.info.size = *head_.content_length;
     answer.info.etag = VersionOf(head_, answer.info.size);
@@ -260,6 +263,13 @@ Verdict Transfer::Judge(CURLcode code, HttpCall::Answer& answer) {
   answer.info.etag = VersionOf(head_, answer.info.size);
   answer.hash = hasher_.Digest();
   return verdict;
+}
+
+// A store may take its time to remove what has expired.
+std::optional<Verdict> Transfer::JudgeExpiry() const {
+  if (!HasExpired(head_.expires_s, {std::time(nullptr)})) return std::nullopt;
+  return Verdict{
+      Status::NotFound(std::string(call_->ask.uri) + ": it has expired, its store says")};
 }
 
 Verdict Transfer::JudgeTransport(CURLcode code) const {

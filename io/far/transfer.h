@@ -55,6 +55,7 @@ class Transfer {
   bool TakeObject(std::string_view data);
   bool TakeText(std::string_view data, size_t limit, bool stop_at_limit);
   Verdict Judge(CURLcode code, HttpCall::Answer& answer);
+  std::optional<Verdict> JudgeExpiry() const;
   Verdict JudgeTransport(CURLcode code) const;
   Verdict JudgeListing(HttpCall::Answer& answer);
   // Bytes moved, either way.

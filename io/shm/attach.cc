@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <ctime>
 #include <mutex>
 #include <string_view>
 #include <thread>
@@ -168,7 +169,8 @@ Status Attaching::Confirm() {
 
 Status Attaching::OpenReader() {
   Result<std::unique_ptr<LocalReader>> reader =
-      LocalReader::Open(attachment_->region_, attachment_->session_memory_, ForkCounter());
+      LocalReader::Open(attachment_->region_, attachment_->session_memory_, ForkCounter(),
+                        [] { return WallTime{std::time(nullptr)}; });
   if (!reader.ok()) return reader.status();
   attachment_->reader_ = std::move(*reader);
   if (options_.populate) attachment_->Populate();

@@ -27,7 +27,9 @@ class OwnDisk {
  public:
   // `directory` has the node's segments. Both others outlive its Stop.
   OwnDisk(net::EventLoop* loop, bulk::BulkClient* bulk, std::string directory)
-      : loop_(loop), bulk_(bulk), reader_({.directory = std::move(directory)}) {}
+      : loop_(loop),
+        bulk_(bulk),
+        reader_({.directory = std::move(directory), .wall = [loop] { return loop->Wall(); }}) {}
 
   // As BulkClient::Read, of the own node. On the loop's thread.
   void Read(const std::string& endpoint, BulkMode mode, std::vector<BulkItem> items, Time deadline,

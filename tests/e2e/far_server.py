@@ -3,6 +3,7 @@
 whatever signature comes, or none."""
 
 import collections
+import email.utils
 import hashlib
 import threading
 import urllib.parse
@@ -20,6 +21,7 @@ class FarServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.objects = {}  # "bucket/key" -> bytes
         self.counts = collections.Counter()  # of (method, path)
+        self.ends = {}  # "bucket/key" -> when lifecycle rules end it, seconds since 1970
         self.refuse_writes = False
         self.puts_under_way = 0
         self.on_put = None  # called with the path before it is stored
@@ -77,15 +79,19 @@ class Handler(BaseHTTPRequestHandler):
         etag = f'"{hashlib.md5(body).hexdigest()}"'
         if self.headers.get("If-Match", etag) != etag:
             return self.refuse(412, "PreconditionFailed")
+        headers = [("ETag", etag)]
+        if path in self.server.ends:
+            date = email.utils.formatdate(self.server.ends[path], usegmt=True)
+            headers.append(("x-amz-expiration", f'expiry-date="{date}", rule-id="rule"'))
         asked = self.headers.get("Range")
         if asked is None or self.command == "HEAD":
-            return self.answer(200, body, [("ETag", etag)])
+            return self.answer(200, body, headers)
         first, last = (int(n) for n in asked.removeprefix("bytes=").split("-"))
         if first >= len(body):
             return self.refuse(416, "InvalidRange")
         part = body[first:last + 1]
-        self.answer(206, part, [("ETag", etag),
-                                ("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(body)}")])
+        headers.append(("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(body)}"))
+        self.answer(206, part, headers)
 
     do_HEAD = do_GET
 

@@ -48,7 +48,7 @@ Cluster::Cluster(uint64_t seed, std::FILE* trace)
       fabric_(&world_),
       random_(world_.Stream("cluster")),
       scenario_(DrawScenario(&world_, &far_)),
-      promises_(&world_, [this](ProcessId process) { return HostOf(process); }),
+      promises_(&world_, &far_, [this](ProcessId process) { return HostOf(process); }),
       grants_(&world_, &far_, [this](ProcessId process) { return HostOf(process); }),
       hosts_(MakeHosts(&fabric_, &far_, scenario_)),
       dynamic_(&fabric_, &far_, scenario_, &hosts_,

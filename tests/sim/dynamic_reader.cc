@@ -177,6 +177,10 @@ void DynamicReader::Ended(uint64_t id, Result<client::SingleRead::Found> found) 
   const Read read = reads_.extract(it).mapped();
   if (!found.ok()) return Failed(read, found.status());
   if (found->larger) return Larger(read, *found->larger, found->chunk);
+  if (read.begun >= read.object->ends_at) {
+    world_->Violate("what-expired-is-not-read", setup_->name + " is given " + read.object->uri +
+                                                    ", which had ended when it asked");
+  }
   Check(*read.object, read.wanted ? VersionOf(*read.wanted) : 0, found->bytes.view(), "a read");
   if (found->source == ObjectSource::kPeer) ++counts_->found;
   if (found->source == ObjectSource::kThroughHome) ++counts_->through_home;
@@ -205,7 +209,8 @@ void DynamicReader::Failed(const Read& read, const Status& status) {
   const Code code = status.code();
   const bool changed = read.wanted ? VersionOf(far_->InfoAt(object, now)) != VersionOf(*read.wanted)
                                    : object.changes_at >= read.begun && object.changes_at <= now;
-  const bool refused = (object.missing && code == Code::kNotFound) ||
+  const bool gone = object.missing || now >= object.ends_at;
+  const bool refused = (gone && code == Code::kNotFound) ||
                        (object.denied && code == Code::kDenied) ||
                        (changed && code == Code::kChanged);
   // Or the far store failed this very reader, after its retries.

@@ -8,6 +8,7 @@
 #include "base/range_name.h"
 #include "base/uri.h"
 #include "jobclient/chunks.h"
+#include "tests/sim/sim_clock.h"
 
 namespace holdfast::sim {
 
@@ -60,6 +61,7 @@ void FarWorld::AddRange(const FarObject& whole, std::string uri, uint64_t offset
   range.missing = whole.missing;
   range.denied = whole.denied;
   range.changes_at = whole.changes_at;
+  range.ends_at = whole.ends_at;
   if (whole.changes_at != Time::Max())
     range.later = {.size = size, .etag = EtagOfRange(whole.later.etag, whole.later.size)};
   range.whole = &whole;
@@ -74,8 +76,11 @@ std::vector<const FarObject*> FarWorld::RangesAt(const FarObject& whole, uint64_
 }
 
 FarInfo FarWorld::InfoAt(const FarObject& object, Time now) const {
-  if (now >= object.changes_at) return object.later;
-  return {.size = object.size, .etag = object.etag};
+  FarInfo info{.size = object.size, .etag = object.etag};
+  if (now >= object.changes_at) info = object.later;
+  if (object.ends_at != Time::Max())
+    info.expires_s = static_cast<uint32_t>(SimClock::WallAt(object.ends_at).seconds);
+  return info;
 }
 
 void FarWorld::Fill(std::string_view uri, VersionHash version, uint64_t offset, ByteSpan into) {

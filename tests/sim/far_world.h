@@ -28,6 +28,7 @@ struct FarObject {
   bool denied = false;
   Time changes_at = Time::Max();  // from then on it is another version, of another size
   FarInfo later;
+  Time ends_at = Time::Max();  // a whole second; it has expired from then on, and is gone
   // Of a range (base/range_name.h): of what, and from where on. Its state is that of the whole.
   const FarObject* whole = nullptr;
   uint64_t offset = 0;

@@ -34,7 +34,7 @@ constexpr std::array<Kind, kFaultKinds> kKinds = {{
     {"collector-second", 1.0},  {"collector-kill", 0.2},
     {"collector-old-log", 0.1}, {"journal-slow", 0.02},
     {"journal-fails", 0.02},    {"journal-crash", 1.0},
-    {"journal-lost", 0.3},
+    {"journal-lost", 0.3},      {"far-expires", 0.01},
 }};
 
 }  // namespace

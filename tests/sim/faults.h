@@ -57,6 +57,7 @@ enum class Fault : uint8_t {
   kJournalFails,        // it fails, and goes on failing until the node is started again
   kJournalCrash,        // the host goes down: records that were not synced are lost
   kJournalLost,         // ... and the disk that it was on
+  kFarExpires,          // the far store ends the object at a time that it has told
   kCount,
 };
 

@@ -171,6 +171,7 @@ bool JobProcess::ReadLocally(const ListedObject& object, uint32_t index) {
   if (outcome.size != object.size || outcome.version != object.version) {
     world_->Violate("right-bytes", "a local copy of another version of " + object.object->uri);
   }
+  CheckNotEnded(object);
   Check(object, bytes.view(), "a local copy");
   ++counts_->local;
   Advance(kLocalCopy, Hash64(bytes.view()));
@@ -186,6 +187,7 @@ bool JobProcess::ViewLocally(const ListedObject& object, uint32_t) {
     if (!view) return false;
     session_->reader().MarkRead(view);
   }
+  CheckNotEnded(object);
   Check(object, view.payload(), "a new view");
   uint64_t hash = Hash64(view.payload());
   uint64_t id = ++last_view_;
@@ -247,7 +249,8 @@ bool JobProcess::Changed(const ListedObject& object) const {
 }
 
 void JobProcess::Failed(const ListedObject& object, const Status& status) {
-  bool refused = (object.object->missing && status.code() == Code::kNotFound) ||
+  const bool ended = world_->now() >= object.object->ends_at;
+  bool refused = ((object.object->missing || ended) && status.code() == Code::kNotFound) ||
                  (object.object->denied && status.code() == Code::kDenied) ||
                  (status.code() == Code::kChanged && Changed(object));
   // Or the far store failed this very reader, after its retries.
@@ -261,6 +264,12 @@ void JobProcess::Failed(const ListedObject& object, const Status& status) {
   }
   ++counts_->failed;
   Advance(kFailed, static_cast<uint64_t>(status.code()));
+}
+
+void JobProcess::CheckNotEnded(const ListedObject& object) {
+  if (world_->now() < object.object->ends_at) return;
+  world_->Violate("what-expired-is-not-read",
+                  setup_->name + " finds " + object.object->uri + " in its node's memory");
 }
 
 void JobProcess::Check(const ListedObject& object, ByteView bytes, std::string_view what) {

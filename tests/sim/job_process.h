@@ -92,6 +92,7 @@ class JobProcess {
   void Take(jobclient::ReadResult result);
   bool Changed(const ListedObject& object) const;
   void Failed(const ListedObject& object, const Status& status);
+  void CheckNotEnded(const ListedObject& object);
   void Check(const ListedObject& object, ByteView bytes, std::string_view what);
   void Advance(uint64_t how, uint64_t hash);
   void ReleaseView(uint64_t id);

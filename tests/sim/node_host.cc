@@ -76,9 +76,11 @@ void NodeHost::Start(bool warm) {
   Daemon& d = *daemon_;
   for (const auto& [number, session] : clients_) d.sessions.Attach(number, session->memory());
   setup_.tier.incarnation = setup_.node.incarnation = random_.Next() | 1;
+  setup_.tier.wall = [clock = &d.env.clock] { return clock->Wall(); };
   d.tier =
       std::make_unique<store::MemoryTier>(region_->pages.span(), plan_, setup_.tier, &d.sessions);
-  d.bulk_session = SessionFile::Make(region_, ++last_session_);
+  d.bulk_session =
+      SessionFile::Make(region_, ++last_session_, [clock = &d.env.clock] { return clock->Wall(); });
   d.sessions.Attach(last_session_, d.bulk_session->memory());
   if (disk_image_ != nullptr) OpenDisk();
   if (journal_image_ != nullptr)
@@ -121,7 +123,8 @@ void NodeHost::Kill() {
 
 std::shared_ptr<SessionFile> NodeHost::OpenSession() {
   if (!up()) return nullptr;
-  std::shared_ptr<SessionFile> session = SessionFile::Make(region_, ++last_session_);
+  std::shared_ptr<SessionFile> session = SessionFile::Make(
+      region_, ++last_session_, [world = world_] { return SimClock::WallAt(world->now()); });
   clients_[session->number()] = session;
   daemon_->sessions.Attach(session->number(), session->memory());
   return session;

@@ -258,6 +258,8 @@ void Promises::CheckObject(NodeHost& host, JobId job, Tenancy& tenancy, Chunk& c
                            bool here, bool held, bool all_loaded) {
   ++counts_.looks;
   uint32_t index = chunk.first + bit;
+  const FarObject* far = far_->Find((*tenancy.list)[index].oid);
+  if (far != nullptr && world_->now() >= far->ends_at) return;  // a promise ends with its object
   auto lost = tenancy.lost.find(index);
   if (lost != tenancy.lost.end() && lost->second >= chunk.confirmed_at) return;
   auto where = [&] {

@@ -36,8 +36,8 @@ struct PromiseCounts {
 class Promises {
  public:
   // `host_of` names the host whose daemon is process `p` now, or null.
-  Promises(World* world, std::function<NodeHost*(ProcessId)> host_of)
-      : world_(world), host_of_(std::move(host_of)) {}
+  Promises(World* world, const FarWorld* far, std::function<NodeHost*(ProcessId)> host_of)
+      : world_(world), far_(far), host_of_(std::move(host_of)) {}
 
   // What a job process reads.
   void AddJob(ProcessId process, PlannedList list) { lists_[process] = std::move(list); }
@@ -93,6 +93,7 @@ class Promises {
                    bool here, bool held, bool all_loaded);
 
   World* world_;
+  const FarWorld* far_;
   std::function<NodeHost*(ProcessId)> host_of_;
   std::map<ProcessId, PlannedList> lists_;
   std::map<Key, Tenancy> tenancies_;

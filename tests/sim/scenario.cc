@@ -41,6 +41,18 @@ void DrawState(World* world, Random* random, FarObject* object) {
   }
 }
 
+// From a stream of its own, so that all else stays as it was. Where wall clocks are set nobody could say
+// when something has to be gone.
+void DrawEnds(World* world, FarWorld* far) {
+  const Faults& faults = world->faults();
+  if (!faults.enabled(Fault::kFarExpires) || faults.enabled(Fault::kClockWallStep)) return;
+  Random random = world->Stream("ends");
+  for (uint32_t i = 0; i < far->size(); ++i) {
+    if (random.Chance(0.05))
+      far->object(i).ends_at = Time{static_cast<int64_t>(1 + random.Below(60)) * 1'000'000};
+  }
+}
+
 // The lists of the jobs: the same set in another order, sets that overlap, or disjoint ones.
 std::vector<std::vector<uint32_t>> DrawLists(Random* random, size_t jobs) {
   std::vector<std::vector<uint32_t>> lists(jobs);
@@ -191,6 +203,7 @@ Scenario DrawScenario(World* world, FarWorld* far) {
   for (uint32_t i = 0; i < scenario.background_objects; ++i) {
     far->Add(Uri(1'000'000 + i), DrawSize(&random, 3'000), "etag");
   }
+  DrawEnds(world, far);
   scenario.ample = scenario.fill < 0.6 && scenario.background_objects == 0;
   bool together = random.Chance(0.5);  // jobs that want the same at the same time
   for (size_t j = 0; j < jobs; ++j) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "tests/sim/sim_clock.h"
 
 namespace holdfast::sim {
 namespace {
@@ -82,13 +83,14 @@ void Answer(const TransferPtr& transfer, size_t item, Duration delay, BulkOutcom
 
 // What lies on the disk at this instant; nullopt when it is not the object, or not whole.
 std::optional<BulkOutcome> ReadOnDisk(const DiskImage& image, disk::Place place,
-                                      const BulkItem& want) {
+                                      const BulkItem& want, WallTime now) {
   const uint64_t limit = image.segment_bytes();
   if (place.segment >= image.segments() || place.offset >= limit) return std::nullopt;
   Buffer rest(limit - place.offset);
   image.Read(place.segment, place.offset, rest.span());
   Result<disk::Head> head = disk::DecodeHead(rest.view(), place.offset, limit);
   if (!head.ok() || !disk::CheckHead(*head, want.oid, want.version).ok()) return std::nullopt;
+  if (HasExpired(head->expires_s, now)) return std::nullopt;
   const disk::Entry& entry = head->entry;
   const ByteView payload = rest.view().subspan(entry.payload_offset() - entry.offset, entry.size);
   if (Hash64(payload) != head->payload_hash) return std::nullopt;
@@ -110,7 +112,8 @@ void ReadPlaced(const TransferPtr& transfer, size_t item, disk::Place place,
   if (transfer->ended[item] || transfer->broken) return;
   World* world = transfer->world();
   const BulkItem& want = transfer->request.items[item];
-  std::optional<BulkOutcome> outcome = ReadOnDisk(image, place, want);
+  std::optional<BulkOutcome> outcome =
+      ReadOnDisk(image, place, want, SimClock::WallAt(world->now()));
   world->Note("own disk", {transfer->request.client, want.oid.hi, outcome.has_value()});
   if (outcome) return transfer->End(item, *std::move(outcome));
   transfer->bytes_only[item] = true;
@@ -295,6 +298,7 @@ void SimBulkServer::Send(const TransferPtr& transfer, size_t item, LocalView vie
     BulkOutcome outcome = {
         .status = {}, .version = pinned->view.version(), .size = payload->size()};
     outcome.hash = hash;
+    outcome.expires_s = pinned->view.expires_s();
     pinned->view.Release();
     Answer(transfer, item, Duration(50), std::move(outcome), hash, std::move(payload));
   });

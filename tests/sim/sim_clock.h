@@ -33,6 +33,8 @@ class SimClock : public Clock {
   // a month.
   Time WorldAt(Time local) const;
   void JumpForward(Duration by);
+  // Of a clock that was never set.
+  static WallTime WallAt(Time world) { return {kWallAtStart + world.us / 1'000'000}; }
   void StepWall(int64_t seconds) { wall_offset_ += seconds; }
 
  private:
@@ -45,7 +47,8 @@ class SimClock : public Clock {
   SimClockOptions options_;
   Time anchor_world_;
   Time anchor_local_;
-  int64_t wall_offset_ = 1'800'000'000;
+  static constexpr int64_t kWallAtStart = 1'800'000'000;
+  int64_t wall_offset_ = kWallAtStart;
   uint64_t sequence_ = 0;
   std::map<std::pair<Time, uint64_t>, std::function<void()>> timers_;
   Time armed_ = Time::Max();  // world time of the event that will call Fire

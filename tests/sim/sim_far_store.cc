@@ -69,6 +69,10 @@ Status SimFarStore::Answer(const FarGet& get, const Plan& plan, FarInfo* info) {
     faults.Count(Fault::kFarMissing);
     return Status::NotFound(get.uri + " does not exist");
   }
+  if (world_->now() >= object->ends_at) {
+    faults.Count(Fault::kFarExpires);
+    return Status::NotFound(get.uri + " has expired");
+  }
   if (object->denied) {
     faults.Count(Fault::kFarDenied);
     return Status::Denied(get.uri + " is not for us");
@@ -141,7 +145,8 @@ void SimFarStore::Get(FarGet get, std::function<void(Status, FarInfo, uint64_t)>
 Result<FarInfo> SimFarStore::InfoOf(const std::string& uri) const {
   if (world_->now() < far_->outage_until) return Status::Unavailable("503 SlowDown after 4 tries");
   const FarObject* object = far_->Find(uri);
-  if (object == nullptr || object->missing) return Status::NotFound(uri + " does not exist");
+  if (object == nullptr || object->missing || world_->now() >= object->ends_at)
+    return Status::NotFound(uri + " does not exist");
   if (object->denied) return Status::Denied(uri + " is not for us");
   return far_->InfoAt(*object, world_->now());
 }

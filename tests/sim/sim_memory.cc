@@ -24,15 +24,15 @@ SessionFile::SessionFile(std::shared_ptr<RegionFile> region, uint32_t number)
       number_(number),
       pages_(shm::SessionBytes(region_->plan.segments)) {}
 
-std::shared_ptr<SessionFile> SessionFile::Make(std::shared_ptr<RegionFile> region,
-                                               uint32_t number) {
+std::shared_ptr<SessionFile> SessionFile::Make(std::shared_ptr<RegionFile> region, uint32_t number,
+                                               WallClock wall) {
   std::shared_ptr<SessionFile> session(new SessionFile(std::move(region), number));
   const auto incarnation =
       reinterpret_cast<const shm::RegionHeader*>(session->region_->pages.span().data())
           ->incarnation;
   FormatSession(session->memory(), number, session->region_->plan.segments, incarnation, 0);
-  Result<std::unique_ptr<LocalReader>> reader =
-      LocalReader::Open(session->region_->pages.span(), session->memory());
+  Result<std::unique_ptr<LocalReader>> reader = LocalReader::Open(
+      session->region_->pages.span(), session->memory(), nullptr, std::move(wall));
   HF_CHECK(reader.ok());
   session->reader_ = std::move(*reader);
   return session;

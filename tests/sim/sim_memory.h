@@ -36,7 +36,8 @@ struct RegionFile {
 class SessionFile {
  public:
   // `number` from 1, not used before on this region. The region has been formatted.
-  static std::shared_ptr<SessionFile> Make(std::shared_ptr<RegionFile> region, uint32_t number);
+  static std::shared_ptr<SessionFile> Make(std::shared_ptr<RegionFile> region, uint32_t number,
+                                           WallClock wall = {});
 
   uint32_t number() const { return number_; }
   LocalReader& reader() { return *reader_; }

@@ -63,6 +63,7 @@ void Visitor::Look(const FarObject& object, VersionHash version) {
     ++counts_->views;
     if (view.version() != version)
       world_->Violate("right-bytes", "a view of another version of " + object.uri);
+    CheckNotEnded(object);
     Check(object, version, view.payload());
     return Keep(object, std::move(view));
   }
@@ -70,6 +71,7 @@ void Visitor::Look(const FarObject& object, VersionHash version) {
   LocalOutcome outcome = session_->reader().Copy({object.oid, version, room.span()});
   if (outcome.code != Code::kOk) return;
   ++counts_->found;
+  CheckNotEnded(object);
   if (outcome.version != version)
     world_->Violate("right-bytes", "a copy of another version of " + object.uri);
   Check(object, version, room.view().first(outcome.size));
@@ -106,6 +108,12 @@ void Visitor::Keep(const FarObject& object, LocalView view) {
     Check(*it->second.object, it->second.view.version(), it->second.view.payload());
     views_.erase(it);
   });
+}
+
+void Visitor::CheckNotEnded(const FarObject& object) {
+  if (world_->now() < object.ends_at) return;
+  world_->Violate("what-expired-is-not-read",
+                  "a visitor of node " + std::to_string(host_->node()) + " finds " + object.uri);
 }
 
 void Visitor::Check(const FarObject& object, VersionHash version, ByteView bytes) {

@@ -41,6 +41,7 @@ class Visitor {
   void Keep(const FarObject& object, LocalView view);
   void Fetch();
   void Die();
+  void CheckNotEnded(const FarObject& object);
   void Check(const FarObject& object, VersionHash version, ByteView bytes);
 
   World* world_;

@@ -64,6 +64,7 @@ class RangedStoreTest : public testing::Test {
 };
 
 TEST_F(RangedStoreTest, ARangeIsReadWithoutTheRest) {
+  far_.expires_s = 7;
   for (const ByteRange range : {ByteRange{0, 1}, {0, 1'000}, {100, 50}, {999, 1}}) {
     std::string into;
     far_.Forget();
@@ -73,6 +74,8 @@ TEST_F(RangedStoreTest, ARangeIsReadWithoutTheRest) {
     EXPECT_EQ(got.hash, Hash64(AsBytes(into)));
     EXPECT_EQ(got.info.size, range.length);
     EXPECT_EQ(got.info.etag, RangeEtag());
+    EXPECT_EQ(got.info.expires_s, 7u);
+    EXPECT_EQ(Head(NameOfRange(kUri, range))->expires_s, 7u);
     EXPECT_EQ(far_.get_bytes, range.length);
   }
 }

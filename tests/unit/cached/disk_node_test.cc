@@ -21,6 +21,39 @@ TEST_F(DiskNodeTest, WhatMemoryLetGoOfComesFromTheDisk) {
   Check();
 }
 
+TEST_F(DiskNodeTest, WhatExpiresIsGoneFromMemoryAndDiskAlike) {
+  StartWithDisk();
+  const int64_t ends = world_->clock.Wall().seconds + 10'000;
+  world_->far.expires_s = static_cast<uint32_t>(ends);
+  Fill();
+  const std::vector<uint32_t> below = AllOnlyOnDisk();
+  ASSERT_GT(below.size(), 400u);
+  ASSERT_TRUE(Get(below[0]).ok());  // up again
+  const ObjectKey up = KeyOfObject(below[0], kBytes);
+  EXPECT_EQ(world_->tier->Find(up.oid, up.version)->expires_s, ends);
+  world_->clock.RunFor(std::chrono::seconds(ends - world_->clock.Wall().seconds));
+  world_->far.broken = true;  // as a store that has removed it
+  const uint64_t gets = world_->far.Counters().gets;
+  for (uint32_t n : {below[0], below[1], kMany - 1}) {
+    EXPECT_EQ(Get(n, BulkMode::kLook).code(), Code::kNotFound) << n;
+    EXPECT_EQ(Get(n).code(), Code::kNotFound) << n;
+  }
+  EXPECT_EQ(world_->far.Counters().gets, gets + 3);
+  // There again, with another end.
+  world_->far.broken = false;
+  world_->far.expires_s = 0;
+  EXPECT_TRUE(Get(below[1]).ok());
+  EXPECT_TRUE(Get(kMany - 1).ok());
+  Check();
+}
+
+TEST_F(DiskNodeTest, WhatComesTooLateToBeReadIsNotKept) {
+  StartWithDisk();
+  world_->far.expires_s = static_cast<uint32_t>(world_->clock.Wall().seconds);
+  EXPECT_EQ(Get(3).code(), Code::kNotFound);
+  EXPECT_EQ(State()["memory"]["live_objects"], 0);
+}
+
 TEST_F(DiskNodeTest, WhoCanReadTheDiskIsToldThePlaceAndNothingIsLoaded) {
   options_.least_placed_bytes = kBytes;
   StartWithDisk();

@@ -79,7 +79,7 @@ class RecordingNetwork : public Network {
       if (peers_give) {
         ByteSpan bytes = items[i].into.first(items[i].size);
         std::memset(bytes.data(), 7, bytes.size());
-        outcome = {Status(), items[i].version, items[i].size, Hash64(bytes)};
+        outcome = {Status(), items[i].version, items[i].size, Hash64(bytes), peers_expire_s};
       }
       peer_reads.push_back({endpoint, items[i].oid});
       clock_->At(clock_->Now() + peers_take, [each, i, outcome] { each(i, outcome); });
@@ -107,6 +107,7 @@ class RecordingNetwork : public Network {
   std::vector<std::pair<std::string, Oid>> peer_reads;
   bool peers_give = false;
   Duration peers_take{0};
+  uint32_t peers_expire_s = 0;  // what they give
 
  private:
   Clock* clock_;
@@ -128,6 +129,7 @@ class CountingFarStore : public FarStore {
     std::memset(get.into.data() + begin, 7, end - begin);
     uint64_t hash = Hash64(get.into.first(end));
     FarInfo info = get.whole ? FarInfo{get.length, get.etag} : found;
+    info.expires_s = expires_s;
     if (requests) info.requests = requests(get.uri);
     most_in_flight = std::max(most_in_flight, in_flight += end - begin);
     clock_->At(clock_->Now() + latency,
@@ -155,7 +157,8 @@ class CountingFarStore : public FarStore {
   std::function<uint32_t(const std::string& uri)> requests;  // that a Get takes; unset: one
   Duration latency = 10ms;
   std::string failing;
-  bool broken = false;  // every object fails
+  bool broken = false;     // every object fails
+  uint32_t expires_s = 0;  // of all that it gives
   uint64_t heads = 0;
   FarInfo found{1000, "e"};  // what an object is of which nothing was known
   std::vector<std::string> uris;
@@ -187,6 +190,7 @@ struct World {
     tier_options.memory_bytes = memory_bytes;
     tier_options.index_objects = index_objects;
     tier_options.incarnation = 1;
+    tier_options.wall = [this] { return clock.Wall(); };
     plan = *store::PlanRegion(tier_options);
     region = Buffer(plan.region_bytes);
     std::memset(region.data(), 0, region.size());

@@ -15,6 +15,7 @@ class GuestsTest : public SpillTest {
 
 TEST_F(GuestsTest, AnOfferIsBidForAndWhatIsGivenIsPulled) {
   StartNode();
+  world_->network.peers_expire_s = 4'000'000'000;
   const wire::SpillBid& bid = Offer(1, 7, 100'000'000);
   EXPECT_EQ(bid.id, 7u);
   EXPECT_EQ(bid.bytes, Segment());  // at a time
@@ -30,6 +31,7 @@ TEST_F(GuestsTest, AnOfferIsBidForAndWhatIsGivenIsPulled) {
   EXPECT_EQ(found->name, NameOfObject(3));
   EXPECT_EQ(found->etag, EtagOfObject(3));
   EXPECT_EQ(found->payload_hash, Hash64(found->payload));
+  EXPECT_EQ(found->expires_s, 4'000'000'000u);
   EXPECT_EQ(State()["spill"]["guests"], 10);
   EXPECT_EQ(State()["spill"]["guest_segments"], 1);
   EXPECT_EQ(State()["spill"]["active"], 0);
@@ -204,6 +206,7 @@ TEST_F(GuestsTest, HellosSayHowMuchRoomThereIs) {
 
 TEST_F(GuestsTest, WithoutRoomInMemoryTheyGoToTheDisk) {
   StartNodeWithDisk();
+  world_->network.peers_expire_s = 4'000'000'000;
   FillMemory();
   world_->clock.RunFor(1s);
   ASSERT_GT(tier_->SpareBytes(), 0u);
@@ -231,6 +234,7 @@ TEST_F(GuestsTest, WithoutRoomInMemoryTheyGoToTheDisk) {
   const auto found = world_->tier->Find(key.oid, key.version);
   EXPECT_EQ(found->name, NameOfObject(3'000));
   EXPECT_EQ(found->payload[5], std::byte{7});
+  EXPECT_EQ(found->expires_s, 4'000'000'000u);
   EXPECT_EQ(world_->far.Counters().gets, 0u);
 }
 

@@ -194,6 +194,7 @@ TEST_F(AskerTest, WhatAPeerHasFetchedIsNotFetchedAgain) {
   world_->network.Deliver(kInbound, std::move(ask));
   world_->network.Deliver(kInbound, std::move(fetched));
   world_->network.peers_give = true;
+  world_->network.peers_expire_s = 4'000'000'000;
   LoadHere(manifest);
   const auto* question = world_->network.Last<wire::Ask>();  // those whose home is node 1
   ASSERT_NE(question, nullptr);
@@ -201,6 +202,12 @@ TEST_F(AskerTest, WhatAPeerHasFetchedIsNotFetchedAgain) {
   EXPECT_EQ(world_->network.peer_reads.size(), 40 - of_node_1);
   EXPECT_EQ(world_->far.Counters().gets, 0u);
   EXPECT_EQ(Progress().kept_objects, 40 - of_node_1);
+  size_t ending = 0;
+  for (uint32_t i = 0; i < 40; ++i) {
+    const auto record = world_->tier->Find(manifest.oid(i), manifest.version(i));
+    ending += record && record->expires_s == 4'000'000'000 ? 1 : 0;
+  }
+  EXPECT_EQ(ending, 40 - of_node_1);
 }
 
 TEST_F(AskerTest, APeerThatFailsIsNamedToTheHomeBeforeAnybodyGoesFar) {

@@ -10,6 +10,7 @@ namespace {
 class LiftsTest : public SpillTest {
  protected:
   static constexpr uint32_t kFirst = 20'000;
+  static constexpr uint32_t kEnds = 4'000'000'000;
 
   // Writes objects [first, first + count) to the disk.
   void WriteBelow(uint32_t first, uint32_t count) {
@@ -19,7 +20,7 @@ class LiftsTest : public SpillTest {
       const ObjectKey key = KeyOfObject(n, kBytes);
       items.push_back(store::DiskWriter::ItemOf(key.oid, key.version, NameOfObject(n),
                                                 EtagOfObject(n), payload, Hash64(payload),
-                                                tier_->Stamp(5s)));
+                                                tier_->Stamp(5s), kEnds));
     }
     bool taken = false;
     tier_->Take(std::move(items), [&] { taken = true; });
@@ -72,6 +73,8 @@ TEST_F(LiftsTest, WhatTheDiskLetsGoOfThoughItWasReadGoesToPeers) {
   EXPECT_EQ(State()["spill"]["lifted_objects"], lifted.size());
   EXPECT_EQ(State()["spill"]["lifted_bytes"], lifted.size() * kBytes);
   EXPECT_EQ(State()["spill"]["active"], 0);
+  const ObjectKey one = KeyOfObject(lifted[0], kBytes);
+  EXPECT_EQ(world_->tier->Find(one.oid, one.version)->expires_s, kEnds);
   for (const uint32_t n : lifted) {
     EXPECT_FALSE(OnDisk(n));
     const auto record = world_->tier->Find(KeyOfObject(n, kBytes).oid, 0);

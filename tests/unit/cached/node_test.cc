@@ -160,6 +160,63 @@ TEST_F(NodeTest, CommitmentsEndAtTheirTime) {
   Check();
 }
 
+TEST_F(NodeTest, WhatExpiresWhileItIsHeldIsLoadedAgainForWhoeverAsks) {
+  Start();
+  world_->far.expires_s = static_cast<uint32_t>(world_->clock.Wall().seconds) + 20;
+  planner::Manifest manifest = ManifestOf(0, 100, kSize);
+  Call(manifest);
+  Confirm(manifest, Bitmap(100), Bitmap(100, true));
+  world_->clock.RunFor(10s);
+  EXPECT_EQ(Progress().kept_objects, 100u);
+  Check();
+  world_->clock.RunUntil({(world_->clock.Wall().seconds + 10) * 1'000'000 + 100'000});  // just past
+  Check();
+  EXPECT_FALSE(world_->tier->Find(KeyOfObject(3, kSize).oid, 0));
+  EXPECT_EQ(BitsOf(Call(manifest, 2)->keep, 100), 0u);
+  // Another job has them loaded again, beside those that are held yet.
+  world_->far.expires_s = 0;
+  Confirm(manifest, Bitmap(100), Bitmap(100, true), 2);
+  world_->clock.RunFor(5s);
+  EXPECT_TRUE(world_->tier->Find(KeyOfObject(3, kSize).oid, 0));
+  Check();
+  for (int i = 0; i < 7; ++i) {
+    world_->clock.RunFor(10s);
+    Progress();
+  }
+  EXPECT_EQ(State()["memory"]["held_objects"], 0);
+  EXPECT_EQ(State()["promises"]["reserved_bytes"], 0);
+  Check();
+}
+
+TEST_F(NodeTest, PromisesOfWhatHasExpiredEndAndTheJobIsTold) {
+  Start();
+  world_->far.expires_s = static_cast<uint32_t>(world_->clock.Wall().seconds) + 20;
+  planner::Manifest manifest = ManifestOf(0, 100, kSize);
+  Call(manifest);
+  Confirm(manifest, Bitmap(100), Bitmap(100, true));
+  Call(manifest, 2);  // somebody else wants the same
+  Confirm(manifest, Bitmap(100, true), Bitmap(100), 2);
+  world_->clock.RunFor(10s);
+  EXPECT_EQ(Progress().kept_objects, 100u);
+  Check();
+  world_->clock.RunFor(14s);
+  EXPECT_EQ(Progress().kept_objects, 0u);
+  EXPECT_EQ(State()["memory"]["held_objects"], 0);
+  EXPECT_EQ(State()["promises"]["reserved_bytes"], 0);
+  Check();
+  std::set<uint32_t> told;
+  for (const auto& [to, message] : world_->network.sent) {
+    const auto* progress = std::get_if<wire::Progress>(&message);
+    if (progress == nullptr || progress->job != 1) continue;
+    for (const wire::Loss& loss : progress->lost) {
+      EXPECT_EQ(loss.code, Code::kNotFound);
+      EXPECT_EQ(loss.text, "it has expired");
+      told.insert(loss.index);
+    }
+  }
+  EXPECT_EQ(told.size(), 100u);
+}
+
 TEST_F(NodeTest, ALoadThatFailsIsReportedAsALoss) {
   Start();
   planner::Manifest manifest = ManifestOf(0, 10, kSize);

@@ -62,7 +62,7 @@ class FakeFar : public FarStore, public FarWriter {
   }
   FarInfo InfoOf(const std::string& uri) const {
     const Object& object = objects.at(uri);
-    return {object.bytes.size(), object.etag};
+    return {object.bytes.size(), object.etag, 1, expires_s};
   }
 
   void Get(FarGet get, std::function<void(Status, FarInfo, uint64_t)> done) override {
@@ -122,6 +122,7 @@ class FakeFar : public FarStore, public FarWriter {
   std::map<std::string, uint64_t> gets, puts;
   uint64_t heads = 0;
   uint64_t get_bytes = 0;  // asked for
+  uint32_t expires_s = 0;  // of all objects
   uint64_t puts_allowed = UINT64_MAX;
   bool spoil_puts = false;
   std::set<std::string> refused;  // reading them is kUnavailable

@@ -88,12 +88,16 @@ class PackedStoreTest : public PackedFixture {
 
 TEST_F(PackedStoreTest, AWholeListCostsOneRequestForEachPack) {
   const std::vector<int> all = All();
+  far_.expires_s = 9;
   const std::vector<Got> got = Read(all);
   ExpectRight(all, got);
   EXPECT_EQ(SourceGets(), 0u);
   EXPECT_EQ(PackGets(), Index().packs().size());
   uint64_t requests = 0;
-  for (const Got& g : got) requests += g.info.requests;
+  for (const Got& g : got) {
+    requests += g.info.requests;
+    EXPECT_EQ(g.info.expires_s, 9u) << "it ends with its pack";
+  }
   EXPECT_EQ(requests, PackGets()) << "what is reported is what was spent";
 }
 

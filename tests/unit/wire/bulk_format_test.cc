@@ -121,6 +121,22 @@ TEST(BulkFormat, APlaceComesBackIfARecordCanLieThere) {
   EXPECT_FALSE(DecodePlace(reserved).ok());
 }
 
+TEST(BulkFormat, AnAnswerSaysWhenItsObjectExpires) {
+  std::array<std::byte, kAnswerBytes> bytes;
+  StoreAnswer({.size = 5, .payload_hash = 7, .expires_s = 4'000'000'000}, bytes.data());
+  Result<Answer> answer = DecodeAnswer(bytes);
+  ASSERT_TRUE(answer.ok());
+  EXPECT_EQ(answer->expires_s, 4'000'000'000u);
+  EXPECT_EQ(answer->body_bytes(), 5u);
+  StoreAnswer({.code = Code::kNotFound, .text_bytes = 12, .expires_s = 9}, bytes.data());
+  answer = DecodeAnswer(bytes);
+  ASSERT_TRUE(answer.ok());
+  EXPECT_EQ(answer->expires_s, 0u);
+  EXPECT_EQ(answer->body_bytes(), 12u);
+  StoreAnswer({.expires_s = 9, .place = true}, bytes.data());  // the record there says it
+  EXPECT_EQ(DecodeAnswer(bytes).status().code(), Code::kCorrupt);
+}
+
 TEST(BulkFormat, LengthIsKnownFromEightBytesAndLimited) {
   auto bytes = MakeBatch(SampleWants(), SampleHeader());
   for (size_t n = 0; n < 8; ++n) {
@@ -210,7 +226,7 @@ TEST(BulkFormat, AnswersOutOfRangeAreCorrupt) {
       {.size = kMaxObjectBytes + 1},
       {.code = Code::kNotFound, .text_bytes = kMaxTextBytes + 1},
       {.code = Code::kNotFound, .payload_hash = 1},
-      {.text_bytes = 1},
+      {.expires_s = 1, .place = true},
       {.code = Code::kNotFound, .place = true},
       {.version = 1, .place = true},
       {.size = 1, .place = true},

@@ -91,7 +91,8 @@ class LocalReaderTest : public testing::Test {
                                 .etag_bytes = 2,
                                 .oid = oid,
                                 .version = version,
-                                .size = payload.size(),
+                                .size = static_cast<uint32_t>(payload.size()),
+                                .expires_s = 0,
                                 .payload_hash = 1,
                                 .header_hash = 2};
     const std::string all = payload + "name" + "et";
@@ -121,6 +122,39 @@ class LocalReaderTest : public testing::Test {
   Pages session_{shm::SessionBytes(kSegments)};
   std::unique_ptr<LocalReader> reader_;
 };
+
+TEST_F(LocalReaderTest, WhatHasExpiredIsNotFoundAndAViewOfItStays) {
+  int64_t now_s = 1'000;
+  reader_ = std::move(
+      *LocalReader::Open(region(), session(), &forks_, [&now_s] { return WallTime{now_s}; }));
+  const Oid oid{1, 2}, other{3, 4};
+  Write(2, 64, oid, 7, "payload");
+  Write(2, 640, other, 7, "stays");
+  Record(2, 64)->expires_s = 1'001;
+  Link(2, 64, oid);
+  Link(2, 640, other);
+  std::string into(100, ' ');
+  EXPECT_EQ(Copy(oid, 7, &into).code, Code::kOk);
+  bool over_grant = false;
+  const LocalView view = reader_->View(oid, 7, &over_grant);
+  ASSERT_TRUE(view);
+  EXPECT_EQ(view.expires_s(), 1'001u);
+  now_s = 1'001;
+  into.assign(100, ' ');
+  EXPECT_EQ(Copy(oid, 7, &into).code, Code::kNotFound);
+  EXPECT_EQ(Copy(oid, 0, &into).code, Code::kNotFound);
+  EXPECT_FALSE(reader_->View(oid, 7, &over_grant));
+  EXPECT_FALSE(reader_->Pin(oid, 7));
+  EXPECT_EQ(AsText(view.payload()), "payload");
+  std::string second(100, ' ');
+  const LocalRequest wanted[] = {
+      {oid, 7, {reinterpret_cast<std::byte*>(into.data()), into.size()}},
+      {other, 7, {reinterpret_cast<std::byte*>(second.data()), second.size()}}};
+  LocalOutcome outcomes[2];
+  reader_->CopyMany(wanted, outcomes);
+  EXPECT_EQ(outcomes[0].code, Code::kNotFound);
+  EXPECT_EQ(outcomes[1].code, Code::kOk);
+}
 
 // The daemon's own session lies on the heap: what was there before kept every segment from being
 // taken back.

@@ -61,6 +61,20 @@ TEST(DiskHolds, AsMuchAsMayBePromisedStays) {
   EXPECT_GT(*w.CountRight(next + 1'900, 100, kSize), 20u);  // and what comes is still taken
 }
 
+TEST(DiskHolds, WhatExpiresWhileItIsHeldIsLost) {
+  DiskWorld w;
+  w.expires_s = static_cast<uint32_t>(w.clock.Wall().seconds) + 1'000;
+  w.Take(0, 2, kSize);
+  ASSERT_TRUE(Hold(w, 0));
+  w.clock.RunFor(1'001s);
+  EXPECT_FALSE(w.Read(0, kSize).ok());
+  EXPECT_FALSE(w.Read(1, kSize).ok());
+  const DiskRecords::Lost lost = w.tier->TakeLost();
+  ASSERT_EQ(lost.oids.size(), 1u);
+  EXPECT_EQ(lost.oids[0], w.Key(0, kSize).oid);
+  EXPECT_EQ(w.tier->Stats().held_objects, 0u);
+}
+
 TEST(DiskHolds, SeveralPromisesOfOneObject) {
   DiskWorld w;
   w.Take(0, 1, kSize);

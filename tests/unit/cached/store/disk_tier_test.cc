@@ -56,6 +56,31 @@ TEST(DiskTier, OnesWhoseSizeIsKnownToo) {
   EXPECT_TRUE(w.Read(2, 30'000, uint64_t{1} << 60).ok());
 }
 
+TEST(DiskTier, ARecordThatHasExpiredIsForgotten) {
+  DiskWorld w;
+  const uint32_t ends = w.expires_s = static_cast<uint32_t>(w.clock.Wall().seconds) + 1'000;
+  w.Take(0, 2, 10'000);
+  w.expires_s = 0;
+  w.Take(2, 1, 10'000);
+  ASSERT_TRUE(w.Start().ok());
+  const Result<DiskTier::Found> found = w.Look(w.Key(0, 10'000).oid, w.Key(0, 10'000).version);
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(found->head.expires_s, ends);
+  EXPECT_EQ(*w.CountRight(0, 3, 10'000), 3u);
+  w.clock.RunFor(1'001s);
+  std::string into(10'000, ' ');
+  Status read;
+  w.tier->Read(*found, {reinterpret_cast<std::byte*>(into.data()), into.size()},
+               [&](Status status) { read = std::move(status); });
+  w.Run();
+  EXPECT_EQ(read.code(), Code::kNotFound);
+  EXPECT_EQ(into, std::string(10'000, ' '));
+  EXPECT_EQ(w.tier->Stats().objects, 3u);
+  EXPECT_EQ(*w.CountRight(0, 3, 10'000), 1u);
+  EXPECT_EQ(w.tier->Stats().objects, 1u);
+  EXPECT_EQ(w.tier->Stats().corrupt, 0u);
+}
+
 TEST(DiskTier, AFullDiskLetsGoOfTheOldest) {
   DiskWorld w;
   for (uint32_t n = 0; n < 400; n += 20) w.Take(n, 20, 10'000);  // 4 MB into 2 MB

@@ -306,6 +306,65 @@ TEST(MemoryTier, FindManyAgreesWithFind) {
   }
 }
 
+TEST(MemoryTier, WhatHasExpiredIsNotThere) {
+  MemoryTierOptions options = SmallOptions(16, 16 * kKiB, 1'000);
+  int64_t now_s = 100;
+  options.wall = [&now_s] { return WallTime{now_s}; };
+  Node node(options);
+  const auto set_clock = [&](int64_t to) {
+    now_s = to;
+    node.tier->Maintain(kNow, 0);
+  };
+  ASSERT_TRUE(node.Put(1, 1, 500, kNow, std::nullopt, 101).ok());
+  ASSERT_TRUE(node.Put(1, 2, 500, kNow).ok());
+  ASSERT_TRUE(node.Put(2, 1, 500, kNow, kLater, 101).ok());
+  ASSERT_TRUE(node.Put(3, 1, 500, kNow, std::nullopt, 102).ok());
+  EXPECT_EQ(node.tier->Find(OidOf(3), 1)->expires_s, 102u);
+  const auto there = [&](uint64_t number, VersionHash version) {
+    const Oid oid = OidOf(number);
+    Bitmap here(1), held(1);
+    node.tier->FindMany(std::span(&oid, 1), std::span(&version, 1), &here, &held);
+    EXPECT_EQ(here.Get(0), node.Has(number, version));
+    return here.Get(0);
+  };
+  EXPECT_TRUE(there(1, 1) && there(1, 2) && there(2, 1) && there(3, 1));
+  set_clock(101);
+  EXPECT_FALSE(there(1, 1) || there(2, 1));
+  EXPECT_TRUE(there(1, 2) && there(3, 1));
+  EXPECT_EQ(node.tier->Find(OidOf(1), 0)->version, 2u);
+  EXPECT_FALSE(node.tier->Hold(OidOf(1), 1));
+  EXPECT_TRUE(node.tier->Unhold(OidOf(2), 1));  // it had a promise
+  // Loaded again, it ends when the store says now.
+  ASSERT_TRUE(node.Put(2, 1, 500, kNow, std::nullopt, 103).ok());
+  EXPECT_TRUE(there(2, 1));
+  EXPECT_EQ(node.tier->Stats().live_objects, 4u);
+  set_clock(103);
+  EXPECT_FALSE(there(2, 1));
+}
+
+TEST(MemoryTier, ReclaimKeepsNothingThatHasExpired) {
+  MemoryTierOptions options = SmallOptions(16, 16 * kKiB, 1'000);
+  int64_t now_s = 100;
+  options.wall = [&now_s] { return WallTime{now_s}; };
+  Node node(options);
+  const auto set_clock = [&](int64_t to) {
+    now_s = to;
+    node.tier->Maintain(kNow, 0);
+  };
+  for (uint64_t i = 0; i < 10; ++i)
+    ASSERT_TRUE(node.Put(i, 1, 1'000, kNow, std::nullopt, i < 5 ? 101 : 0).ok());
+  set_clock(101);
+  for (uint64_t n = 100; n < 600; ++n) {
+    for (uint64_t i = 0; i < 10; ++i) {
+      node.tier->MarkRead(OidOf(i), 1);
+      node.tier->MarkRead(OidOf(i), 1);
+    }
+    ASSERT_TRUE(node.Put(n, 1, 1'000, kNow).ok());
+  }
+  set_clock(100);  // a clock that is set back shows what is still there
+  for (uint64_t i = 0; i < 10; ++i) EXPECT_EQ(node.Has(i, 1), i >= 5) << i;
+}
+
 TEST(MemoryTier, ForEachVisitsEveryLiveRecordOnce) {
   Node node(SmallOptions(16, 16 * kKiB, 10'000));
   for (uint64_t i = 0; i < 50; ++i) ASSERT_TRUE(node.Put(i, 1, 1000, kNow, kLater).ok());

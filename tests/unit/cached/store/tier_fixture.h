@@ -91,7 +91,7 @@ struct Node {
 
   // Allocates, fills and commits. Its name is "mem:<number>", its ETag "v<version>".
   Status Put(uint64_t number, VersionHash version, uint64_t size, Time now = {},
-             std::optional<Time> hold_until = std::nullopt) {
+             std::optional<Time> hold_until = std::nullopt, uint32_t expires_s = 0) {
     const std::string name = "mem:" + std::to_string(number);
     const std::string etag = "v" + std::to_string(version);
     Result<MemoryTier::Slot> slot = tier->Allocate(
@@ -99,7 +99,7 @@ struct Node {
         hold_until);
     if (!slot.ok()) return slot.status();
     Fill(number, version, slot->payload);
-    tier->Commit(slot->id, Hash64(slot->payload), hold_until ? 1 : 0);
+    tier->Commit(slot->id, Hash64(slot->payload), hold_until ? 1 : 0, expires_s);
     return {};
   }
   bool Has(uint64_t number, VersionHash version = 0) const {

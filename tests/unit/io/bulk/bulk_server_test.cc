@@ -42,6 +42,23 @@ bool Eventually(Condition condition) {
   return false;
 }
 
+TEST(BulkServer, SaysWhenWhatItGivesExpires) {
+  for (const size_t size : {0u, 100u, 200'000u}) {
+    TestNode node;
+    node.Put(1, size, 1, 4'000'000'000);
+    node.Put(2, size);
+    ASSERT_TRUE(node.Serve({.cluster = "blue"}).ok());
+    BulkClient client({.cluster = "blue"});
+    PendingRead read(2);
+    client.Read(node.endpoint(), BulkMode::kLook, read.Items(1, size), In(60s), read.Each());
+    read.Wait();
+    ASSERT_TRUE(read.outcomes[0].status.ok()) << read.outcomes[0].status.ToString();
+    ASSERT_TRUE(read.outcomes[1].status.ok());
+    EXPECT_EQ(read.outcomes[0].expires_s, 4'000'000'000u);
+    EXPECT_EQ(read.outcomes[1].expires_s, 0u);
+  }
+}
+
 TEST(BulkServer, RefusesReadersOfAnotherClusterOrKeySayingWhy) {
   TestNode node;
   node.Put(1, 100);

@@ -78,7 +78,7 @@ class TestNode {
     reader_ = *std::move(reader);
   }
 
-  void Put(uint64_t n, size_t size, VersionHash version = 1) {
+  void Put(uint64_t n, size_t size, VersionHash version = 1, uint32_t expires_s = 0) {
     auto bytes = BytesOf(n, version, size);
     std::lock_guard lock(mutex_);
     auto slot = tier_->Allocate(
@@ -86,7 +86,7 @@ class TestNode {
         Time{++now_}, std::nullopt);
     ASSERT_TRUE(slot.ok()) << slot.status().ToString();
     std::copy(bytes.begin(), bytes.end(), slot->payload.begin());
-    tier_->Commit(slot->id, Hash64(bytes), 0);
+    tier_->Commit(slot->id, Hash64(bytes), 0, expires_s);
   }
   bool Drop(uint64_t n, VersionHash version = 1) {
     std::lock_guard lock(mutex_);

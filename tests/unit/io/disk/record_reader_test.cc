@@ -72,6 +72,19 @@ TEST_F(RecordReaderTest, RecordsOfEverySizeAreReadWhereTheyLie) {
   }
 }
 
+TEST_F(RecordReaderTest, WhatHasExpiredIsAMiss) {
+  MakeSegment(0);
+  std::atomic<int64_t> now_s{100};
+  RecordReader reader({.directory = directory_, .wall = [&] { return WallTime{now_s}; }});
+  Object object = MakeObject(1, 9'000);
+  object.expires_s = 101;
+  const Place place = Write(0, kFirstRecord, object);
+  ASSERT_NO_FATAL_FAILURE(ExpectRight(Read(reader, place, object), object));
+  now_s = 101;
+  EXPECT_EQ(Read(reader, place, object).status.code(), Code::kNotFound);
+  EXPECT_EQ(into_, std::vector<std::byte>(9'000, std::byte{0xee}));
+}
+
 TEST_F(RecordReaderTest, AnyVersionIsReadIfNoneIsAskedFor) {
   MakeSegment(0);
   RecordReader reader({.directory = directory_});

@@ -24,6 +24,7 @@ struct Object {
   std::string name;
   std::string etag = "etag";
   std::vector<std::byte> bytes;
+  uint32_t expires_s = 0;
 
   Oid oid() const { return OidOf(name); }
   VersionHash version() const { return HashVersion(etag, bytes.size()); }
@@ -47,7 +48,8 @@ inline std::vector<std::byte> RecordOf(const Object& object, uint64_t offset) {
                       .etag_bytes = static_cast<uint16_t>(object.etag.size())},
             .payload_hash = Hash64(object.bytes),
             .name = object.name,
-            .etag = object.etag};
+            .etag = object.etag,
+            .expires_s = object.expires_s};
   std::vector<std::byte> record(head.entry.end() - offset);
   EncodeHead(head, record.data());
   std::copy(object.bytes.begin(), object.bytes.end(),

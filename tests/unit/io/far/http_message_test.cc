@@ -51,6 +51,25 @@ TEST(ResponseHeadTest, ETagsLoseTheirQuotes) {
   EXPECT_EQ(QuotedETag("W/x"), "W/\"x\"");
 }
 
+TEST(ResponseHeadTest, WhenLifecycleRulesEndIt) {
+  const auto end = [](std::string_view value) {
+    return Parse({"HTTP/1.1 200", "x-amz-expiration: " + std::string(value)}).expires_s;
+  };
+  EXPECT_EQ(end("expiry-date=\"Fri, 24 May 2013 00:00:00 GMT\", rule-id=\"a rule\""), 1369353600u);
+  EXPECT_EQ(end("rule-id=\"r\", expiry-date=\"Fri, 24 May 2013 00:00:00 GMT\""), 1369353600u);
+  EXPECT_EQ(end("expiry-date=\"Fri, 24 May 2213 00:00:00 GMT\""), UINT32_MAX);
+  for (std::string_view nonsense :
+       {"", "expiry-date", "expiry-date=\"", "expiry-date=\"soon\"", "rule-id=\"r\"",
+        "expiry-date=\"Fri, 24 May 1913 00:00:00 GMT\"", "NotImplemented"}) {
+    EXPECT_EQ(end(nonsense), 0u) << nonsense;
+  }
+  EXPECT_EQ(
+      Parse({"HTTP/1.1 302", "x-amz-expiration: expiry-date=\"Fri, 24 May 2013 00:00:00 GMT\"",
+             "HTTP/1.1 200"})
+          .expires_s,
+      0u);
+}
+
 TEST(ResponseHeadTest, NonsenseIsLeftOut) {
   for (std::string_view range :
        {"bytes 5-/9", "bytes -5/9", "bytes 5-9", "5-9/10", "bytes */10", "", "bytes 5-9/x",

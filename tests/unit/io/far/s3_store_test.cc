@@ -182,6 +182,21 @@ TEST_F(S3StoreTest, ABadHeadSaysWhatToCheck) {
   EXPECT_NE(status.message().find("session token"), std::string::npos) << status.message();
 }
 
+TEST_F(S3StoreTest, WhatLifecycleRulesEndSaysWhen) {
+  const auto expiry = [](const char* date) {
+    return "x-amz-expiration: expiry-date=\"" + std::string(date) + "\", rule-id=\"r\"";
+  };
+  Start(CannedResponse{200, {"ETag: \"e\"", expiry("Sun, 24 May 2093 00:00:00 GMT")}, "body"});
+  const Result<FarInfo> head = Head(Uri("k"));
+  ASSERT_TRUE(head.ok()) << head.status().ToString();
+  EXPECT_EQ(head->expires_s, 3893961600u);
+  // It may be there for a while yet.
+  Start(CannedResponse{200, {"ETag: \"e\"", expiry("Fri, 24 May 2013 00:00:00 GMT")}, "body"});
+  const Status status = Head(Uri("k")).status();
+  EXPECT_EQ(status.code(), Code::kNotFound);
+  EXPECT_NE(status.message().find("expired"), std::string::npos) << status.message();
+}
+
 TEST_F(S3StoreTest, AnonymousRefusalsSaySo) {
   const Status status = StatusFor(403, "AccessDenied", QuickOptions());
   EXPECT_NE(status.message().find("no credentials were used"), std::string::npos);
