@@ -318,25 +318,4 @@ void Commitments::CheckBelow(Commitment& commitment, uint32_t index) {
   LoseBelow(commitment, index, Status::Corrupt("the disk has lost it, or it has expired"));
 }
 
-void Commitments::TellExpired() {
-  if (!context_->tier->MayExpire()) return;
-  auto it = commitments_.lower_bound(swept_.first);
-  if (it == commitments_.end()) it = commitments_.begin();
-  if (it == commitments_.end()) return;
-  Commitment& commitment = it->second;
-  const size_t begin = it->first == swept_.first ? swept_.second : 0;
-  const size_t end = std::min<size_t>(begin + kSweepAtOnce, commitment.manifest->size());
-  for (size_t i = begin; i < end; ++i) {
-    const auto index = static_cast<uint32_t>(i);
-    if (!commitment.kept.Get(i) || commitment.below.Get(i)) continue;
-    const ObjectKey key = commitment.key(index);
-    if (context_->tier->Find(key.oid, key.version)) continue;
-    EndObject(commitment, index);
-    Lose(commitment, index, Status::NotFound("it has expired"));
-  }
-  swept_ = {it->first, end};
-  if (end < commitment.manifest->size()) return;
-  swept_ = {++it == commitments_.end() ? Ids{} : it->first, 0};
-}
-
 }  // namespace holdfast::cached

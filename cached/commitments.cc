@@ -211,6 +211,34 @@ void Commitments::EndSlice(JobId job, uint32_t call, size_t word) {
   if (next == commitments_.end() || next->first.first != job) Erase(record);
 }
 
+// As far as it comes in one event: the next call goes on there.
+void Commitments::TellExpired() {
+  if (!context_->tier->MayExpire() || commitments_.empty()) return;
+  size_t looks = kSweepLooks, positions = kSweepPositions;
+  size_t ends = std::max<size_t>(kEndSlice / (1 + by_manifest_.size()), 1);
+  auto it = commitments_.lower_bound(swept_.first);
+  if (it == commitments_.end()) it = commitments_.begin();
+  size_t i = it->first == swept_.first ? swept_.second : 0;
+  for (size_t round = 0; round <= commitments_.size(); ++round) {
+    Commitment& commitment = it->second;
+    const size_t size = commitment.ending ? 0 : commitment.manifest->size();
+    for (; i < size && looks > 0 && positions > 0 && ends > 0; ++i, --positions) {
+      const auto index = static_cast<uint32_t>(i);
+      if (!commitment.kept.Get(i) || commitment.below.Get(i)) continue;
+      --looks;
+      const ObjectKey key = commitment.key(index);
+      if (context_->tier->Find(key.oid, key.version)) continue;
+      --ends;
+      EndObject(commitment, index);
+      Lose(commitment, index, Status::NotFound("it has expired"));
+    }
+    if (i < size) break;
+    i = 0;
+    if (++it == commitments_.end()) it = commitments_.begin();
+  }
+  swept_ = {it->first, i};
+}
+
 void Commitments::EndObject(Commitment& commitment, uint32_t index) {
   if (commitment.pending.Get(index)) {
     ReleaseWaiting(commitment, index);

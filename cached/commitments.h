@@ -169,9 +169,10 @@ class Commitments {
   void FailedBelow(const ObjectKey& key, const Status& why);
   // The disk may have lost what is held there: jobs are told. Call it every few milliseconds under load.
   void TellLostBelow();
-  // Memory holds what has expired: promises of it end, and jobs are told. Looks at kSweepAtOnce of them;
-  // call it every second.
-  static constexpr size_t kSweepAtOnce = 10'000;
+  // Memory holds what has expired: promises of it end, and jobs are told. Looks at kSweepLooks of them in
+  // kSweepPositions of lists; call it every second.
+  static constexpr size_t kSweepLooks = 10'000;
+  static constexpr size_t kSweepPositions = 1'000'000;
   void TellExpired();
   // Until when the holders of an object in memory want it.
   Time HeldUntil(const ObjectKey& key) const;

@@ -206,7 +206,7 @@ void MemoryTier::Commit(uint64_t slot, uint64_t payload_hash, uint32_t holds, ui
     if (core_->segments[a.place.segment].owner == kGuestClass) ++core_->taken_guests;
   } else {
     core_->index.ReleaseReserved(a.slot);
-    if (core_->records.Expired(there)) core_->records.Replace(there, a.place);
+    if (core_->records.CanReplace(there, a.place)) core_->records.Replace(there, a.place);
     const uint32_t sum = std::min<uint32_t>(core_->index.holds(there) + holds, Index::kMaxHolds);
     core_->records.SetHolds(there, static_cast<uint16_t>(sum));
   }

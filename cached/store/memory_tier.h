@@ -165,7 +165,8 @@ class MemoryTier {
   // found like any record.
   Result<Slot> AllocateGuest(const RecordSpec& spec, Time now, uint64_t promised_bytes);
 
-  // For who begins with something; Maintain does, too. Between two of these nothing expires.
+  // For who begins with something; Maintain does, too, every few milliseconds. Between two of these
+  // nothing expires.
   void LookAtTheClock();
   // Has anything come here that expires?
   bool MayExpire() const;

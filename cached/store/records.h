@@ -53,6 +53,11 @@ class Records {
   bool may_expire() const { return may_expire_; }  // one that was linked may, or might have
   // As Index::Find, of what has not expired.
   uint32_t FindReadable(const Oid& oid, VersionHash version) const;
+  // Has what the slot leads to expired? What is held goes on to take what was paid for.
+  bool CanReplace(uint32_t slot, Place with) const {
+    const bool same = RecordBytesOf(*region_.record(with)) == BytesOf(slot);
+    return Expired(slot) && (same || index_->holds(slot) == 0);
+  }
   // The record at `place`, of the same object and version, takes the place of the slot's.
   void Replace(uint32_t slot, Place place);
 

@@ -37,6 +37,16 @@ TEST_F(GuestsTest, AnOfferIsBidForAndWhatIsGivenIsPulled) {
   EXPECT_EQ(State()["spill"]["active"], 0);
 }
 
+TEST_F(GuestsTest, WhatHasExpiredIsNotTaken) {
+  StartNode();
+  world_->network.peers_expire_s = static_cast<uint32_t>(world_->clock.Wall().seconds);
+  Offer(1, 7, 100'000'000);
+  Give(1, GiveOf(7, 0, 10));
+  EXPECT_EQ(Taken().objects, 0u);
+  EXPECT_EQ(State()["memory"]["live_objects"], 0);
+  Check();
+}
+
 TEST_F(GuestsTest, TheHomesAreToldWhereTheyLodge) {
   StartNode();
   Offer(1, 7, 1'000'000);

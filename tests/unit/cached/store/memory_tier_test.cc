@@ -342,6 +342,28 @@ TEST(MemoryTier, WhatHasExpiredIsNotThere) {
   EXPECT_FALSE(there(2, 1));
 }
 
+TEST(MemoryTier, WhatExpiresWhileItIsHeldIsReplacedAndStaysHeld) {
+  MemoryTierOptions options = SmallOptions(16, 16 * kKiB, 1'000);
+  int64_t now_s = 100;
+  options.wall = [&now_s] { return WallTime{now_s}; };
+  Node node(options);
+  ASSERT_TRUE(node.Put(1, 1, 500, kNow, kLater, 101).ok());
+  const TierStats before = node.tier->Stats();
+  now_s = 101;
+  node.tier->LookAtTheClock();
+  EXPECT_FALSE(node.Has(1, 1));
+  ASSERT_TRUE(node.Put(1, 1, 500, kNow, std::nullopt, 200).ok());
+  ASSERT_TRUE(node.Has(1, 1));
+  EXPECT_EQ(node.tier->Find(OidOf(1), 1)->expires_s, 200u);
+  EXPECT_TRUE(IsRight(1, 1, node.tier->Find(OidOf(1), 1)->payload));
+  EXPECT_EQ(node.tier->Stats().held_bytes, before.held_bytes);
+  EXPECT_EQ(node.tier->Stats().live_bytes, before.live_bytes);
+  EXPECT_TRUE(node.tier->Unhold(OidOf(1), 1));
+  EXPECT_EQ(node.tier->Stats().held_bytes, 0u);
+  EXPECT_TRUE(node.tier->Drop(OidOf(1), 1));
+  EXPECT_EQ(node.tier->Stats().live_bytes, 0u);
+}
+
 TEST(MemoryTier, ReclaimKeepsNothingThatHasExpired) {
   MemoryTierOptions options = SmallOptions(16, 16 * kKiB, 1'000);
   int64_t now_s = 100;

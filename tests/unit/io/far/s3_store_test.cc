@@ -195,6 +195,9 @@ TEST_F(S3StoreTest, WhatLifecycleRulesEndSaysWhen) {
   const Status status = Head(Uri("k")).status();
   EXPECT_EQ(status.code(), Code::kNotFound);
   EXPECT_NE(status.message().find("expired"), std::string::npos) << status.message();
+  const GetOutcome got = GetWhole(Uri("k"), 4);
+  EXPECT_EQ(got.status.code(), Code::kNotFound);
+  EXPECT_EQ(got.bytes, std::vector<std::byte>(4)) << "nothing of it was taken";
 }
 
 TEST_F(S3StoreTest, AnonymousRefusalsSaySo) {
