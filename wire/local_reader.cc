@@ -42,7 +42,7 @@ const std::byte* PayloadOf(const RecordHeader* header) {
 struct LocalReader::State {
   shm::RegionView region;
   shm::SessionView session;
-  WallClock wall;
+  std::function<WallTime()> wall;
   const std::atomic<uint32_t>* forks = nullptr;
   uint32_t forks_at_open = 0;
 
@@ -260,7 +260,7 @@ void FormatSession(ByteSpan session, uint32_t number, uint32_t segments, Incarna
 
 Result<std::unique_ptr<LocalReader>> LocalReader::Open(ByteView region, ByteSpan session,
                                                        const std::atomic<uint32_t>* forks,
-                                                       WallClock wall) {
+                                                       std::function<WallTime()> wall) {
   std::unique_ptr<LocalReader> reader(new LocalReader());
   reader->state_ = std::make_unique<State>();
   State& state = *reader->state_;

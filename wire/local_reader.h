@@ -6,12 +6,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
 
 #include "base/bytes.h"
-#include "base/env.h"
 #include "base/ids.h"
 #include "base/status.h"
 #include "wire/shm_layout.h"
@@ -78,7 +78,7 @@ class LocalReader {
   // it stays; without one nothing expires.
   static Result<std::unique_ptr<LocalReader>> Open(ByteView region, ByteSpan session,
                                                    const std::atomic<uint32_t>* forks = nullptr,
-                                                   WallClock wall = {});
+                                                   std::function<WallTime()> wall = {});
 
   // Copies. One at a time, and many with prefetch (any number; groups of 64 inside).
   LocalOutcome Copy(const LocalRequest& request);

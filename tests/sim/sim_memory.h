@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "base/bytes.h"
+#include "base/env.h"
 #include "wire/local_reader.h"
 #include "wire/shm_layout.h"
 
