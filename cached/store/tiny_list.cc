@@ -49,7 +49,7 @@ void TinyList::Step(uint64_t id) {
   const bool same = s != nullptr && s->index.objects() == objects;
   for (; same && listing.next < end; ++listing.next) {
     const disk::TinyEntry& e = listing.table.objects[listing.next];
-    const bool expired = e.expires_s != 0 && e.expires_s <= now_s;
+    const bool expired = HasExpired(e.expires_s, {now_s});
     if (s->index.alive(listing.next) && !expired) listing.visit(e.oid, 0, Age(e.loaded_s));
   }
   if (same && end < objects) {

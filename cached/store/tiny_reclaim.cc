@@ -63,7 +63,7 @@ void TinyReclaim::Settle() {
 void TinyReclaim::Evict(uint32_t object, const disk::TinyEntry& entry) {
   runs_->Find(victim_)->index.Forget(object);
   const int64_t now_s = env_.clock->Wall().seconds;
-  if (entry.expires_s != 0 && entry.expires_s <= now_s) return;
+  if (HasExpired(entry.expires_s, {now_s})) return;
   if (runs_->MayHave(entry.oid, victim_)) return;
   ++counters_.evicted_objects;
   const int64_t age_s = now_s - entry.loaded_s;

@@ -306,15 +306,29 @@ TEST(MemoryTier, FindManyAgreesWithFind) {
   }
 }
 
+// Its wall clock stands at 100 s until it is set.
+class NodeWithAClock : public Node {
+ public:
+  NodeWithAClock() : NodeWithAClock(std::make_shared<int64_t>(100)) {}
+  void SetClock(int64_t seconds) {
+    *now_s_ = seconds;
+    tier->LookAtTheClock();
+  }
+
+ private:
+  explicit NodeWithAClock(std::shared_ptr<int64_t> now_s)
+      : Node(OptionsWith(now_s)), now_s_(now_s) {}
+  static MemoryTierOptions OptionsWith(std::shared_ptr<int64_t> now_s) {
+    MemoryTierOptions options = SmallOptions(16, 16 * kKiB, 1'000);
+    options.wall = [now_s] { return WallTime{*now_s}; };
+    return options;
+  }
+
+  std::shared_ptr<int64_t> now_s_;
+};
+
 TEST(MemoryTier, WhatHasExpiredIsNotThere) {
-  MemoryTierOptions options = SmallOptions(16, 16 * kKiB, 1'000);
-  int64_t now_s = 100;
-  options.wall = [&now_s] { return WallTime{now_s}; };
-  Node node(options);
-  const auto set_clock = [&](int64_t to) {
-    now_s = to;
-    node.tier->Maintain(kNow, 0);
-  };
+  NodeWithAClock node;
   ASSERT_TRUE(node.Put(1, 1, 500, kNow, std::nullopt, 101).ok());
   ASSERT_TRUE(node.Put(1, 2, 500, kNow).ok());
   ASSERT_TRUE(node.Put(2, 1, 500, kNow, kLater, 101).ok());
@@ -328,7 +342,7 @@ TEST(MemoryTier, WhatHasExpiredIsNotThere) {
     return here.Get(0);
   };
   EXPECT_TRUE(there(1, 1) && there(1, 2) && there(2, 1) && there(3, 1));
-  set_clock(101);
+  node.SetClock(101);
   EXPECT_FALSE(there(1, 1) || there(2, 1));
   EXPECT_TRUE(there(1, 2) && there(3, 1));
   EXPECT_EQ(node.tier->Find(OidOf(1), 0)->version, 2u);
@@ -338,19 +352,15 @@ TEST(MemoryTier, WhatHasExpiredIsNotThere) {
   ASSERT_TRUE(node.Put(2, 1, 500, kNow, std::nullopt, 103).ok());
   EXPECT_TRUE(there(2, 1));
   EXPECT_EQ(node.tier->Stats().live_objects, 4u);
-  set_clock(103);
+  node.SetClock(103);
   EXPECT_FALSE(there(2, 1));
 }
 
 TEST(MemoryTier, WhatExpiresWhileItIsHeldIsReplacedAndStaysHeld) {
-  MemoryTierOptions options = SmallOptions(16, 16 * kKiB, 1'000);
-  int64_t now_s = 100;
-  options.wall = [&now_s] { return WallTime{now_s}; };
-  Node node(options);
+  NodeWithAClock node;
   ASSERT_TRUE(node.Put(1, 1, 500, kNow, kLater, 101).ok());
   const TierStats before = node.tier->Stats();
-  now_s = 101;
-  node.tier->LookAtTheClock();
+  node.SetClock(101);
   EXPECT_FALSE(node.Has(1, 1));
   ASSERT_TRUE(node.Put(1, 1, 500, kNow, std::nullopt, 200).ok());
   ASSERT_TRUE(node.Has(1, 1));
@@ -365,17 +375,10 @@ TEST(MemoryTier, WhatExpiresWhileItIsHeldIsReplacedAndStaysHeld) {
 }
 
 TEST(MemoryTier, ReclaimKeepsNothingThatHasExpired) {
-  MemoryTierOptions options = SmallOptions(16, 16 * kKiB, 1'000);
-  int64_t now_s = 100;
-  options.wall = [&now_s] { return WallTime{now_s}; };
-  Node node(options);
-  const auto set_clock = [&](int64_t to) {
-    now_s = to;
-    node.tier->Maintain(kNow, 0);
-  };
+  NodeWithAClock node;
   for (uint64_t i = 0; i < 10; ++i)
     ASSERT_TRUE(node.Put(i, 1, 1'000, kNow, std::nullopt, i < 5 ? 101 : 0).ok());
-  set_clock(101);
+  node.SetClock(101);
   for (uint64_t n = 100; n < 600; ++n) {
     for (uint64_t i = 0; i < 10; ++i) {
       node.tier->MarkRead(OidOf(i), 1);
@@ -383,7 +386,7 @@ TEST(MemoryTier, ReclaimKeepsNothingThatHasExpired) {
     }
     ASSERT_TRUE(node.Put(n, 1, 1'000, kNow).ok());
   }
-  set_clock(100);  // a clock that is set back shows what is still there
+  node.SetClock(100);  // a clock that is set back shows what is still there
   for (uint64_t i = 0; i < 10; ++i) EXPECT_EQ(node.Has(i, 1), i >= 5) << i;
 }
 
