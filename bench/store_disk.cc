@@ -52,6 +52,9 @@ class Gets {
     for (int i = 0; i < 50; ++i) world_.Maintain();  // seals
   }
 
+  // Of one, with its head.
+  uint64_t record_bytes() const { return record_bytes_; }
+
   double PerSecond(Duration span) {
     const double start = Now();
     const uint64_t before = got_;
@@ -111,10 +114,12 @@ nlohmann::json Fio(const std::string& file, Duration span, const std::string& jo
   return nlohmann::json::parse(text.substr(text.find('{')))["jobs"][0]["read"];
 }
 
-double FioPerSecond(const std::string& file, uint64_t bytes, Duration span) {
+// Random reads a second; `options` say what it does otherwise than usual.
+double FioPerSecond(const std::string& file, uint64_t bytes, Duration span,
+                    const std::string& options = {}) {
   return Fio(file, span,
              "--name=reads --rw=randread --bs=" + std::to_string(bytes) +
-                 " --iodepth=" + std::to_string(kDepth))["iops"]
+                 " --iodepth=" + std::to_string(kDepth) + options)["iops"]
       .get<double>();
 }
 
@@ -126,13 +131,15 @@ std::vector<DiskGets> MeasureDiskGets(const std::string& directory, int rounds, 
   for (uint64_t bytes : kSizes) {
     Gets gets(directory + "/" + std::to_string(bytes), bytes);
     FioPerSecond(file, bytes, 1s);  // which lays the file
-    std::vector<double> ours, fio, ratios;
+    const uint64_t record_bytes = shm::AlignUp(gets.record_bytes(), 512);
+    std::vector<double> ours, fio, ratios, fio_records;
     for (int round = 0; round < rounds; ++round) {
       ours.push_back(gets.PerSecond(span));
       fio.push_back(FioPerSecond(file, bytes, span));
       ratios.push_back(ours.back() / fio.back());
+      fio_records.push_back(FioPerSecond(file, record_bytes, span, " --blockalign=512"));
     }
-    all.push_back({bytes, Median(ours), Median(fio), Median(ratios)});
+    all.push_back({bytes, Median(ours), Median(fio), Median(ratios), Median(fio_records)});
     std::filesystem::remove_all(directory + "/" + std::to_string(bytes));
   }
   return all;

@@ -16,6 +16,8 @@ struct DiskGets {
   double gets_per_s = 0;  // medians of the rounds
   double fio_reads_per_s = 0;
   double ratio = 0;  // the median of the rounds' ratios
+  // Fio's reads of what a get reads: as many sectors as a record with its head has, from any sector on.
+  double fio_records_per_s = 0;
 };
 
 // `directory` is on the disk that is measured. Ends the program when there is no fio.

@@ -19,22 +19,26 @@ uint64_t DiskRecords::MemoryBytes(uint64_t index_objects) {
 DiskRecords::DiskRecords(DiskSegments* segments, uint64_t index_objects)
     : segments_(segments), buckets_(BucketsFor(index_objects)), index_(std::span(buckets_)) {}
 
-std::vector<uint32_t> DiskRecords::SlotsOf(const Oid& oid, VersionHash version) const {
-  std::vector<uint32_t> slots;
+template <typename Visit>
+void DiskRecords::ForEachOf(const Oid& oid, VersionHash version, const Visit& visit) const {
   index_.ForEachVersion(oid, [&](uint32_t slot) {
     const shm::Entry e = index_.entry(slot);
     const uint64_t wanted = Index::DiskOffset(Index::OffsetOnDisk(e), version);
-    if (version == 0 || shm::OffsetOf(e) == wanted) slots.push_back(slot);
+    if (version == 0 || shm::OffsetOf(e) == wanted) visit(slot, e);
   });
+}
+
+std::vector<uint32_t> DiskRecords::SlotsOf(const Oid& oid, VersionHash version) const {
+  std::vector<uint32_t> slots;
+  ForEachOf(oid, version, [&](uint32_t slot, shm::Entry) { slots.push_back(slot); });
   return slots;
 }
 
 std::vector<DiskRecords::Candidate> DiskRecords::Find(const Oid& oid, VersionHash version) const {
   std::vector<Candidate> candidates;
-  for (const uint32_t slot : SlotsOf(oid, version)) {
-    const shm::Entry e = index_.entry(slot);
+  ForEachOf(oid, version, [&](uint32_t, shm::Entry e) {
     candidates.push_back({shm::SegmentOf(e), Index::OffsetOnDisk(e)});
-  }
+  });
   return candidates;
 }
 

@@ -66,6 +66,9 @@ class DiskRecords {
  private:
   static constexpr size_t kMostLost = 1'000;
   static uint64_t BucketsFor(uint64_t index_objects);
+  // Calls visit(slot, entry) for what may be of it.
+  template <typename Visit>
+  void ForEachOf(const Oid& oid, VersionHash version, const Visit& visit) const;
 
   DiskSegments* segments_;
   std::vector<shm::Bucket> buckets_;

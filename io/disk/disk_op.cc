@@ -85,7 +85,12 @@ void DiskOp::EndChunk() {
   const uint64_t skip = offset_ - from_;
   const uint64_t useful = std::min(into_.size(), bytes_ - skip);
   std::memcpy(into_.data(), buffer_ + skip, useful);
-  hasher_.Update({buffer_ + skip, useful});
+  if (useful == into_.size() && !parts_read_) {
+    hash_ = Hash64({buffer_ + skip, useful});
+  } else {
+    if (!parts_read_) parts_read_.emplace();
+    parts_read_->Update({buffer_ + skip, useful});
+  }
   into_ = into_.subspan(useful);
   offset_ += useful;
 }

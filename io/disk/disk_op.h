@@ -43,7 +43,7 @@ class DiskOp {
   std::optional<Call> Next(std::byte* buffer);
   // What that call returned, or -errno.
   void Took(int64_t result);
-  void Finish() { done_(error_, hasher_.Digest()); }
+  void Finish() { done_(error_, parts_read_ ? parts_read_->Digest() : hash_); }
 
   bool reads() const { return kind_ == Kind::kRead; }
   uint64_t bytes_left() const { return into_.size(); }  // of a read
@@ -62,7 +62,8 @@ class DiskOp {
   std::vector<ByteView> parts_{};
   size_t part_ = 0;
   Done done_;
-  Hasher64 hasher_;
+  uint64_t hash_ = Hash64({});            // of a read of one chunk
+  std::optional<Hasher64> parts_read_{};  // of one of several
   int error_ = 0;
   // The chunk that lies in the buffer, aligned at both ends.
   std::byte* buffer_ = nullptr;

@@ -41,6 +41,7 @@ Result<std::unique_ptr<EventLoop>> EventLoop::Create() {
 
 Status EventLoop::Open() {
   HF_RETURN_IF_ERROR(bulk::CheckDescriptors(kDescriptors));
+  pass_ = Now();
   epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
   if (epoll_fd_ < 0) return Errno("epoll_create1");
   wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -66,8 +67,9 @@ Time EventLoop::Now() const {
 WallTime EventLoop::Wall() const { return {std::time(nullptr)}; }
 
 void EventLoop::At(Time when, std::function<void()> run) {
-  // Not before what is queued and due now, however long ago `when` was.
-  timers_.push_back({std::max(when, Now()), next_order_++, std::move(run)});
+  // However long ago that was, not before what is queued and due now.
+  if (when < pass_) when = Now();
+  timers_.push_back({when, next_order_++, std::move(run)});
   std::push_heap(timers_.begin(), timers_.end(), kLater);
 }
 
@@ -143,9 +145,9 @@ void EventLoop::Pass() {
     auto watch = watches_.find(events[static_cast<size_t>(i)].data.u64);
     if (watch != watches_.end()) watch->second->ready(events[static_cast<size_t>(i)].events);
   }
-  Time pass_end = Now() + kSliceBudget;
-  RunPosted(pass_end);
-  RunDue(pass_end);
+  pass_ = Now();
+  RunPosted(pass_ + kSliceBudget);
+  RunDue(pass_ + kSliceBudget);
   unwatched_.clear();
 }
 
@@ -173,6 +175,15 @@ Duration EventLoop::UntilNext() {
   return std::clamp(timers_.front().when - Now(), Duration(0), kLongest);
 }
 
+// After each of thousands of small things: to look at the exact clock waits for all that the processor has
+// under way, so it does that once in a tick.
+bool EventLoop::IsOver(Time pass_end) {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+  const int64_t tick = t.tv_sec * 1'000'000'000 + t.tv_nsec;
+  return std::exchange(tick_, tick) != tick && Now() >= pass_end;
+}
+
 void EventLoop::RunPosted(Time pass_end) {
   if (running_.empty()) {
     std::lock_guard lock(mutex_);
@@ -182,7 +193,7 @@ void EventLoop::RunPosted(Time pass_end) {
     std::function<void()> run = std::move(running_.front());
     running_.pop_front();
     run();
-    if (Now() >= pass_end) break;
+    if (IsOver(pass_end)) break;
   }
 }
 
@@ -195,7 +206,7 @@ void EventLoop::RunDue(Time pass_end) {
     std::function<void()> run = std::move(timers_.back().run);
     timers_.pop_back();
     run();
-    if (Now() >= pass_end) break;
+    if (IsOver(pass_end)) break;
   }
 }
 

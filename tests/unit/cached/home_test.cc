@@ -210,6 +210,27 @@ TEST_F(AskerTest, WhatAPeerHasFetchedIsNotFetchedAgain) {
   EXPECT_EQ(ending, 40 - of_node_1);
 }
 
+// The other's clock may be behind, or it has ended on the way.
+TEST_F(AskerTest, WhatHasExpiredIsNotTakenFromAPeer) {
+  const planner::Manifest manifest = ManifestOf(0, 40, kSize);
+  world_->network.peers_give = true;
+  world_->network.peers_expire_s = static_cast<uint32_t>(world_->clock.Wall().seconds);
+  LoadHere(manifest);
+  const auto* first = world_->network.Last<wire::Ask>();
+  ASSERT_NE(first, nullptr);
+  const uint64_t first_id = first->id;
+  const size_t asked = first->versions.size() / 8;
+  const Oid oid{LoadAs<uint64_t>(first->oids.data()), LoadAs<uint64_t>(first->oids.data() + 8)};
+  world_->network.Deliver(kConnection, AnswerTo(*first, Verdict::kHave, kNoNode));
+  world_->clock.RunFor(100ms);
+  EXPECT_EQ(world_->network.peer_reads.size(), asked);
+  EXPECT_FALSE(world_->tier->Find(oid, 0));
+  const auto* second = world_->network.Last<wire::Ask>();  // it failed, as far as the home is told
+  ASSERT_GT(second->id, first_id);
+  EXPECT_EQ(second->versions.size() / 8, asked);
+  EXPECT_EQ(LoadAs<uint16_t>(second->tried.data()), 1);
+}
+
 TEST_F(AskerTest, APeerThatFailsIsNamedToTheHomeBeforeAnybodyGoesFar) {
   planner::Manifest manifest = ManifestOf(0, 40, kSize);
   LoadHere(manifest);

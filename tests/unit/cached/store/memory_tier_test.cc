@@ -346,6 +346,9 @@ TEST(MemoryTier, WhatHasExpiredIsNotThere) {
   EXPECT_FALSE(there(1, 1) || there(2, 1));
   EXPECT_TRUE(there(1, 2) && there(3, 1));
   EXPECT_EQ(node.tier->Find(OidOf(1), 0)->version, 2u);
+  size_t listed = 0;  // what snapshots tell of
+  node.tier->ListSlots(0, node.tier->slots(), [&](const MemoryTier::Listed&) { ++listed; });
+  EXPECT_EQ(listed, 2u);
   EXPECT_FALSE(node.tier->Hold(OidOf(1), 1));
   EXPECT_TRUE(node.tier->Unhold(OidOf(2), 1));  // it had a promise
   // Loaded again, it ends when the store says now.
