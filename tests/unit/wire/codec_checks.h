@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "wire/codec.h"
+#include "wire/envelope.h"
 
 namespace holdfast::wire {
 
@@ -23,6 +24,11 @@ template <typename M>
 Status Refused(M message) {
   Result<Message> decoded = Decode(Encode(std::move(message)));
   return decoded.status();
+}
+
+inline Frames HeadOnly(const EnvelopeWriter& writer) {
+  EnvelopeWriter copy = writer;
+  return {copy.Finish(), {}};
 }
 
 // The refusal is kCorrupt, names the message and says what is wrong.
