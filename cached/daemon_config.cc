@@ -16,6 +16,12 @@
 namespace holdfast::cached {
 namespace {
 
+// Less is no cache, but a slip of the unit.
+constexpr uint64_t kLeastSegment = 64 * kKiB;
+constexpr uint64_t kLeastObjects = 1'024;
+constexpr uint64_t kLeastPlanning = 256 * kKiB;
+constexpr uint64_t kLeastMaxObject = 4 * kKiB;
+
 void ReadMembers(config::ConfigFile* file, DaemonConfig* config) {
   std::set<NodeId> seen;
   for (config::ConfigFile& element : file->Tables("node")) {
@@ -53,9 +59,9 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
     return file->Fail("memory.limit", fits.message());
   }
   config->node.max_planning_bytes = std::min<uint64_t>(512 * kMiB, config->memory_limit / 8);
-  file->GetBytes("memory.planning", &config->node.max_planning_bytes);
+  file->GetBytes("memory.planning", &config->node.max_planning_bytes, kLeastPlanning);
   file->GetBytes("memory.segment", &config->memory.segment_bytes);
-  file->GetBytes("memory.max_object", &config->memory.max_object_bytes);
+  file->GetBytes("memory.max_object", &config->memory.max_object_bytes, kLeastMaxObject);
   file->Get("memory.index_objects", &config->memory.index_objects, 0, uint64_t{1} << 34);
   file->Get("memory.keep", &config->keep_memory);
   std::string huge = "auto";
@@ -101,6 +107,13 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
   }
   Result<shm::RegionPlan> plan = store::PlanRegion(config->memory);
   if (!plan.ok()) return FailRegion(file, plan.status().message());
+  if (plan->segment_bytes < kLeastSegment)
+    file->Fail("memory.segment", "must be at least " + FormatBytes(kLeastSegment));
+  const uint64_t objects = config->memory.index_objects;
+  if (objects != 0 && objects < kLeastObjects) {
+    file->Fail("memory.index_objects", "must be at least " + FormatCount(kLeastObjects) +
+                                           "; without it there is one for 4 KiB");
+  }
   if (config->memory.max_object_bytes > plan->segment_bytes) {
     file->Fail("memory.max_object",
                "must be at most memory.segment = " + FormatBytes(plan->segment_bytes));

@@ -337,6 +337,13 @@ bool Job::HeardFromAllSince(Time when) const {
   return true;
 }
 
+bool Job::LoadsEndedSince(Time when) const {
+  const Search* search = parts_->search.get();
+  if (search != nullptr && search->busy()) return false;
+  if (search != nullptr) when = std::max(when, search->finished());
+  return HeardFromAllSince(when) && ClusterProgress().loads_left == 0;
+}
+
 // --- Looking -------------------------------------------------------------------------------------
 
 JobId Job::id() const { return parts_->options.job; }
@@ -345,7 +352,6 @@ Flights& Job::flights() { return parts_->flights; }
 const planner::Manifest& Job::manifest() const { return parts_->list->manifest(); }
 uint32_t Job::IndexOf(size_t position) const { return parts_->list->IndexOf(position); }
 NodeId Job::NodeOf(uint32_t index) const { return parts_->promises->NodeOf(index); }
-bool Job::Searching() const { return parts_->search != nullptr && parts_->search->busy(); }
 
 wire::Progress Job::ClusterProgress() const { return parts_->nodes.SumOfProgress(); }
 PlanReport Job::Report() const { return parts_->Report(); }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "jobclient/flights.h"
@@ -24,6 +25,7 @@ struct OrderedReader::Parts {
     NodeId node = kNoNode;  // that is asked now
     uint64_t reserved = 0;  // bytes of the look-ahead
     bool under_way = false;
+    bool missed = false;  // the user waits for it
     bool waited_locally = false;
     Buffer bytes;  // between two steps
   };
@@ -43,6 +45,8 @@ struct OrderedReader::Parts {
   bool Fits(uint64_t bytes) const;
   bool WorthAdvancing() const;
   void StartItem(uint64_t ordinal, Item item);
+  void NoteMiss(uint64_t ordinal);
+  void AskAhead();
 
   // An item's way: the first step from `item.step` on for which there is somebody to ask.
   void Go(uint64_t ordinal, Item& item);
@@ -69,8 +73,10 @@ struct OrderedReader::Parts {
   uint64_t consumed = 0;
   uint64_t next = 0;  // ordinals below were started, or left to the own node's memory
   uint64_t reserved_bytes = 0;
-  bool on_own_disk = false;  // the own node has some of what it promised there: ask ahead
-  uint64_t in_memory = 0;    // answers since the last of that kind
+  // The own node has some of what it promised on its disk, or has yet to load it: it is asked for ahead.
+  bool ask_ahead = false;
+  uint64_t in_memory = 0;  // answers since that was known
+  std::optional<uint64_t> last_miss{};
   std::map<uint64_t, Item> items;
   std::map<Target, std::vector<uint64_t>> batches;  // to be sent at the end of this event
   ReadCounters counters;
@@ -123,6 +129,7 @@ void OrderedReader::Missed(uint64_t ordinal) {
                           .node = kNoNode,
                           .reserved = 0,
                           .under_way = false,
+                          .missed = true,
                           .waited_locally = false,
                           .bytes = {}});
   } else if (!it->second.under_way && it->second.waited_locally) {
@@ -154,7 +161,7 @@ void OrderedReader::Parts::Advance() {
     const uint64_t ordinal = next;
     const uint32_t index = job->IndexOf(order[ordinal]);
     const bool local = expect_local(index);
-    if ((!local || on_own_disk) && !items.contains(ordinal)) {
+    if ((!local || ask_ahead) && !items.contains(ordinal)) {
       const uint64_t bytes = job->manifest().object_bytes(index);
       if (!Fits(bytes)) break;
       if (local) reserved_bytes += bytes;
@@ -163,6 +170,7 @@ void OrderedReader::Parts::Advance() {
                           .node = kNoNode,
                           .reserved = local ? bytes : 0,
                           .under_way = false,
+                          .missed = false,
                           .waited_locally = false,
                           .bytes = {}});
     }
@@ -174,6 +182,20 @@ void OrderedReader::Parts::Advance() {
 void OrderedReader::Parts::StartItem(uint64_t ordinal, Item item) {
   Item& stored = items.emplace(ordinal, std::move(item)).first->second;
   Go(ordinal, stored);
+}
+
+// One may be late. A second one soon after it tells that others are not in memory either, and each of
+// them would be waited for by itself.
+void OrderedReader::Parts::NoteMiss(uint64_t ordinal) {
+  const bool again = last_miss && ordinal <= *last_miss + options.look_ahead_objects;
+  last_miss = ordinal;
+  if (again) AskAhead();
+}
+
+void OrderedReader::Parts::AskAhead() {
+  in_memory = 0;
+  if (!std::exchange(ask_ahead, true)) next = consumed;
+  Advance();
 }
 
 // --- One object's way ----------------------------------------------------------------------------
@@ -311,20 +333,20 @@ void OrderedReader::Parts::Landed(uint64_t ordinal, Step step, NodeId node, Bulk
       return Deliver(ordinal, item,
                      {.status = {}, .bytes = {}, .local = true, .source = Source::kLocal});
     if (outcome.own_disk) {  // with room it is read there
-      in_memory = 0;
       item.step = Step::kPromised;
       Go(ordinal, item);
-      if (!std::exchange(on_own_disk, true)) next = consumed;
-      return Advance();
+      return AskAhead();
     }
     const bool there = (outcome.status.code() == Code::kNoSpace || outcome.status.ok()) &&
                        outcome.size == job->manifest().object_bytes(item.index);
     if (there) {
       item.waited_locally = true;
       reserved_bytes -= std::exchange(item.reserved, 0);
-      if (++in_memory > options.look_ahead_objects) on_own_disk = false;
-      return Deliver(ordinal, item,
-                     {.status = {}, .bytes = {}, .local = true, .source = Source::kLocal});
+      if (++in_memory > options.look_ahead_objects) ask_ahead = false;
+      const bool missed = item.missed;
+      Deliver(ordinal, item, {.status = {}, .bytes = {}, .local = true, .source = Source::kLocal});
+      if (missed) NoteMiss(ordinal);
+      return;
     }
     Blame(node, item, outcome);
     item.step = Step::kHome;  // who promised it has just said no

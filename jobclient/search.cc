@@ -118,7 +118,7 @@ void Search::FinishRound(uint32_t call) {
 }
 
 void Search::Finish() {
-  const Time now = env_.clock->Now();
+  const Time now = finished_ = env_.clock->Now();
   rest_until_ = now + (now - started_) * kRestFactor;
   if (!std::exchange(planned_, true)) {
     planned_in_ = now - started_;

@@ -48,6 +48,7 @@ class Search {
   bool calling() const { return round_ != nullptr; }
   // A search is under way, or will be soon.
   bool busy() const { return calling() || scheduled_ || again_; }
+  Time finished() const { return finished_; }  // the last time
   const planner::Placement& placement() const { return placement_; }
   // Calls, bids, manifest bytes, planned_in, held_for, too_large_objects.
   void CountInto(PlanReport* report) const;
@@ -73,6 +74,7 @@ class Search {
   uint32_t call_ = 0;
   uint32_t round_number_ = 0;
   Time started_;
+  Time finished_{};
   Time rest_until_;  // no search in the background before
   bool scheduled_ = false;
   bool again_ = false;  // asked for while a search was running

@@ -25,7 +25,8 @@ constexpr uint64_t kLargestHeldPart = 8;
 // What may be held: seven tenths of all segments but a few. So there is always one of which at most
 // seven tenths are held: nine tenths of it are used at worst (kLargestHeldPart, the table).
 constexpr uint64_t kPromisedPercent = 70;
-constexpr uint64_t kNotPromised = 4;  // segments: open, free, being taken back
+constexpr Duration kTellEvery = 1min;  // of damage
+constexpr uint64_t kNotPromised = 4;   // segments: open, free, being taken back
 
 uint64_t IndexObjects(uint64_t segments, uint64_t segment_bytes, const DiskTierOptions& options) {
   if (options.index_objects != 0) return options.index_objects;
@@ -382,6 +383,20 @@ void DiskTier::Maintain() {
   was_full_ = was_full_ || segments_.free() < DiskReclaim::kLeastFree;
   tiny_.Maintain();
   reclaim_.Maintain();
+  TellDamage();
+}
+
+void DiskTier::TellDamage() {
+  if (env_.clock->Now() < tell_at_) return;
+  tell_at_ = env_.clock->Now() + kTellEvery;
+  const uint64_t corrupt = corrupt_ + tiny_.Stats().corrupt;
+  const uint64_t more = corrupt - std::exchange(told_corrupt_, corrupt);
+  if (more == 0 || env_.log == nullptr) return;
+  env_.log->Warn("disk: " + FormatCount(more) +
+                 " records could not be read, or were not what was written (" +
+                 FormatCount(corrupt) +
+                 " since the start): what they held is loaded again when it is wanted; look after "
+                 "the disk, or who else writes to it");
 }
 
 DiskStats DiskTier::Stats() const {

@@ -216,6 +216,7 @@ class DiskTier {
   }
   void Listed(uint64_t id);
   void Forget(uint32_t segment, const disk::Entry& entry);
+  void TellDamage();
   void DoneReading(uint32_t segment);
 
   Env env_;
@@ -245,6 +246,8 @@ class DiskTier {
   bool was_full_ = false;
   uint64_t reads_ = 0;
   uint64_t corrupt_ = 0;
+  uint64_t told_corrupt_ = 0;
+  Time tell_at_{};
   uint64_t refused_ = 0;
 };
 

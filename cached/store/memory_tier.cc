@@ -57,8 +57,9 @@ std::optional<uint32_t> MemoryTier::Core::ReserveEntry(const Oid& oid, Time now)
   std::optional<uint32_t> slot = index.Reserve(oid);
   for (uint32_t tries = 0; !slot && tries < region.segments(); ++tries) {
     if (index.used() < index.capacity()) return slot;
-    if (RunReclaim(now, {.keep_reread = tries < kMostKeeping}) != Reclaim::Outcome::kEmptied)
-      return slot;
+    const Reclaim::Outcome outcome = RunReclaim(now, {.keep_reread = tries < kMostKeeping});
+    if (outcome == Reclaim::Outcome::kNothing && segments.SealOpen()) continue;
+    if (outcome != Reclaim::Outcome::kEmptied) return slot;
     segments.FreeUnpinned();
     slot = index.Reserve(oid);
   }

@@ -143,6 +143,17 @@ void Segments::Seal(uint32_t segment) {
   }
 }
 
+bool Segments::SealOpen() {
+  bool any = false;
+  for (uint32_t& open : open_) {
+    if (open == kNone || segments_[open].writers > 0) continue;
+    if (segments_[open].held_bytes >= segments_[open].live_bytes) continue;
+    Seal(std::exchange(open, kNone));
+    any = true;
+  }
+  return any;
+}
+
 void Segments::JoinRingIfDone(uint32_t segment) {
   Segment& s = segments_[segment];
   if (s.use != SegmentUse::kSealed || s.ring_age != 0 || s.held_bytes != 0 || s.writers != 0)

@@ -104,6 +104,9 @@ class Segments {
   void EndCopy(uint32_t segment);
   uint32_t copying() const { return static_cast<uint32_t>(copying_.size()); }
   uint32_t copied() const { return static_cast<uint32_t>(copied_.size()); }
+  // Seals what is open and has room to give: where there are more tiny records than the index has places
+  // for, all of them may lie there. False when nothing was.
+  bool SealOpen();
   // All of its entries are cleared. It waits for its readers.
   void Emptied(uint32_t segment);
   // Frees the waiting segments that nobody pins; how many.

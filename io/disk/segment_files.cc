@@ -144,12 +144,14 @@ Result<bool> SegmentFiles::CheckLayout(const SegmentFilesOptions& options) const
     problem = "is of version " + std::to_string(version) + ", this program knows " +
               std::to_string(kFormatVersion);
   } else if (word == kLayoutWord && (node != options.node || cluster != options.cluster)) {
-    problem = "says that it is of node " + std::to_string(node) + " of cluster \"" + cluster + "\"";
+    problem = "says that it is of node " + std::to_string(node) + " of cluster \"" + cluster +
+              "\", and this is node " + std::to_string(options.node) + " of \"" + options.cluster +
+              "\"";
   } else if (word == kLayoutWord) {
-    problem = "says that its segments have " + FormatBytes(bytes) + ": set disk.segment to that";
+    problem = "says that its segments have " + FormatBytes(bytes) +
+              ": set disk.segment to that (here it is " + FormatBytes(options.segment_bytes) + ")";
   }
-  return Status::Invalid(path + " " + problem +
-                         "; or give another disk.directory, or empty this one");
+  return Status::Invalid(path + " " + problem + "; give another disk.directory, or empty this one");
 }
 
 Status SegmentFiles::RaiseDescriptors(uint32_t segments) const {
@@ -209,11 +211,11 @@ Status SegmentFiles::OpenFile(uint32_t segment) {
   if (!fd) return shm::ErrnoStatus("cannot open " + path);
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return shm::ErrnoStatus("cannot look at " + path);
-  if (!S_ISREG(status.st_mode)) return Status::Invalid(path + " is not a regular file");
+  if (!S_ISREG(status.st_mode)) return Status::Invalid(path + " is not a regular file; remove it");
   HF_RETURN_IF_ERROR(shm::SetAccess(fd.get(), path, 0640, group_));
   const auto bytes = static_cast<off_t>(segment_bytes_);
   // A longer one is of somebody else; a shorter one was not finished, or has lost its end.
-  if (status.st_size > bytes) return Status::Invalid(path + " is longer than a segment");
+  if (status.st_size > bytes) return Status::Invalid(path + " is longer than a segment; remove it");
   if (status.st_size == bytes) return {};
   int error = 0;
   do {

@@ -42,11 +42,12 @@ std::string WhyNot(const RegionHeader& h, uint64_t bytes, const RegionPlan& plan
                     h.segment_offset == plan.segment_offset;
   if (same && bytes == plan.region_bytes) return "";
   if (same) return "its file has " + FormatBytes(bytes) + " and not " + FormatBytes(h.region_bytes);
+  if (h.segments == plan.segments && h.segment_bytes == plan.segment_bytes)
+    return "it has places for another number of objects than the configuration asks for";
   return "it has " + FormatBytes(h.region_bytes) + " in " + std::to_string(h.segments) +
          " segments of " + FormatBytes(h.segment_bytes) + ", the configuration asks for " +
          FormatBytes(plan.region_bytes) + " in " + std::to_string(plan.segments) + " segments of " +
-         FormatBytes(plan.segment_bytes) +
-         (h.buckets == plan.buckets ? "" : ", or for another memory.index_objects");
+         FormatBytes(plan.segment_bytes);
 }
 
 // nullopt on a tmpfs without a limit.

@@ -73,9 +73,13 @@ StorageSession* StorageServer::Find(uint64_t session) {
 }
 
 void StorageServer::End(uint64_t session, const Status& why) {
-  Log* log = options_.log;
-  if (sessions_.erase(session) > 0 && log != nullptr && why.code() == Code::kCorrupt)
-    log->Warn("a storage connection was ended: " + why.message());
+  if (sessions_.erase(session) == 0 || why.code() != Code::kCorrupt || options_.log == nullptr)
+    return;
+  ++ended_;
+  if (loop_->Now() < quiet_until_) return;
+  quiet_until_ = loop_->Now() + 1min;
+  options_.log->Warn("a storage connection was ended: " + why.message() + " (" +
+                     std::to_string(ended_) + " so far; said once a minute)");
 }
 
 Result<Store*> StorageServer::FindUsed(const std::string& name, NodeId node) {

@@ -60,6 +60,8 @@ class StorageServer {
   std::unique_ptr<Stores> stores_;  // null: none
   std::map<uint64_t, std::unique_ptr<StorageSession>> sessions_;
   uint64_t next_session_ = 1;
+  uint64_t ended_ = 0;  // because of what they sent
+  Time quiet_until_{};  // of them
 };
 
 }  // namespace holdfast::storage

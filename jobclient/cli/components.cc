@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // holdfast components --write-rate 200MB/s
 #include <array>
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -11,6 +13,17 @@
 
 namespace holdfast::cli {
 namespace {
+
+// CLI::Range lets "nan" pass.
+CLI::Validator Percent(double most) {
+  return CLI::Range(0.0, most) & CLI::Validator(
+                                     [](std::string& text) {
+                                       return std::isfinite(std::strtod(text.c_str(), nullptr))
+                                                  ? std::string()
+                                                  : text + " is not a number";
+                                     },
+                                     "");
+}
 
 struct Arguments {
   std::string write_rate;
@@ -149,10 +162,10 @@ void AddComponentsCommand(CLI::App& app, const Globals& globals, Chosen* chosen)
                    "who moves what reclaim keeps: node, storage server or a worker (node)")
       ->check(CLI::IsMember({"node", "storage", "worker"}));
   command->add_option("--kept", arguments->kept, "percent of a segment that reclaim keeps (20)")
-      ->check(CLI::Range(0.0, 20.0));
+      ->check(Percent(20));
   command->add_option("--read-rate", arguments->read_rate, "of objects, likewise");
   command->add_option("--hits", arguments->hits, "percent of the reads that memory has (98)")
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(Percent(100));
   CLI::Option* far_copy = command->add_flag("--far-copy", arguments->far_copy,
                                             "each segment has a copy in the far store");
   command->add_option("--segment", arguments->segment, "bytes of a segment (64MiB)")

@@ -54,9 +54,10 @@ int Hold(const Globals& globals, const std::string& source, const std::string& d
                               " may be held by some nodes all the same (`holdfast release " + name +
                               "` ends that)"));
   }
+  bool loaded = true;
   if (wait) {
     Progress progress(globals, "loading");
-    (*job)->WaitForLoads(*hold, [&](const JobProgress& p) {
+    loaded = (*job)->WaitForLoads(*hold, [&](const JobProgress& p) {
       progress.Show(p.loads_done, p.loads_done + p.loads_left);
     });
   }
@@ -80,9 +81,11 @@ int Hold(const Globals& globals, const std::string& source, const std::string& d
   const uint64_t missing = wait ? (*job)->Report().far_objects : report.far_objects;
   if (missing > 0) {
     Say(FormatCount(missing) + " of " + FormatCount(report.objects) +
-        " objects are not held: no node can have them");
-    return kWrong;
+        " objects are not held: no node has room for them, or none could load them (reading them "
+        "with `holdfast run` says why)");
   }
+  if (!loaded) Say("the nodes have not loaded all within " + FormatDuration(*hold));
+  if (missing > 0 || !loaded) return kWrong;
   return kOk;
 }
 

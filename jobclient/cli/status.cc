@@ -21,11 +21,12 @@ void PrintDisk(const Json& disk) {
   }
   const auto number = [&](const char* key) { return disk.value(key, uint64_t{0}); };
   std::printf(
-      "  disk      %s, %s of %s segments free; %s objects, %s held; written %s%s\n",
+      "  disk      %s, %s of %s segments free; %s objects, %s held; written %s%s%s\n",
       FormatBytes(number("bytes")).c_str(), FormatCount(number("free_segments")).c_str(),
       FormatCount(number("segments")).c_str(), FormatCount(number("objects")).c_str(),
       FormatCount(number("held_objects")).c_str(),
       FormatBytes(number("written_bytes") + number("tiny_written_bytes")).c_str(),
+      number("corrupt") == 0 ? "" : ("; " + FormatCount(number("corrupt")) + " damaged").c_str(),
       disk.value("resting", false) ? "; NOT WRITTEN just now, after failures: see the log" : "");
 }
 

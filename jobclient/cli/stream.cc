@@ -67,6 +67,8 @@ Result<StreamOptions> OptionsOf(const PutArguments& arguments) {
   if (!memory.ok()) return memory.status().Annotate("--memory");
   if (!disk.ok()) return disk.status().Annotate("--disk");
   if (!expiration.ok()) return expiration.status().Annotate("--expire");
+  if (*memory == 0 && *disk == 0)
+    return Status::Invalid("a stream needs room: give it --memory, --disk, or both");
   options.memory_bytes = *memory;
   options.disk_bytes = *disk;
   options.expiration = *expiration;

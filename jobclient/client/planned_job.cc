@@ -133,10 +133,7 @@ bool PlannedJob::WaitForLoads(Duration timeout,
       asked = now;
       if (progress) progress(Progress());
     }
-    const bool done = thread.Call([&] {
-      return job.HeardFromAllSince(started) && job.ClusterProgress().loads_left == 0 &&
-             !job.Searching();
-    });
+    const bool done = thread.Call([&] { return job.LoadsEndedSince(started); });
     if (done && progress) progress(Progress());
     if (done) return true;
     if (now - started >= timeout) return false;

@@ -38,8 +38,7 @@ Result<std::unique_ptr<Stream>> Stream::Open(Client& client, std::string_view na
     return Status::Invalid("a stream's memory_bytes and disk_bytes are each 0 or at least " +
                            FormatBytes(stream::kLeastChunkBytes + kChunkHead));
   }
-  if (options.expiration <= Duration(0))
-    return Status::Invalid("a stream's expiration is positive");
+  if (options.expiration < 1s) return Status::Invalid("a stream's expiration is at least 1 s");
   if (options.writers == 0 || options.writers > wire::kMaxStreamWriters) {
     return Status::Invalid("a stream has 1 to " + std::to_string(wire::kMaxStreamWriters) +
                            " writers");

@@ -148,6 +148,8 @@ class Disk(Scratch):
         self.node.start()
         self.fetch_all()
         self.assertEqual(self.status()["disk"]["resting"], False)
+        self.assertGreater(self.status()["disk"]["corrupt"], 0)
+        self.assertRegex(self.ok(*self.config, "status").text, r"; [0-9,]+ damaged")
 
     def test_disks_that_cannot_be_used(self):
         def start(*settings, number=1):

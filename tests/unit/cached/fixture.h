@@ -172,7 +172,10 @@ class CountingFarStore : public FarStore {
 
 class QuietLog : public Log {
  public:
-  void Write(LogLevel, std::string_view) override {}
+  void Write(LogLevel level, std::string_view line) override {
+    if (level == LogLevel::kWarn) last_warning = line;
+  }
+  std::string last_warning;
 };
 
 inline std::string NameOfObject(uint32_t n) { return "file:///o/" + std::to_string(n); }

@@ -82,6 +82,7 @@ struct FakeNode {
   uint64_t boast = 0;  // free bytes that its hello adds
   uint64_t max_object = 1 << 20;
   std::set<Oid> holds;
+  std::set<Oid> below;  // on its disk: the first one who asks has it in memory
 
   // Faults.
   bool dead = false;              // answers nothing at all

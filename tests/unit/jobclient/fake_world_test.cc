@@ -233,6 +233,7 @@ BulkOutcome FakeWorld::Serve(FakeNode& node, BulkMode mode, const BulkItem& item
       return {.status = Status(fails->second, "by script"), .answered = true};
     if (node.holds.insert(item.oid).second) ++far_counters.gets;
   }
+  if (node.below.erase(item.oid) > 0) node.holds.insert(item.oid);
   if (!node.holds.contains(item.oid))
     return {.status = Status::NotFound("not here"), .answered = true};
   if (item.into.size() < item.size) {

@@ -225,6 +225,29 @@ TEST(JobFaults, LostLoadsAreSoughtAgainOnceAndNotAtAllWhenTheObjectIsGone) {
   EXPECT_EQ(job.FetcherOf(4), 0);
 }
 
+// Was: between the second promise and the first word about it all seemed to be loaded.
+TEST(JobFaults, LoadsHaveNotEndedBeforeWhoPromisedAgainSaysSo) {
+  FakeWorld world;
+  FakeNode& node = world.AddNode(0);
+  const ObjectList list = FakeWorld::List(100);
+  Job job(world.env(), world.options());
+  ASSERT_TRUE(PlanNow(world, job, list).ok());
+  const Time since = world.clock.Now();
+  const auto ended = [&] { return job.LoadsEndedSince(since); };
+  EXPECT_FALSE(ended());
+  job.AskProgress();
+  ASSERT_TRUE(world.clock.RunUntil(ended, 1s));
+  node.losses = {{.index = 4, .code = Code::kUnavailable, .text = "503"}};
+  job.AskProgress();
+  ASSERT_TRUE(world.clock.RunUntil([&] { return job.Report().calls == 2; }, 1s));
+  ASSERT_EQ(job.NodeOf(4), 0);
+  EXPECT_FALSE(ended());
+  world.clock.RunFor(10ms);
+  EXPECT_FALSE(ended());
+  job.AskProgress();
+  EXPECT_TRUE(world.clock.RunUntil(ended, 1s));
+}
+
 TEST(JobFaults, ALateNodeJoinsAndTakesWhatNobodyHadRoomFor) {
   FakeWorld world;
   world.AddNode(0).free = 10'000;

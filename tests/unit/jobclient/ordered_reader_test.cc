@@ -140,6 +140,18 @@ TEST_F(OrderedReading, WaitsForALoadAtTheOwnNodeWithoutItsBytes) {
   EXPECT_EQ(AsText(results[3]->bytes.view()), BytesOf("file:///o/3", list.item(3).size));
 }
 
+// Was: each was missed and waited for by itself, a hundred times slower than from another node.
+TEST_F(OrderedReading, WhatIsOnTheOwnNodesDiskIsAskedForAhead) {
+  Plan(1, 1000, 1000, 0);
+  FakeNode& node = world.node(0);
+  std::swap(node.holds, node.below);
+  Open({.look_ahead_objects = 128});
+  ReadAll();
+  EXPECT_EQ(local, 1000u);
+  EXPECT_EQ(world.most_bytes_in_flight, 0u);
+  EXPECT_LT(node.bulk_batches, 100u);
+}
+
 TEST_F(OrderedReading, AMissWhoseOwnNodeIsAwayIsReadElsewhere) {
   Plan(1, 10, 1000, 0);
   Open();

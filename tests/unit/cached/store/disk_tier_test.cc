@@ -223,6 +223,9 @@ TEST(DiskTier, FlippedBitsAreMisses) {
   ASSERT_TRUE(right.ok()) << right.status().ToString();
   EXPECT_LT(*right, 160u);
   EXPECT_GT(w.tier->Stats().corrupt, 0u);
+  w.clock.RunFor(1min);
+  w.tier->Maintain();
+  EXPECT_TRUE(w.log.last_warning.starts_with("disk: ")) << w.log.last_warning;
   ASSERT_TRUE(w.Start().ok());
   ASSERT_TRUE(w.CountRight(0, 160, 10'000).ok());
 }

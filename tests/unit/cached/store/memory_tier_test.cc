@@ -278,6 +278,22 @@ TEST(MemoryTier, AFullIndexDropsTheOldest) {
   EXPECT_FALSE(node.Has(0));
 }
 
+// Was: what is open was never taken back, and nothing else was there.
+TEST(MemoryTier, AFullIndexDropsWhatLiesInTheOpenSegment) {
+  Node node(SmallOptions(16, kMiB, 100));
+  ASSERT_TRUE(node.Put(10'000, 1, 100, kNow).ok());
+  ASSERT_TRUE(node.tier->Hold(OidOf(10'000), 1));
+  for (uint64_t i = 0; i < 2000; ++i) ASSERT_TRUE(node.Put(i, 1, 100, kNow).ok()) << i;
+  EXPECT_TRUE(node.Has(1999));
+  EXPECT_FALSE(node.Has(0));
+  EXPECT_TRUE(node.Has(10'000));
+  // Promises of another time of which few are left.
+  for (uint64_t i = 5'000; i < 5'050; ++i) ASSERT_TRUE(node.Put(i, 1, 100, kNow, kLater).ok());
+  for (uint64_t i = 5'000; i < 5'049; ++i) ASSERT_TRUE(node.tier->Unhold(OidOf(i), 1));
+  for (uint64_t i = 0; i < 2000; ++i) ASSERT_TRUE(node.Put(i, 1, 100, kNow).ok()) << i;
+  EXPECT_TRUE(node.Has(10'000) && node.Has(5'049));
+}
+
 TEST(MemoryTier, AFullIndexOfPromisesSaysSo) {
   Node node(SmallOptions(64, 16 * kKiB, 100));
   Status status;
