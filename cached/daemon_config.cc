@@ -59,9 +59,18 @@ void ReadMemory(config::ConfigFile* file, DaemonConfig* config) {
     return file->Fail("memory.limit", fits.message());
   }
   config->node.max_planning_bytes = std::min<uint64_t>(512 * kMiB, config->memory_limit / 8);
-  file->GetBytes("memory.planning", &config->node.max_planning_bytes, kLeastPlanning);
+  const uint64_t usual_planning = config->node.max_planning_bytes;
+  file->GetBytes("memory.planning", &config->node.max_planning_bytes);
+  const uint64_t planning = config->node.max_planning_bytes;
+  if (planning != usual_planning && planning != 0 && planning < kLeastPlanning) {
+    file->Fail("memory.planning", "must be at least " + FormatBytes(kLeastPlanning) +
+                                      ", or 0: the node promises nothing");
+  }
   file->GetBytes("memory.segment", &config->memory.segment_bytes);
-  file->GetBytes("memory.max_object", &config->memory.max_object_bytes, kLeastMaxObject);
+  file->GetBytes("memory.max_object", &config->memory.max_object_bytes);
+  const uint64_t most = config->memory.max_object_bytes;
+  if (most != 0 && most < kLeastMaxObject)
+    file->Fail("memory.max_object", "must be at least " + FormatBytes(kLeastMaxObject));
   file->Get("memory.index_objects", &config->memory.index_objects, 0, uint64_t{1} << 34);
   file->Get("memory.keep", &config->keep_memory);
   std::string huge = "auto";

@@ -103,8 +103,8 @@ class Job {
   void AskProgress();
   // Every node that is here has told its progress since then.
   bool HeardFromAllSince(Time when) const;
-  // Since then, and since it promised something last, each has told that it has nothing more to load; and
-  // nothing that is missing is looked for, or will be soon.
+  // Since then, and since it promised something last, each has told that it has nothing more to
+  // load; and nothing that is missing is looked for, or will be soon.
   bool LoadsEndedSince(Time when) const;
   // From the next heartbeat on, which goes out now: the lease that the nodes count.
   void SetLease(Duration lease);

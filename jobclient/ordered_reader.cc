@@ -132,7 +132,9 @@ void OrderedReader::Missed(uint64_t ordinal) {
                           .missed = true,
                           .waited_locally = false,
                           .bytes = {}});
-  } else if (!it->second.under_way && it->second.waited_locally) {
+  } else if (it->second.under_way) {
+    it->second.missed = true;
+  } else if (it->second.waited_locally) {
     it->second.waited_locally = false;
     it->second.step = Step::kPromised;
     p.Go(ordinal, it->second);
@@ -346,6 +348,12 @@ void OrderedReader::Parts::Landed(uint64_t ordinal, Step step, NodeId node, Bulk
       const bool missed = item.missed;
       Deliver(ordinal, item, {.status = {}, .bytes = {}, .local = true, .source = Source::kLocal});
       if (missed) NoteMiss(ordinal);
+      return;
+    }
+    if (outcome.status.code() == Code::kTimeout && !item.missed) {  // nobody waits for it yet
+      item.under_way = false;
+      item.waited_locally = true;
+      reserved_bytes -= std::exchange(item.reserved, 0);
       return;
     }
     Blame(node, item, outcome);

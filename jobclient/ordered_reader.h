@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads a planned job's objects in order with a bounded look-ahead: what the reader's own node has
-// is left to mapped memory (no message; where two soon after each other were not there, the node is
+// is left to mapped memory (no message; where two soon after each other were not there the node is
 // asked ahead for what follows), what other nodes have comes by batches, and what nobody serves comes
 // from far away. A read never fails because the cache did: it fails only when the far
 // store says so too. What arrives is checked against the planned version and size; anything else

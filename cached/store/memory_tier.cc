@@ -57,7 +57,8 @@ std::optional<uint32_t> MemoryTier::Core::ReserveEntry(const Oid& oid, Time now)
   std::optional<uint32_t> slot = index.Reserve(oid);
   for (uint32_t tries = 0; !slot && tries < region.segments(); ++tries) {
     if (index.used() < index.capacity()) return slot;
-    const Reclaim::Outcome outcome = RunReclaim(now, {.keep_reread = tries < kMostKeeping});
+    const Reclaim::Outcome outcome =
+        RunReclaim(now, {.keep_reread = tries < kMostKeeping, .unheld = true});
     if (outcome == Reclaim::Outcome::kNothing && segments.SealOpen()) continue;
     if (outcome != Reclaim::Outcome::kEmptied) return slot;
     segments.FreeUnpinned();

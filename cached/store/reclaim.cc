@@ -15,7 +15,7 @@ constexpr uint32_t kAhead = 16;
 
 Reclaim::Outcome Reclaim::Run(Time now, const Wish& wish) {
   if (victim_ == Segments::kNone) {
-    victim_ = segments_->ChooseVictim(wish.min_gain, wish.guests_only);
+    victim_ = segments_->ChooseVictim(wish.min_gain, wish.guests_only, wish.unheld);
     if (victim_ == Segments::kNone) return Outcome::kNothing;
     cursor_ = kFirstRecord;
     kept_bytes_ = 0;

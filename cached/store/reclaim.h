@@ -46,6 +46,7 @@ class Reclaim {
     // second.
     bool keep_reread = false;
     bool guests_only = false;  // no other victim; only when there is none at hand
+    bool unheld = false;       // none but with records that nobody holds, for places in the index
   };
 
   Reclaim(const Region& region, Index* index, Segments* segments, Records* records)

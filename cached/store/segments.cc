@@ -146,9 +146,10 @@ void Segments::Seal(uint32_t segment) {
 bool Segments::SealOpen() {
   bool any = false;
   for (uint32_t& open : open_) {
-    if (open == kNone || segments_[open].writers > 0) continue;
-    if (segments_[open].held_bytes >= segments_[open].live_bytes) continue;
-    Seal(std::exchange(open, kNone));
+    if (open == kNone || !HasUnheld(open)) continue;
+    const uint32_t segment = std::exchange(open, kNone);
+    Seal(segment);
+    Chosen(segment);  // with nothing more to come it can be taken once its writers are done
     any = true;
   }
   return any;
@@ -175,12 +176,13 @@ void Segments::EndCopy(uint32_t segment) {
   copied_.push_back(segment);
 }
 
-uint32_t Segments::ChooseVictim(uint64_t min_gain, bool guests_only) {
+uint32_t Segments::ChooseVictim(uint64_t min_gain, bool guests_only, bool unheld) {
+  const auto gives = [&](uint32_t segment) { return !unheld || HasUnheld(segment); };
   const uint32_t guests = ChooseGuests(min_gain);
-  if (guests != kNone || guests_only) return Chosen(guests);
+  if (guests_only || (guests != kNone && gives(guests))) return Chosen(guests);
   const uint32_t copied = ChooseCopied(min_gain);
-  if (copied != kNone) return Chosen(copied);
-  return Chosen(ChooseOf(min_gain, [](uint32_t) { return false; }));
+  if (copied != kNone && gives(copied)) return Chosen(copied);
+  return Chosen(ChooseOf(min_gain, [&](uint32_t segment) { return !gives(segment); }));
 }
 
 bool Segments::FreshFirst() const {

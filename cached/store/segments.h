@@ -92,9 +92,9 @@ class Segments {
   // The sealed segment from which reclaim gains most: the oldest with guests (sealed for that if it is
   // open), else, of the fresh ring or of the kept one while that has less than a tenth of both, the
   // one with the fewest held bytes among the oldest; when that gains less than a quarter of a segment,
-  // of all. It has no writers and nobody pins it. kNone when none would gain `min_gain` bytes. Nothing
-  // is appended to it any more.
-  uint32_t ChooseVictim(uint64_t min_gain, bool guests_only = false);
+  // of all. It has no writers and nobody pins it. kNone when none would gain `min_gain` bytes, or, with
+  // `unheld`, has records that nobody holds. Nothing is appended to it any more.
+  uint32_t ChooseVictim(uint64_t min_gain, bool guests_only = false, bool unheld = false);
   // The same, but of those without guests whose records have not been copied to a lower tier, not
   // `except`, and of the fresh ring only of its older half: the younger shows first what is read again.
   uint32_t ChooseToCopy(uint64_t min_gain, uint32_t except);
@@ -104,8 +104,8 @@ class Segments {
   void EndCopy(uint32_t segment);
   uint32_t copying() const { return static_cast<uint32_t>(copying_.size()); }
   uint32_t copied() const { return static_cast<uint32_t>(copied_.size()); }
-  // Seals what is open and has room to give: where there are more tiny records than the index has places
-  // for, all of them may lie there. False when nothing was.
+  // Seals what is open and has records that nobody holds: all that could make place for others in
+  // the index may lie there. Nothing is appended to it any more. False when there was none.
   bool SealOpen();
   // All of its entries are cleared. It waits for its readers.
   void Emptied(uint32_t segment);
@@ -118,6 +118,9 @@ class Segments {
   void AddToRing(uint32_t segment, const Reattached::Segment& found);
   bool Fits(uint32_t segment, uint64_t bytes) const {
     return segment != kNone && segments_[segment].end + bytes <= region_.segment_bytes();
+  }
+  bool HasUnheld(uint32_t segment) const {
+    return segments_[segment].live_bytes > segments_[segment].held_bytes;
   }
   // Guests, of which so much is held that it would give less than a quarter.
   bool Stays(uint32_t segment) const {

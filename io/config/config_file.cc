@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/config/config_file.h"
 
-// What a file says is no reason to abort: some of its parser's assertions are about that, and what follows
-// them refuses it.
+// What a file says is no reason to abort: some assertions of the parser are about that, and what
+// follows them refuses it.
 #define TOML_ASSERT(expr) static_cast<void>(0)
 #include <toml++/toml.h>
 #include <algorithm>

@@ -67,7 +67,7 @@ Time EventLoop::Now() const {
 WallTime EventLoop::Wall() const { return {std::time(nullptr)}; }
 
 void EventLoop::At(Time when, std::function<void()> run) {
-  // However long ago that was, not before what is queued and due now.
+  // However long before this pass that was, not before what is queued and due now.
   if (when < pass_) when = Now();
   timers_.push_back({when, next_order_++, std::move(run)});
   std::push_heap(timers_.begin(), timers_.end(), kLater);
@@ -141,13 +141,14 @@ void EventLoop::Stop() {
 void EventLoop::Pass() {
   std::array<epoll_event, 64> events;
   int n = Wait(events.data(), static_cast<int>(events.size()), UntilNext());
+  pass_ = Now();
   for (int i = 0; i < n; ++i) {
     auto watch = watches_.find(events[static_cast<size_t>(i)].data.u64);
     if (watch != watches_.end()) watch->second->ready(events[static_cast<size_t>(i)].events);
   }
-  pass_ = Now();
-  RunPosted(pass_ + kSliceBudget);
-  RunDue(pass_ + kSliceBudget);
+  const Time end = Now() + kSliceBudget;
+  RunPosted(end);
+  RunDue(end);
   unwatched_.clear();
 }
 
@@ -175,8 +176,8 @@ Duration EventLoop::UntilNext() {
   return std::clamp(timers_.front().when - Now(), Duration(0), kLongest);
 }
 
-// After each of thousands of small things: to look at the exact clock waits for all that the processor has
-// under way, so it does that once in a tick.
+// After each of thousands of small things: to look at the exact clock waits for all that the
+// processor has under way, so it does that once in a tick.
 bool EventLoop::IsOver(Time pass_end) {
   timespec t{};
   clock_gettime(CLOCK_MONOTONIC_COARSE, &t);

@@ -3,8 +3,8 @@
 //   1. wait for I/O (not at all when something is due), and run the callbacks of ready descriptors;
 //   2. run what other threads posted;
 //   3. run the timers that are due.
-// Steps 2 and 3 stop after kSliceBudget, to the kernel's tick, and go on in the next pass, so that work that is cut into
-// slices, however much of it there is, never keeps I/O waiting.
+// Steps 2 and 3 stop after kSliceBudget, to the kernel's tick, and go on in the next pass, so that
+// work that is cut into slices, however much of it there is, never keeps I/O waiting.
 #pragma once
 
 #include <atomic>
@@ -89,7 +89,7 @@ class EventLoop : public Clock {
   std::atomic<bool> stop_{false};
 
   std::vector<Timer> timers_;  // a heap, the earliest at the front
-  Time pass_{};                // when what was ready in this pass had run
+  Time pass_{};                // when this pass began
   int64_t tick_ = 0;           // of the kernel's, that IsOver saw last
   uint64_t next_order_ = 0;
 

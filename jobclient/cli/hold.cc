@@ -54,12 +54,15 @@ int Hold(const Globals& globals, const std::string& source, const std::string& d
                               " may be held by some nodes all the same (`holdfast release " + name +
                               "` ends that)"));
   }
-  bool loaded = true;
   if (wait) {
     Progress progress(globals, "loading");
-    loaded = (*job)->WaitForLoads(*hold, [&](const JobProgress& p) {
+    const bool loaded = (*job)->WaitForLoads(*hold, [&](const JobProgress& p) {
       progress.Show(p.loads_done, p.loads_done + p.loads_left);
     });
+    if (!loaded) {
+      return Fail(Status::Timeout("the nodes have not loaded all within " + FormatDuration(*hold) +
+                                  ", and hold nothing any more; hold it for longer"));
+    }
   }
   const PlanReport& report = (*job)->planned();
   if (globals.json) {
@@ -83,9 +86,8 @@ int Hold(const Globals& globals, const std::string& source, const std::string& d
     Say(FormatCount(missing) + " of " + FormatCount(report.objects) +
         " objects are not held: no node has room for them, or none could load them (reading them "
         "with `holdfast run` says why)");
+    return kWrong;
   }
-  if (!loaded) Say("the nodes have not loaded all within " + FormatDuration(*hold));
-  if (missing > 0 || !loaded) return kWrong;
   return kOk;
 }
 

@@ -45,7 +45,7 @@ class DaemonConfiguration(Scratch):
                 ("id = 1\ncluster = \"\"", "node.toml:2", "cluster", "1 to 64"),
                 ("id = 1\nstate_directory = \"here\"", "node.toml:2", "state_directory", "absolute"),
                 ("id = 1\n[memory]\nsegment = 1", "node.toml:3", "memory.segment", "multiple of 4 KiB"),
-                ("id = 1\n[memory]\nsegment = \"4KiB\"", "node.toml:3", "memory.segment", "at least 64.0 KiB"),
+                ("id = 1\n[memory]\nlimit = \"64MiB\"\nsegment = \"4KiB\"", "node.toml:4", "memory.segment", "at least 64.0 KiB"),
                 ("id = 1\n[memory]\nindex_objects = 1", "node.toml:3", "memory.index_objects", "at least 1,024"),
                 ("id = 1\n[memory]\nplanning = 1", "node.toml:3", "memory.planning", "at least 256.0 KiB"),
                 ("id = 1\n[memory]\nmax_object = 1", "node.toml:3", "memory.max_object", "at least 4.0 KiB"),

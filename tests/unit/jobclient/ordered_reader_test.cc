@@ -152,6 +152,26 @@ TEST_F(OrderedReading, WhatIsOnTheOwnNodesDiskIsAskedForAhead) {
   EXPECT_LT(node.bulk_batches, 100u);
 }
 
+TEST_F(OrderedReading, WhatWasAskedForAheadAndIsLateIsAskedForOnceItIsWanted) {
+  Plan(1, 300, 1000, 0);
+  FakeNode& node = world.node(0);
+  std::swap(node.holds, node.below);
+  Open({.look_ahead_objects = 128});
+  for (int i = 0; i < 2; ++i, Take()) {
+    reader->Missed(taken);
+    ASSERT_TRUE(world.clock.RunUntil([&] { return results[taken].has_value(); }));
+  }
+  node.bulk_fails = Code::kTimeout;
+  world.clock.RunFor(10ms);
+  EXPECT_EQ(landed, 2u);
+  EXPECT_GT(node.bulk_items, 100u);
+  node.bulk_fails = Code::kOk;
+  ReadAll();
+  EXPECT_EQ(Count(Source::kThroughHome), 0u);
+  EXPECT_EQ(reader->Counters().detours, 0u);
+  EXPECT_EQ(world.far_counters.gets, 0u);
+}
+
 TEST_F(OrderedReading, AMissWhoseOwnNodeIsAwayIsReadElsewhere) {
   Plan(1, 10, 1000, 0);
   Open();

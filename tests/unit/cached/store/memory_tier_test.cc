@@ -294,6 +294,30 @@ TEST(MemoryTier, AFullIndexDropsWhatLiesInTheOpenSegment) {
   EXPECT_TRUE(node.Has(10'000) && node.Has(5'049));
 }
 
+TEST(MemoryTier, AFullIndexIsNotRelievedByMovingPromises) {
+  Node node(SmallOptions(64, 16 * kKiB, 400));
+  // Two sealed segments of promises, and what nobody holds in an open one.
+  for (uint64_t i = 0; i < 150; ++i) ASSERT_TRUE(node.Put(i, 1, 100, kNow, kLater).ok()) << i;
+  uint64_t next = 1'000;
+  while (node.tier->Stats().dropped_objects == 0) ASSERT_TRUE(node.Put(next++, 1, 100, kNow).ok());
+  EXPECT_EQ(node.tier->Stats().moved_bytes, 0u);
+  for (uint64_t i = 0; i < 150; ++i) EXPECT_TRUE(node.Has(i)) << i;
+}
+
+TEST(MemoryTier, AnOpenSegmentThatIsWrittenIsTakenBackOnceThatIsDone) {
+  Node node(SmallOptions(16, kMiB, 100));
+  const Result<MemoryTier::Slot> slow = node.tier->Allocate(
+      {.oid = OidOf(9'000), .version = 1, .size = 100, .name = "slow", .etag = "e"}, kNow,
+      std::nullopt);
+  ASSERT_TRUE(slow.ok());
+  Status status;
+  uint64_t next = 0;
+  while (status.ok() && next < 2000) status = node.Put(next++, 1, 100, kNow);
+  EXPECT_EQ(status.code(), Code::kNoSpace);
+  node.tier->Abort(slow->id);
+  for (uint64_t i = 0; i < 2000; ++i) ASSERT_TRUE(node.Put(i, 1, 100, kNow).ok()) << i;
+}
+
 TEST(MemoryTier, AFullIndexOfPromisesSaysSo) {
   Node node(SmallOptions(64, 16 * kKiB, 100));
   Status status;
