@@ -63,6 +63,10 @@ class Arguments(Scratch):
         self.assert_says(self.holdfast("hold", self.dir, "--for", "1ms"), USAGE, "--for", "1 s")
         self.assert_says(self.holdfast("--config", self.dir, "status"), USAGE, self.dir, "is a directory")
         self.assert_says(self.holdfast("drop"), USAGE, "names or --prefix")
+        for option in ("--kept", "--hits"):
+            done = self.holdfast("components", "--write-rate", "1MB/s", option, "nan")
+            self.assertEqual(done.code, USAGE, done)
+            self.assertIn(f"{option}: nan is not a number", done.said)
         self.assert_says(self.holdfast("release", "xyz"), USAGE, '"xyz" is no job', "16 digits")
         self.assert_says(self.holdfast("hold", self.dir, "--for", "ages"), USAGE, "--for", "ages", "min, h or d")
         self.assert_says(self.holdfast("cluster", "up", "--memory", "much", "--dir", f"{self.dir}/c"), USAGE,

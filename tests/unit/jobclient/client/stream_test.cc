@@ -112,7 +112,9 @@ TEST_F(StreamTest, TwoWritersAndASecondCopy) {
 TEST_F(StreamTest, WhatIsWrongIsSaid) {
   StartCluster(1);
   Connect(true);
-  EXPECT_EQ(Stream::Open(*client, "x", {}).status().code(), Code::kInvalid);
+  const Status roomless = Stream::Open(*client, "x", {}).status();
+  EXPECT_EQ(roomless.code(), Code::kInvalid);
+  EXPECT_NE(roomless.message().find("memory_bytes, disk_bytes"), std::string::npos);
   EXPECT_EQ(Stream::Open(*client, "x", {.memory_bytes = 1, .expiration = 0s}).status().code(),
             Code::kInvalid);
   EXPECT_EQ(Stream::Open(*client, "x", {.memory_bytes = 1, .writers = 0}).status().code(),
