@@ -18,6 +18,7 @@ DiskOp DiskOp::Read(int fd, uint64_t offset, ByteSpan into, uint64_t align, Done
   DiskOp op(Kind::kRead, fd, offset, std::move(done));
   op.align_ = align;
   op.into_ = into;
+  if (into.empty()) op.hash_ = Hash64({});
   return op;
 }
 

@@ -62,7 +62,7 @@ class DiskOp {
   std::vector<ByteView> parts_{};
   size_t part_ = 0;
   Done done_;
-  uint64_t hash_ = Hash64({});            // of a read of one chunk
+  uint64_t hash_ = 0;                     // of a read of one chunk, or of none
   std::optional<Hasher64> parts_read_{};  // of one of several
   int error_ = 0;
   // The chunk that lies in the buffer, aligned at both ends.
