@@ -73,7 +73,7 @@ struct OrderedReader::Parts {
   uint64_t consumed = 0;
   uint64_t next = 0;  // ordinals below were started, or left to the own node's memory
   uint64_t reserved_bytes = 0;
-  // The own node has some of what it promised on its disk, or has yet to load it: it is asked for ahead.
+  // The own node has some of what it promised on its disk, or has yet to load it: ask ahead.
   bool ask_ahead = false;
   uint64_t in_memory = 0;  // answers since that was known
   std::optional<uint64_t> last_miss{};
@@ -186,8 +186,8 @@ void OrderedReader::Parts::StartItem(uint64_t ordinal, Item item) {
   Go(ordinal, stored);
 }
 
-// One may be late. A second one soon after it tells that others are not in memory either, and each of
-// them would be waited for by itself.
+// One may be late. A second one soon after it tells that others are not in memory either, and each
+// of them would be waited for by itself.
 void OrderedReader::Parts::NoteMiss(uint64_t ordinal) {
   const bool again = last_miss && ordinal <= *last_miss + options.look_ahead_objects;
   last_miss = ordinal;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads a planned job's objects in order with a bounded look-ahead: what the reader's own node has
 // is left to mapped memory (no message; where two soon after each other were not there the node is
-// asked ahead for what follows), what other nodes have comes by batches, and what nobody serves comes
-// from far away. A read never fails because the cache did: it fails only when the far
-// store says so too. What arrives is checked against the planned version and size; anything else
-// counts as not there.
+// asked ahead for what follows), what other nodes have comes by batches, and what nobody serves
+// comes from far away. A read never fails because the cache did: it fails only when the far store
+// says so too. What arrives is checked against the planned version and size; anything else counts
+// as not there.
 //
 // One object's way, each step only if the one before did not do:
 //   own node's memory (the caller's, without this class)
@@ -61,8 +61,8 @@ class OrderedReader {
   // `order` holds positions of the job's list; the job outlives the reader. `ready(ordinal,
   // result)` runs once for every ordinal of `order` that the reader fetched, in any order, never
   // more than the look-ahead ahead of Consumed(). `expect_local(index)` says whether the own node
-  // is expected to serve an object from mapped memory: the bytes of such ordinals are not fetched unless
-  // Missed() asks for them. `ready` must not destroy the reader.
+  // is expected to serve an object from mapped memory: the bytes of such ordinals are not fetched
+  // unless Missed() asks for them. `ready` must not destroy the reader.
   OrderedReader(const Env& env, Job* job, const ObjectList* list, std::vector<uint32_t> order,
                 OrderedReaderOptions options, std::function<bool(uint32_t index)> expect_local,
                 std::function<void(uint64_t ordinal, ReadResult result)> ready);

@@ -92,8 +92,8 @@ class Segments {
   // The sealed segment from which reclaim gains most: the oldest with guests (sealed for that if it is
   // open), else, of the fresh ring or of the kept one while that has less than a tenth of both, the
   // one with the fewest held bytes among the oldest; when that gains less than a quarter of a segment,
-  // of all. It has no writers and nobody pins it. kNone when none would gain `min_gain` bytes, or, with
-  // `unheld`, has records that nobody holds. Nothing is appended to it any more.
+  // of all. It has no writers and nobody pins it. kNone when none would gain `min_gain` bytes or, with
+  // `unheld`, when none has records that nobody holds. Nothing is appended to it any more.
   uint32_t ChooseVictim(uint64_t min_gain, bool guests_only = false, bool unheld = false);
   // The same, but of those without guests whose records have not been copied to a lower tier, not
   // `except`, and of the fresh ring only of its older half: the younger shows first what is read again.
