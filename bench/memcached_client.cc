@@ -46,7 +46,7 @@ class MemcachedClient::Connection {
     if (connect(fd_.get(), reinterpret_cast<sockaddr*>(&parsed->address), parsed->length) != 0) {
       Die("cannot connect");
     }
-    bulk::SetNoDelay(fd_.get());
+    bulk::SetUpTcp(fd_.get());
   }
   int fd() const { return fd_.get(); }
   size_t in_flight() const { return wanted_.size(); }

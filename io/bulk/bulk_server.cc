@@ -155,7 +155,7 @@ void Worker::Open(Fd fd, bool tcp) {
     refusal = Status::NoSpace("this node serves " + std::to_string(limit) +
                               " bulk connections already; try later or raise its limit");
   }
-  if (tcp) SetNoDelay(fd.get());
+  if (tcp) SetUpTcp(fd.get());
   uint64_t number = next_connection_++;
   auto done = [mailbox = mailbox_, worker = this, number](uint64_t miss,
                                                           ServerConnection::MissOutcome outcome) {

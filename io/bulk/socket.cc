@@ -8,9 +8,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <system_error>
+
+#include "base/bytes.h"
 
 namespace holdfast::bulk {
 namespace {
@@ -46,6 +50,27 @@ bool SomebodyListens(const Endpoint& endpoint) {
     error = errno;
   }
   return error != ECONNREFUSED && error != ENOENT;
+}
+
+ByteView HostOf(const sockaddr_storage& address) {
+  const void* host = &reinterpret_cast<const sockaddr_in*>(&address)->sin_addr;
+  size_t bytes = sizeof(in_addr);
+  if (address.ss_family == AF_INET6) {
+    host = &reinterpret_cast<const sockaddr_in6*>(&address)->sin6_addr;
+    bytes = sizeof(in6_addr);
+  }
+  return {static_cast<const std::byte*>(host), bytes};
+}
+
+// Both ends are this host's. A socket that is connecting may not know yet.
+bool StaysOnHost(int fd) {
+  Endpoint own;
+  sockaddr_storage peer{};
+  socklen_t own_bytes = sizeof(own.address), peer_bytes = sizeof(peer);
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&own.address), &own_bytes) != 0) return false;
+  if (own.local()) return true;
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &peer_bytes) != 0) return false;
+  return std::ranges::equal(HostOf(own.address), HostOf(peer));
 }
 
 Status CannotListen(const Endpoint& endpoint, int error) {
@@ -143,7 +168,7 @@ Result<Fd> Dial(const Endpoint& endpoint) {
   if (error != 0) {
     return Status::Unavailable("cannot connect to " + endpoint.text + ": " + ErrnoText(error));
   }
-  if (endpoint.tcp()) SetNoDelay(fd.get());
+  if (endpoint.tcp()) SetUpTcp(fd.get());
   return fd;
 }
 
@@ -155,9 +180,13 @@ Status ConnectError(int fd, const Endpoint& endpoint) {
   return Status::Unavailable("cannot connect to " + endpoint.text + ": " + ErrnoText(error));
 }
 
-void SetNoDelay(int fd) {
+void SetUpTcp(int fd) {
   int on = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  // The one that every system allows.
+  constexpr std::string_view kUnpaced = "reno";
+  if (StaysOnHost(fd))
+    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, kUnpaced.data(), kUnpaced.size());
 }
 
 void SetAbortOnClose(int fd) {

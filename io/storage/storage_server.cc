@@ -52,7 +52,7 @@ void StorageServer::Accept() {
     bulk::Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd) return;
     if (sessions_.size() >= kMaxSessions) continue;  // closed: it will ask again
-    if (endpoint_.tcp()) bulk::SetNoDelay(fd.get());
+    if (endpoint_.tcp()) bulk::SetUpTcp(fd.get());
     const uint64_t id = next_session_++;
     auto session = std::make_unique<StorageSession>(id, this, std::move(fd));
     sessions_.emplace(id, std::move(session));

@@ -311,7 +311,7 @@ TEST(BulkServer, BytesMayComeOneByOne) {
   node.Put(1, 300);
   ASSERT_TRUE(node.Serve({}).ok());
   Fd fd = RawConnect(node.endpoint());
-  SetNoDelay(fd.get());
+  SetUpTcp(fd.get());
   auto hello = Encode(HelloOf(""));
   std::vector<std::byte> bytes(hello.begin(), hello.end());
   Want want{.oid = OidNumber(1), .version = 1, .size = 0, .room = 300, .name = "n", .etag = "e"};
