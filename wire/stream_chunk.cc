@@ -8,6 +8,8 @@
 namespace holdfast::stream {
 namespace {
 
+constexpr uint64_t kHashBytes = 32 * 1024;  // at a time: as much as the nearest cache has
+
 uint32_t CheckOf(ByteView record) { return static_cast<uint32_t>(Hash64(record)); }
 
 }  // namespace
@@ -17,6 +19,12 @@ void ChunkBuilder::Add(ByteView record) {
   if (!record.empty()) std::memcpy(room_.data() + used_, record.data(), record.size());
   used_ += record.size();
   table_.push_back({static_cast<uint32_t>(record.size()), CheckOf(record)});
+  if (used_ - hashed_ >= kHashBytes) Hash(used_);
+}
+
+void ChunkBuilder::Hash(uint64_t end) {
+  hasher_.Update(room_.subspan(hashed_, end - hashed_));
+  hashed_ = end;
 }
 
 ChunkBuilder::Sealed ChunkBuilder::Seal(const ChunkTitle& title) {
@@ -36,7 +44,8 @@ ChunkBuilder::Sealed ChunkBuilder::Seal(const ChunkTitle& title) {
   StoreAs(at + 42, title.pieces);
   StoreAs(at + 44, uint32_t{0});
   const auto bytes = static_cast<uint32_t>(at + kTrailerBytes - room_.data());
-  const uint64_t hash = Hash64(room_.first(bytes));
+  Hash(bytes);
+  const uint64_t hash = hasher_.Digest();
   return {bytes, hash == 0 ? 1 : hash};
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/hash.h"
 #include "base/status.h"
 
 namespace holdfast::stream {
@@ -61,8 +62,12 @@ class ChunkBuilder {
     uint32_t length;
     uint32_t check;
   };
+  void Hash(uint64_t end);
+
   ByteSpan room_;
   uint64_t used_ = 0;
+  uint64_t hashed_ = 0;  // of it, while it is in the processor's cache
+  Hasher64 hasher_;
   std::vector<Row> table_;
 };
 
