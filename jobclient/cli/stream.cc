@@ -123,6 +123,43 @@ int Put(const Globals& globals, const PutArguments& arguments) {
 
 // --- cat -----------------------------------------------------------------------------------------
 
+// What a node takes with it is lost chunk by chunk: neighbours that are lost for one reason are told
+// as one.
+class Losses {
+ public:
+  Losses(std::string stream, const StreamReader* reader)
+      : stream_(std::move(stream)), reader_(reader) {}
+
+  // After each call of Next: false when it has lost nothing.
+  bool Take() {
+    const std::vector<StreamLoss>& all = reader_->losses();
+    const bool any = taken_ < all.size();
+    for (; taken_ < all.size(); ++taken_) {
+      const StreamLoss& loss = all[taken_];
+      const bool goes_on = untold_.records > 0 && loss.writer == untold_.writer &&
+                           loss.first_record == untold_.first_record + untold_.records &&
+                           loss.why.ToString() == untold_.why.ToString();
+      if (goes_on) {
+        untold_.records += loss.records;
+      } else {
+        Tell();
+        untold_ = loss;
+      }
+    }
+    return any;
+  }
+  void Tell() {
+    if (untold_.records > 0) Fail(untold_.ToStatus().Annotate(stream_));
+    untold_ = {};
+  }
+
+ private:
+  std::string stream_;
+  const StreamReader* reader_;
+  size_t taken_ = 0;
+  StreamLoss untold_{};
+};
+
 int Cat(const Globals& globals, const std::string& name) {
   Result<std::unique_ptr<Client>> client = Connect(globals);
   if (!client.ok()) return Fail(client.status());
@@ -132,10 +169,16 @@ int Cat(const Globals& globals, const std::string& name) {
   Globals quiet = globals;
   quiet.quiet = globals.quiet || ::isatty(STDOUT_FILENO) == 1;
   Progress progress(quiet, "read");
+  Losses losses(name, reader->get());
   int code = kOk;
   uint64_t bytes = 0;
   while (true) {
     Result<std::optional<StreamRecord>> record = (*reader)->Next();
+    if (losses.Take()) {
+      code = kWrong;
+      if (!record.ok()) continue;
+    }
+    losses.Tell();
     if (!record.ok()) {
       code = Fail(record.status().Annotate(name));
       if ((*reader)->over()) return code;

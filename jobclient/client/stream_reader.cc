@@ -97,6 +97,13 @@ StreamReader::~StreamReader() {
 bool StreamReader::over() const { return parts_->last.has_value(); }
 const std::vector<StreamLoss>& StreamReader::losses() const { return parts_->losses; }
 
+Status StreamLoss::ToStatus() const {
+  const std::string which = records == 1 ? "record " + FormatCount(first_record) + " is"
+                                         : "records " + FormatCount(first_record) + " to " +
+                                               FormatCount(first_record + records - 1) + " are";
+  return why.Annotate(which + " lost");
+}
+
 StreamDelivery StreamReader::Parts::Await() {
   std::unique_lock lock(mutex);
   arrived.wait(lock, [this] { return !queue.empty(); });
@@ -116,11 +123,7 @@ void StreamReader::Parts::Finish() {
 
 Status StreamReader::Parts::Lose(const StreamLoss& loss) {
   losses.push_back(loss);
-  const std::string which = loss.records == 1
-                                ? "record " + FormatCount(loss.first_record) + " is"
-                                : "records " + FormatCount(loss.first_record) + " to " +
-                                      FormatCount(loss.first_record + loss.records - 1) + " are";
-  return loss.why.Annotate(which + " lost");
+  return loss.ToStatus();
 }
 
 // Ok: it was told before, with another piece of the record.

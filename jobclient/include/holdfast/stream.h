@@ -120,6 +120,8 @@ struct StreamLoss {
   uint64_t first_record = 0;
   uint64_t records = 0;
   Status why{};  // kNotFound: its node forgot it; kUnavailable: that does not answer; kCorrupt
+  // `why`, and which records are lost.
+  Status ToStatus() const;
 };
 
 struct StreamReaderOptions {
