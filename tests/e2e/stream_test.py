@@ -62,10 +62,13 @@ class Streams(Scratch):
     def without_lost(self, content, said):
         """What a reader is left with when it was told of these losses."""
         lost = set()
-        for first, last in re.findall(r"records? ([\d,]+)(?: to ([\d,]+))? (?:is|are) lost", said):
+        before = None
+        for first, last, why in re.findall(r"records? ([\d,]+)(?: to ([\d,]+))? (?:is|are) lost(.*)", said):
             first = int(first.replace(",", ""))
             last = int(last.replace(",", "")) if last else first
             lost |= set(range(first, last + 1))
+            self.assertNotEqual((first - 1, why), before, "neighbours are told as one")
+            before = (last, why)
         records = [content[i:i + RECORD] for i in range(0, len(content), RECORD)]
         return b"".join(record for i, record in enumerate(records) if i not in lost), lost
 
