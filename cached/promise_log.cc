@@ -2,7 +2,6 @@
 #include "cached/promise_log.h"
 
 #include <algorithm>
-#include <memory>
 #include <utility>
 
 #include "base/hash.h"
@@ -112,38 +111,16 @@ void PromiseLog::Describe(std::deque<Item>* queue, const Commitment& commitment,
 
 void PromiseLog::Promise(const Commitment& commitment, uint32_t first, const Bitmap& chunk,
                          std::vector<entry::Name> names, Done done) {
-  if (Status why = failure_.ok() ? Silence() : failure_; !why.ok()) {
-    context_->env.clock->At(context_->Now(), [why, done = std::move(done)] { done(why); });
+  if (!failure_.ok()) {
+    context_->env.clock->At(context_->Now(), [this, done = std::move(done)] { done(failure_); });
     return;
   }
   std::vector<uint32_t> indices;
   chunk.ForEach([&](size_t i) { indices.push_back(first + static_cast<uint32_t>(i)); });
   Describe(&queue_, commitment, indices, std::move(names));
   queue_.back().objects = indices.size();
-  queue_.back().done = WithinTime(std::move(done), indices.size());
+  queue_.back().done = std::move(done);
   Pump();
-}
-
-// Of the journal; ok while it answers, or has nothing to answer.
-Status PromiseLog::Silence() const {
-  if (in_flight_ == 0 || context_->Now() - silent_since_ < kLongestWait) return {};
-  return Status::Timeout("the journal of promises has not answered for " +
-                         FormatDuration(kLongestWait));
-}
-
-// Runs `done` with what is known first: what the journal says, or that it takes too long.
-PromiseLog::Done PromiseLog::WithinTime(Done done, uint64_t objects) {
-  auto once = std::make_shared<Done>(std::move(done));
-  Done tell = [this, once, objects](const Status& status) {
-    if (!*once) return;
-    if (status.code() == Code::kNoSpace || status.code() == Code::kTimeout)
-      counters_.refused_objects += objects;
-    std::exchange(*once, nullptr)(status);
-  };
-  context_->env.clock->At(context_->Now() + kLongestWait, [tell] {
-    tell(Status::Timeout("the journal of promises takes too long"));
-  });
-  return tell;
 }
 
 void PromiseLog::OnJob(JobId job, uint64_t tenancy, std::optional<Duration> lease,
@@ -201,6 +178,7 @@ void PromiseLog::RefuseAll() {
   described_.clear();
   for (Item& item : std::exchange(queue_, {})) {
     queued_bytes_ -= item.record.size();
+    counters_.refused_objects += item.objects;
     if (item.done) item.done(full);
   }
 }
@@ -208,7 +186,6 @@ void PromiseLog::RefuseAll() {
 void PromiseLog::Append(Item item) {
   const std::vector<std::byte> record = std::move(item.record);
   const uint64_t bytes = record.size();
-  if (in_flight_ == 0) silent_since_ = context_->Now();
   in_flight_ += bytes;
   used_ += SpaceOf(bytes);
   counters_.bytes += bytes;
@@ -216,7 +193,6 @@ void PromiseLog::Append(Item item) {
   journal_->Append(record,
                    [this, bytes, item = std::move(item)](const Status& status, uint64_t sequence) {
                      in_flight_ -= bytes;
-                     silent_since_ = context_->Now();
                      Appended(item, status, sequence);
                    });
 }

@@ -10,9 +10,7 @@
 //
 // The journal is never more than 40 % full when a checkpoint begins, so that it always finds room:
 // a promise beyond that is refused. When the journal fails nothing can be promised any more, because
-// nobody could say after a restart what was. While it is only slow, or its server is away, what has
-// waited for kLongestWait is promised to nobody: a job that gets no answer would count the node as away.
-// The journal may still take it, so that another life keeps more than was promised, never less.
+// nobody could say after a restart what was.
 #pragma once
 
 #include <deque>
@@ -35,7 +33,6 @@ class PromiseLog {
   static constexpr uint32_t kMaxDescribed = 4'096;         // objects of an entry
   static constexpr uint64_t kMaxInFlight = 2 * kMiB;       // and one record
   static constexpr Duration kBetweenCheckpoints = 1s;      // of a journal that is full
-  static constexpr Duration kLongestWait = 3s;             // less than a job waits for an answer
   using Done = std::function<void(const Status&)>;
   // How the objects [first, last) of a commitment's manifest that it waits for can be had.
   using NamesOf =
@@ -45,7 +42,7 @@ class PromiseLog {
     uint64_t promised_objects = 0;  // in records, checkpoints apart
     uint64_t bytes = 0;             // of the records, checkpoints included
     uint64_t checkpoints = 0;
-    uint64_t refused_objects = 0;  // for want of room, or because the journal took too long
+    uint64_t refused_objects = 0;  // for want of room
   };
 
   // `journal` may be null: then nothing is written, and promises last as long as the process.
@@ -66,7 +63,7 @@ class PromiseLog {
 
   // Tells one promise that is being written from another.
   uint64_t NextTicket() { return ++last_ticket_; }
-  // `done` runs once, perhaps before this returns: kTimeout, kNoSpace and whatever the journal says mean that it is not promised.
+  // `done` runs once, perhaps before this returns: kNoSpace and whatever the journal says mean that it is not promised.
   // `names` are of what it waits for, with indices of the manifest.
   void Promise(const Commitment& commitment, uint32_t first, const Bitmap& chunk,
                std::vector<entry::Name> names, Done done);
@@ -95,8 +92,6 @@ class PromiseLog {
 
   uint64_t Limit() const;
   uint64_t MaxInFlight() const;
-  Status Silence() const;
-  Done WithinTime(Done done, uint64_t objects);
   Entry Owner() const;
   void Add(std::deque<Item>* queue, const Entry& entry);
   void Describe(std::deque<Item>* queue, const Commitment& commitment,
@@ -124,7 +119,6 @@ class PromiseLog {
   std::deque<Item> checkpoint_;  // goes first
   uint64_t queued_bytes_ = 0;    // in both
   uint64_t in_flight_ = 0;       // bytes
-  Time silent_since_{};          // while anything is in flight
   uint64_t used_ = 0;            // of the journal, at most
   uint64_t last_ticket_ = 0;
   uint32_t life_ = 0;
