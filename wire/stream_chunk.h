@@ -54,7 +54,7 @@ class ChunkBuilder {
     uint32_t bytes = 0;
     uint64_t hash = 0;  // XXH3-64 of them, with 1 in the place of 0
   };
-  // Writes table and trailer. At least one record.
+  // Writes table and trailer, once. At least one record.
   Sealed Seal(const ChunkTitle& title);
 
  private:

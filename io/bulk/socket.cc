@@ -73,6 +73,12 @@ bool StaysOnHost(int fd) {
   return std::ranges::equal(HostOf(own.address), HostOf(peer));
 }
 
+// With the congestion control that every system allows.
+void DoNotPace(int fd) {
+  constexpr std::string_view kUnpaced = "reno";
+  setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, kUnpaced.data(), kUnpaced.size());
+}
+
 Status CannotListen(const Endpoint& endpoint, int error) {
   Code code = error == EACCES ? Code::kDenied : Code::kUnavailable;
   return {
@@ -136,6 +142,7 @@ Result<Fd> Listen(Endpoint* endpoint) {
   if (endpoint->tcp()) {
     int on = 1;
     setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (endpoint->local()) DoNotPace(fd.get());
   } else {
     if (SomebodyListens(*endpoint)) return CannotListen(*endpoint, EADDRINUSE);
     unlink(reinterpret_cast<sockaddr_un*>(address)->sun_path);
@@ -157,6 +164,7 @@ Result<Fd> Listen(Endpoint* endpoint) {
 
 Result<Fd> Dial(const Endpoint& endpoint) {
   Fd fd(socket(endpoint.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (fd && endpoint.tcp() && endpoint.local()) DoNotPace(fd.get());
   int error = 0;
   if (!fd) {
     error = errno;
@@ -183,10 +191,7 @@ Status ConnectError(int fd, const Endpoint& endpoint) {
 void SetUpTcp(int fd) {
   int on = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  // The one that every system allows.
-  constexpr std::string_view kUnpaced = "reno";
-  if (StaysOnHost(fd))
-    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, kUnpaced.data(), kUnpaced.size());
+  if (StaysOnHost(fd)) DoNotPace(fd);
 }
 
 void SetAbortOnClose(int fd) {

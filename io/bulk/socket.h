@@ -54,9 +54,10 @@ Result<Fd> Dial(const Endpoint& endpoint);
 // What became of a Dial.
 Status ConnectError(int fd, const Endpoint& endpoint);
 
-// Of a connected TCP socket: small messages leave at once, and nothing is paced on its way to
-// another process of this host. There no congestion can be measured, and where the system's choice is
-// one that paces (BBR), its timers took a third of what a connection carries.
+// Of a connected TCP socket: small messages leave at once, and within this host no congestion is
+// controlled by pacing. There is none to be measured, and where the system's choice is BBR its timers
+// took a third of what a connection carries. Listen and Dial see to loopback addresses themselves,
+// before there is a connection: what was paced once keeps its timers.
 void SetUpTcp(int fd);
 // The next close drops what was not sent and tells the peer so.
 void SetAbortOnClose(int fd);

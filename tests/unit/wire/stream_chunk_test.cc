@@ -38,7 +38,7 @@ struct Filled {
 TEST(StreamChunk, WhatIsAddedIsRead) {
   Random random(1);
   for (size_t longest : {0, 1, 100, 5'000}) {
-    Filled filled(16 * kKiB);
+    Filled filled(256 * kKiB);  // hashed in several parts
     while (true) {
       const std::string record = Bytes(&random, random.Below(longest + 1));
       if (!filled.builder.Fits(record.size())) break;

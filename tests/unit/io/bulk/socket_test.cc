@@ -31,6 +31,7 @@ TEST(Socket, NothingIsPacedWithinAHost) {
     ASSERT_EQ(poll(&ready, 1, 10'000), 1);
     const Fd far(accept(listener->get(), nullptr, nullptr));
     ASSERT_TRUE(far);
+    EXPECT_EQ(CongestionControlOf(far.get()), "reno") << "from its beginning";
     SetUpTcp(far.get());
     for (int fd : {near->get(), far.get()}) {
       EXPECT_EQ(CongestionControlOf(fd), "reno") << text;
