@@ -117,7 +117,7 @@ void CallRound::Start() {
 bool CallRound::OfferEverything() {
   std::vector<planner::NodeLoad> loads;
   for (const Node& node : context_->nodes->all()) {
-    if (!node.here) continue;
+    if (!node.here || context_->env.clock->Now() < node.left_out_until) continue;
     loads.push_back({node.member.node, node.load_objects, node.load_bytes, node.room_bytes,
                      node.near_objects, node.near_bytes});
   }
@@ -416,12 +416,13 @@ void CallRound::Watch() {
 void CallRound::WatchBids(Called& called, Time now) {
   if (now - called.heard >= context_->options->bid_timeout) {
     const NodeId node = called.node;
-    context_->away(node);
+    context_->unanswered(node);
     return Out(node);
   }
   if (now - std::max(called.heard, called.called) < called.resend) return;
   called.resend *= 2;
   SendCall(called);
+  context_->nodes->SendHello(*context_->nodes->Find(called.node), context_->job);
 }
 
 void CallRound::WatchAcks(Called& called, Time now) {
@@ -430,12 +431,13 @@ void CallRound::WatchAcks(Called& called, Time now) {
     if (part.given != Given::kSent) continue;
     if (now - called.heard >= context_->options->ack_timeout) {
       const NodeId node = called.node;
-      context_->away(node);
+      context_->unanswered(node);
       return Out(node);
     }
     if (now - std::max(called.heard, part.sent) < part.resend) continue;
     part.resend *= 2;
     SendConfirm(called, number);
+    context_->nodes->SendHello(*context_->nodes->Find(called.node), context_->job);
   }
 }
 

@@ -16,6 +16,7 @@ namespace {
 
 constexpr Duration kFirstStayAway = 100ms;
 constexpr uint32_t kMaxDoublings = 8;
+constexpr Duration kLeftOut = 30s;  // of calls, after one that was not answered
 
 JobId RandomId(Random* random) {
   JobId id = 0;
@@ -63,6 +64,7 @@ struct Job::Parts {
 
   // Step 6.
   void Beat();
+  void Unanswered(NodeId id);
   void Away(NodeId id, std::string_view why);
   void Forgot(Node& node);
   void Lost(Node& node, const std::vector<wire::Loss>& losses);
@@ -136,7 +138,7 @@ void Job::Parts::PlanIfReady() {
   promises = std::make_unique<Promises>(&list->manifest());
   search = std::make_unique<Search>(
       env, &options, list.get(), &nodes, promises.get(),
-      Search::Hooks{[this](NodeId node) { Away(node, "it does not answer"); },
+      Search::Hooks{[this](NodeId node) { Unanswered(node); },
                     [this] { Planned(); }});
   if (!options.dry_run) env.clock->At(env.clock->Now() + leases.period(), [this] { Beat(); });
   search->Begin();
@@ -249,6 +251,20 @@ void Job::Parts::Beat() {
   if (state == State::kEnded) return;
   for (NodeId node : leases.Beat()) Away(node, "it answers no heartbeats");
   env.clock->At(env.clock->Now() + leases.period(), [this] { Beat(); });
+}
+
+// A node that lives keeps what it has promised. One whose journal is slow or away cannot promise more.
+void Job::Parts::Unanswered(NodeId id) {
+  Node* node = nodes.Find(id);
+  const Time now = env.clock->Now();
+  if (now - node->heard_at >= std::min(options.bid_timeout, options.ack_timeout))
+    return Away(id, "it does not answer");
+  env.log->Warn("node " + std::to_string(id) +
+                " lives, but does not answer calls; what it does not promise is asked for elsewhere");
+  node->left_out_until = now + kLeftOut;
+  env.clock->At(node->left_out_until, [this] {
+    if (state != State::kEnded) search->Again();
+  });
 }
 
 void Job::Parts::Away(NodeId id, std::string_view why) {

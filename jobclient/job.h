@@ -6,7 +6,8 @@
 //   1. Greet     hello to every member; whoever has not answered by hello_timeout counts as away
 //   2. Call      offers by bitmap to each node that answered; manifests to those who lack them
 //   3. Settle    chunk by chunk, as soon as every called node has bid for the chunk (or bid_timeout passed)
-//   4. Confirm   and wait for the acknowledgements; repeated until ack_timeout, idempotent
+//   4. Confirm   and wait for the acknowledgements; repeated until ack_timeout, idempotent. Who lives and still does not
+//                answer (its journal does not, say) keeps what it has promised, and is left out of calls for a while
 //   5. Again     what has no bid or was refused goes into another call, at most max_rounds
 //   6. Keep      heartbeats; losses and dead nodes lead to another call for what remains
 //   7. End       the promises end, the objects stay

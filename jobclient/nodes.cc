@@ -70,6 +70,8 @@ Nodes::Arrival Nodes::TakeHello(Node& node, wire::HelloReply reply) {
   node.hello = std::move(reply);
   if (restarted) {
     node.missed = 0;
+    node.heard_at = env_.clock->Now();
+    node.left_out_until = {};
     node.here = true;
     return Arrival::kRestarted;
   }
@@ -80,8 +82,9 @@ Nodes::Arrival Nodes::TakeSignOfLife(Node& node, Incarnation incarnation) {
   if (node.hello.incarnation == 0 || incarnation != node.hello.incarnation)
     return Arrival::kIgnored;
   node.missed = 0;
+  node.heard_at = env_.clock->Now();
   if (node.here) return Arrival::kKnown;
-  if (env_.clock->Now() < node.away_until) return Arrival::kIgnored;
+  if (node.heard_at < node.away_until) return Arrival::kIgnored;
   node.here = true;
   return Arrival::kCameBack;
 }

@@ -22,8 +22,10 @@ struct Node {
   wire::HelloReply hello;  // of the running incarnation; incarnation 0: never answered
 
   uint32_t missed = 0;    // heartbeats sent since it was last heard
+  Time heard_at{INT64_MIN / 2};
   uint32_t failures = 0;  // that readers saw; each keeps it away for longer
   Time away_until{};
+  Time left_out_until{};  // of calls: it lives, and cannot answer them
 
   // What it can take for this job, as far as the job knows.
   uint64_t room_bytes = 0;

@@ -28,7 +28,7 @@ Search::Search(const Env& env, const JobOptions* options, const JobList* list, N
                .placement = &placement_,
                .nodes = nodes,
                .promises = promises,
-               .away = [this](NodeId node) { hooks_.away(node); }},
+               .unanswered = [this](NodeId node) { hooks_.unanswered(node); }},
       read_(list->manifest().size()),
       lost_once_(list->manifest().size()),
       hopeless_(list->manifest().size()) {}

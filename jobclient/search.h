@@ -22,8 +22,8 @@ namespace holdfast::jobclient {
 class Search {
  public:
   struct Hooks {
-    std::function<void(NodeId)> away;  // a node was silent for too long
-    std::function<void()> planned;     // the first search is over; once
+    std::function<void(NodeId)> unanswered;  // a node owes an answer for too long
+    std::function<void()> planned;           // the first search is over; once
   };
 
   // Everything outlives this.

@@ -25,7 +25,7 @@ void SimJournal::Append(ByteView record, std::function<void(Status, uint64_t)> d
   if (full)
     world_->Violate("journal", "the journal is full: whoever writes it has not given space back");
   Duration delay = 20us + Duration(static_cast<int64_t>(random_.Exponential(60)));
-  if (world_->faults().Fires(Fault::kJournalSlow)) delay += Duration(random_.Below(2'000'000));
+  if (world_->faults().Fires(Fault::kJournalSlow)) delay += Duration(random_.Below(6'000'000));
   written_ = std::max(written_, world_->now() + delay);
   // What arrives while a sync is under way waits for the next one.
   const Time sync = written_ + Duration(20 + random_.Below(60));

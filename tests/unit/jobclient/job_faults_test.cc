@@ -44,6 +44,37 @@ TEST(JobFaults, WhoNeverBidsOrNeverAcknowledgesIsReplaced) {
   }
 }
 
+// Its journal is away, say: what it had promised before is still read there.
+TEST(JobFaults, WhoLivesAndCannotPromiseKeepsWhatItPromised) {
+  FakeWorld world;
+  world.AddNodes(3);
+  const ObjectList list = FakeWorld::List(900);
+  JobOptions options = world.options();
+  options.lease = 10min;  // no heartbeat tells that it lives
+  Job job(world.env(), options);
+  ASSERT_TRUE(PlanNow(world, job, list).ok());
+  const uint64_t loads = job.Report().nodes[1].loads, calls = world.node(1).calls_received;
+  ASSERT_GT(loads, 100u);
+  world.node(1).deaf_to_confirms = true;
+  world.node(2).dead = true;
+  job.NodeFailed(2);
+  for (int i = 0; i < 300; ++i) {
+    world.clock.RunFor(50ms);
+    ASSERT_NE(job.BulkEndpoint(1), nullptr);
+    ASSERT_EQ(job.Report().nodes[1].loads, loads);
+  }
+  EXPECT_EQ(job.Report().nodes[0].loads, 900 - loads);
+  EXPECT_LE(world.node(1).calls_received, calls + 1);
+  ExpectBooksAgree(world, job);
+  // Later it is asked again.
+  job.NodeFailed(0);
+  world.node(0).dead = true;
+  world.node(1).deaf_to_confirms = false;
+  world.clock.RunFor(90s);
+  EXPECT_EQ(job.Report().nodes[1].loads, 900u);
+  ExpectBooksAgree(world, job);
+}
+
 TEST(JobFaults, WhoRefusesTheCallIsNotWaitedFor) {
   FakeWorld world;
   world.AddNodes(2);
