@@ -405,7 +405,11 @@ void CallRound::Remain(uint32_t chunk, const Bitmap& what) {
 void CallRound::Watch() {
   if (finished_) return;
   const Time now = context_->env.clock->Now();
+  const Duration shortest = std::min(context_->options->bid_timeout, context_->options->ack_timeout);
   for (Called& called : called_) {
+    // Whether it lives is known when its time is up.
+    if (called.in && now - called.heard >= shortest / 2)
+      context_->nodes->SendHello(*context_->nodes->Find(called.node), context_->job);
     if (called.in && called.bids_left > 0) WatchBids(called, now);
     if (called.in) WatchAcks(called, now);
     if (finished_) return;
@@ -422,7 +426,6 @@ void CallRound::WatchBids(Called& called, Time now) {
   if (now - std::max(called.heard, called.called) < called.resend) return;
   called.resend *= 2;
   SendCall(called);
-  context_->nodes->SendHello(*context_->nodes->Find(called.node), context_->job);
 }
 
 void CallRound::WatchAcks(Called& called, Time now) {
@@ -437,7 +440,6 @@ void CallRound::WatchAcks(Called& called, Time now) {
     if (now - std::max(called.heard, part.sent) < part.resend) continue;
     part.resend *= 2;
     SendConfirm(called, number);
-    context_->nodes->SendHello(*context_->nodes->Find(called.node), context_->job);
   }
 }
 

@@ -7,7 +7,7 @@
 //   4. SettleChunk  in the order in which chunks became ready
 //   5. SendConfirm  to every node that bid, also when nothing is confirmed: that cancels, and lets the node begin to load
 //   6. OnAck        the promise
-//   7. Watch        what was not answered is sent again, and a hello, so that it is known whether the node lives; who stays
+//   7. Watch        what was not answered is sent again, and hellos, so that it is known whether the node lives; who stays
 //   silent is out, and what it was given remains
 //
 // Settling a chunk and building a confirm are one slice each; between slices other events run.

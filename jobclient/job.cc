@@ -16,7 +16,7 @@ namespace {
 
 constexpr Duration kFirstStayAway = 100ms;
 constexpr uint32_t kMaxDoublings = 8;
-constexpr Duration kLeftOut = 30s;  // of calls, after one that was not answered
+constexpr Duration kLeftOut = 2min;  // of calls, after one that was not answered
 
 JobId RandomId(Random* random) {
   JobId id = 0;
@@ -65,6 +65,7 @@ struct Job::Parts {
   // Step 6.
   void Beat();
   void Unanswered(NodeId id);
+  void AnswersAgain(Node& node);
   void Away(NodeId id, std::string_view why);
   void Forgot(Node& node);
   void Lost(Node& node, const std::vector<wire::Loss>& losses);
@@ -228,6 +229,7 @@ void Job::Parts::On(Node& node, wire::Ack&& ack) {
     }
     node.tenancy = ack.tenancy;
   }
+  AnswersAgain(node);
   search->OnAck(node.member.node, ack);
 }
 
@@ -262,9 +264,16 @@ void Job::Parts::Unanswered(NodeId id) {
   env.log->Warn("node " + std::to_string(id) +
                 " lives, but does not answer calls; what it does not promise is asked for elsewhere");
   node->left_out_until = now + kLeftOut;
-  env.clock->At(node->left_out_until, [this] {
-    if (state != State::kEnded) search->Again();
+  env.clock->At(node->left_out_until, [this, node] {
+    if (env.clock->Now() >= node->left_out_until) AnswersAgain(*node);
   });
+}
+
+// Or so it is hoped: it may be called.
+void Job::Parts::AnswersAgain(Node& node) {
+  if (state == State::kEnded || node.left_out_until == Time{}) return;
+  node.left_out_until = {};
+  if (!promises->Missing().None()) search->Again();
 }
 
 void Job::Parts::Away(NodeId id, std::string_view why) {
@@ -348,7 +357,8 @@ void Job::SetLease(Duration lease) {
 
 bool Job::HeardFromAllSince(Time when) const {
   for (const Node& node : parts_->nodes.all()) {
-    if (node.here && node.progress_at < when) return false;
+    const bool concerned = node.here && node.tenancy != 0;  // it has promised something
+    if (concerned && node.progress_at < when) return false;
   }
   return true;
 }

@@ -102,7 +102,7 @@ class Job {
 
   // Asks every node for its progress now, before the next heartbeat.
   void AskProgress();
-  // Every node that is here has told its progress since then.
+  // Every node that is here and has promised something has told its progress since then.
   bool HeardFromAllSince(Time when) const;
   // Since then, and since it promised something last, each has told that it has nothing more to
   // load; and nothing that is missing is looked for, or will be soon.

@@ -66,11 +66,18 @@ TEST(JobFaults, WhoLivesAndCannotPromiseKeepsWhatItPromised) {
   EXPECT_EQ(job.Report().nodes[0].loads, 900 - loads);
   EXPECT_LE(world.node(1).calls_received, calls + 1);
   ExpectBooksAgree(world, job);
-  // Later it is asked again.
-  job.NodeFailed(0);
+  // It is asked again as soon as it acknowledges anything.
   world.node(0).dead = true;
+  job.NodeFailed(0);
   world.node(1).deaf_to_confirms = false;
-  world.clock.RunFor(90s);
+  world.Deliver(1, wire::Ack{.job = job.id(),
+                             .call = 2,
+                             .incarnation = world.node(1).incarnation,
+                             .tenancy = world.node(1).tenancy,
+                             .first = 0,
+                             .count = 900,
+                             .refused = {}});
+  world.clock.RunFor(80s);
   EXPECT_EQ(job.Report().nodes[1].loads, 900u);
   ExpectBooksAgree(world, job);
 }
