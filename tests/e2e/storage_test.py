@@ -138,6 +138,10 @@ class Elsewhere(Scratch):
         self.fetch(self.names[60:120])
         objects = self.status()["disk"]["objects"]
         self.assertGreater(objects, 200)  # they are not forgotten
+        # Its journal is gone, too: it can promise nothing, and counts as there.
+        done = self.holdfast(*self.config, "hold", self.list_of("more", self.names[:20]), "--for", "10min")
+        self.assertIn(b"lives, but does not answer calls", done.err, done)
+        self.assertNotIn(b"counts as away", done.err, done)
         self.storage.start()
         wait_for(lambda: self.node.said().count("is back after") >= 2, "its return")
         reads = self.status()["loads"]["disk_objects"]
