@@ -408,7 +408,7 @@ PlanReport Job::Parts::Report() const {
                             .loads = 0,
                             .bytes = 0});
   }
-  promises->CountInto(options.reader, *env.far, &report);
+  promises->CountInto(options.reader, env.far, &report);
   search->CountInto(&report);
   for (const Node& node : nodes.all()) {
     if (!node.here) continue;

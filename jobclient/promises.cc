@@ -74,11 +74,11 @@ bool Promises::HasAny(NodeId node) const {
   return false;
 }
 
-void Promises::CountInto(NodeId reader, const FarStore& far, PlanReport* report) const {
+void Promises::CountInto(NodeId reader, const FarStore* far, PlanReport* report) const {
   std::set<std::pair<NodeId, uint64_t>> together;  // who reads which group
   const auto count_request = [&](NodeId node, uint32_t index) {
     std::optional<FarPlace> place;
-    if (far.HasPlaces()) place = far.PlaceOf(manifest_->oid(index));
+    if (far != nullptr && far->HasPlaces()) place = far->PlaceOf(manifest_->oid(index));
     if (!place || together.emplace(node, place->group).second) ++report->far_requests;
   };
   report->objects = manifest_->size();
