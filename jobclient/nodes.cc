@@ -64,18 +64,12 @@ Nodes::Arrival Nodes::TakeHello(Node& node, wire::HelloReply reply) {
     node.progress = {};
     node.load_objects = node.load_bytes = node.near_objects = node.near_bytes = 0;
     node.failures = 0;
-    node.away_until = {};
+    node.away_until = node.left_out_until = {};
   }
   if (first || restarted) node.room_bytes = reply.free_bytes;
   node.hello = std::move(reply);
-  if (restarted) {
-    node.missed = 0;
-    node.heard_at = env_.clock->Now();
-    node.left_out_until = {};
-    node.here = true;
-    return Arrival::kRestarted;
-  }
-  return TakeSignOfLife(node, node.hello.incarnation);
+  const Arrival arrival = TakeSignOfLife(node, node.hello.incarnation);
+  return restarted ? Arrival::kRestarted : arrival;
 }
 
 Nodes::Arrival Nodes::TakeSignOfLife(Node& node, Incarnation incarnation) {
