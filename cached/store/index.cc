@@ -16,11 +16,10 @@ using shm::kBucketEntries;
 // Nodes of the search for a chain of displacements. At 92 % full a chain of two is nearly always
 // there.
 constexpr uint32_t kSearchNodes = 512;
-constexpr size_t kGroup = 32;
 
 // shm::TagMask. Only the deciding thread writes buckets, and only it comes here, so plain loads see
 // what is there.
-uint32_t PlainTagMask(const shm::Bucket& bucket, uint32_t tag) {
+inline uint32_t PlainTagMask(const shm::Bucket& bucket, uint32_t tag) {
 #ifdef __SSE2__
   // The tag is the upper part of an entry's upper 32 bits.
   constexpr int kShift = shm::kSegmentBits + shm::kOffsetBits - 32;
@@ -65,16 +64,6 @@ void Index::Clear() {
   }
 }
 
-bool Index::Matches(shm::Entry e, const Oid& oid, VersionHash version) const {
-  if (e == 0) return false;
-  if (!region_) {
-    if (shm::TagOf(e) != shm::TagFor(oid)) return false;
-    return version == 0 || shm::OffsetOf(e) == DiskOffset(OffsetOnDisk(e), version);
-  }
-  const shm::RecordHeader* record = region_->record(e);
-  return record->oid == oid && (version == 0 || record->version == version);
-}
-
 uint32_t Index::FindIn(uint32_t bucket, uint32_t tag, const Oid& oid, VersionHash version) const {
   for (uint32_t left = PlainTagMask(buckets_[bucket], tag); left != 0; left &= left - 1) {
     const uint32_t slot = bucket * kBucketEntries + static_cast<uint32_t>(std::countr_zero(left));
@@ -110,45 +99,76 @@ void Index::PrefetchBuckets(const Oid& oid) const {
   __builtin_prefetch(&buckets_[shm::OtherBucket(first, shm::TagFor(oid), buckets_count_)]);
 }
 
+// --- Many at once --------------------------------------------------------------------------------
+// Look-ups wait for memory, for an entry and then for its record. While a group waits for its records,
+// the next one waits for its entries. Which of two buckets has the entry is not known before, and
+// nothing branches on it.
+
+void Index::AskForBuckets(Group* group) const {
+  for (size_t i = 0; i < group->oids.size(); ++i) {
+    const Oid& oid = group->oids[i];
+    group->first[i] = shm::FirstBucket(oid, buckets_count_);
+    group->second[i] = shm::OtherBucket(group->first[i], shm::TagFor(oid), buckets_count_);
+    __builtin_prefetch(&buckets_[group->first[i]]);
+    __builtin_prefetch(&buckets_[group->second[i]]);
+  }
+}
+
+void Index::AskForRecords(Group* group, bool holds) const {
+  group->some = 0;
+  for (size_t i = 0; i < group->oids.size(); ++i) {
+    const uint32_t tag = shm::TagFor(group->oids[i]);
+    const uint32_t in_first = PlainTagMask(buckets_[group->first[i]], tag);
+    const uint32_t in_second = PlainTagMask(buckets_[group->second[i]], tag);
+    const uint32_t bucket = in_first != 0 ? group->first[i] : group->second[i];
+    const uint32_t mask = in_first != 0 ? in_first : in_second;
+    const int place = std::countr_zero(mask | 1u << (kBucketEntries - 1));  // one, in any case
+    const uint32_t slot = bucket * kBucketEntries + static_cast<uint32_t>(place);
+    group->slots[i] = slot;
+    group->some |= static_cast<uint32_t>(mask != 0) << i;
+    if (region_) __builtin_prefetch(region_->record(entry(slot)));
+    if (holds) __builtin_prefetch(&side_[slot]);
+  }
+}
+
+uint32_t Index::Check(Group* group, std::span<const VersionHash> versions, WallTime now) const {
+  uint32_t found = 0;
+  for (size_t i = 0; i < group->oids.size(); ++i) {
+    if ((group->some >> i & 1) == 0) continue;
+    const VersionHash version = versions.empty() ? 0 : versions[i];
+    // The first one with the tag is the record but for a collision of tags or another version of
+    // the object.
+    uint32_t& slot = group->slots[i];
+    if (!Matches(entry(slot), group->oids[i], version)) slot = Find(group->oids[i], version);
+    if (slot == kNone) continue;
+    if (region_ && HasExpired(region_->record(entry(slot))->expires_s, now)) continue;
+    found |= 1u << i;
+  }
+  return found;
+}
+
 void Index::FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, WallTime now,
                      Bitmap* here, Bitmap* held) const {
   if (used_ == 0) return;
-  std::array<uint32_t, kGroup> first;
-  std::array<uint32_t, kGroup> second;
-  std::array<uint32_t, kGroup> candidate;
-  for (size_t base = 0; base < oids.size(); base += kGroup) {
-    const size_t n = std::min(kGroup, oids.size() - base);
-    for (size_t i = 0; i < n; ++i) {
-      const Oid& oid = oids[base + i];
-      first[i] = shm::FirstBucket(oid, buckets_count_);
-      second[i] = shm::OtherBucket(first[i], shm::TagFor(oid), buckets_count_);
-      __builtin_prefetch(&buckets_[first[i]]);
-      __builtin_prefetch(&buckets_[second[i]]);
+  std::array<Group, 4> groups;  // three are under way; a power of two
+  const size_t count = (oids.size() + Group::kMost - 1) / Group::kMost;
+  for (size_t step = 0; step < count + 2; ++step) {
+    if (step < count) {
+      Group& next = groups[step % groups.size()];
+      const size_t base = step * Group::kMost;
+      next.oids = oids.subspan(base, std::min(Group::kMost, oids.size() - base));
+      AskForBuckets(&next);
     }
-    for (size_t i = 0; i < n; ++i) {
-      const uint32_t tag = shm::TagFor(oids[base + i]);
-      const uint32_t mask = PlainTagMask(buckets_[first[i]], tag) |
-                            PlainTagMask(buckets_[second[i]], tag) << kBucketEntries;
-      candidate[i] = kNone;
-      if (mask == 0) continue;
-      const uint32_t at = static_cast<uint32_t>(std::countr_zero(mask));
-      candidate[i] = at < kBucketEntries ? first[i] * kBucketEntries + at
-                                         : second[i] * kBucketEntries + at - kBucketEntries;
-      if (region_) __builtin_prefetch(region_->record(entry(candidate[i])));
-      if (held != nullptr) __builtin_prefetch(&side_[candidate[i]]);
-    }
-    for (size_t i = 0; i < n; ++i) {
-      if (candidate[i] == kNone) continue;
-      const Oid& oid = oids[base + i];
-      const VersionHash version = versions.empty() ? 0 : versions[base + i];
-      // The first one with the tag is the record but for a collision of tags or another version of
-      // the object.
-      const uint32_t slot =
-          Matches(entry(candidate[i]), oid, version) ? candidate[i] : Find(oid, version);
-      if (slot == kNone) continue;
-      if (region_ && HasExpired(region_->record(entry(slot))->expires_s, now)) continue;
+    if (step >= 1 && step <= count)
+      AskForRecords(&groups[(step - 1) % groups.size()], held != nullptr);
+    if (step < 2) continue;
+    Group& group = groups[(step - 2) % groups.size()];
+    const size_t base = (step - 2) * Group::kMost;
+    const auto own = versions.empty() ? versions : versions.subspan(base, group.oids.size());
+    for (uint32_t found = Check(&group, own, now); found != 0; found &= found - 1) {
+      const auto i = static_cast<size_t>(std::countr_zero(found));
       here->Set(base + i);
-      if (held != nullptr && holds(slot) != 0) held->Set(base + i);
+      if (held != nullptr && holds(group.slots[i]) != 0) held->Set(base + i);
     }
   }
 }

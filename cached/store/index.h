@@ -9,6 +9,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -103,13 +104,35 @@ class Index {
   static constexpr uint16_t kHoldMask = 0x3fff;
   static constexpr uint16_t kReservedMark = kHoldMask;  // as a hold count, beside an empty entry
 
+  // Some of the objects of a FindMany, at the same step.
+  struct Group {
+    static constexpr size_t kMost = 8;
+    std::span<const Oid> oids;
+    std::array<uint32_t, kMost> first;  // buckets
+    std::array<uint32_t, kMost> second;
+    std::array<uint32_t, kMost> slots;  // of the first entry with the tag
+    uint32_t some = 0;                  // bit i: oids[i] has one
+  };
+  void AskForBuckets(Group* group) const;
+  void AskForRecords(Group* group, bool holds) const;
+  // Bit i: oids[i] is here, in slots[i].
+  uint32_t Check(Group* group, std::span<const VersionHash> versions, WallTime now) const;
+
   std::atomic<shm::Entry>* slots() const { return buckets_->entries; }
   uint32_t OtherOf(uint32_t bucket, shm::Entry e) const {
     return shm::OtherBucket(bucket, shm::TagOf(e), buckets_count_);
   }
   bool Empty(uint32_t slot) const { return entry(slot) == 0 && side_[slot] == 0; }
   uint32_t EmptyIn(uint32_t bucket) const;
-  bool Matches(shm::Entry e, const Oid& oid, VersionHash version) const;
+  bool Matches(shm::Entry e, const Oid& oid, VersionHash version) const {
+    if (e == 0) return false;
+    if (!region_) {
+      if (shm::TagOf(e) != shm::TagFor(oid)) return false;
+      return version == 0 || shm::OffsetOf(e) == DiskOffset(OffsetOnDisk(e), version);
+    }
+    const shm::RecordHeader* record = region_->record(e);
+    return record->oid == oid && (version == 0 || record->version == version);
+  }
   uint32_t FindIn(uint32_t bucket, uint32_t tag, const Oid& oid, VersionHash version) const;
   uint32_t Displace(uint32_t first, uint32_t second);
   void Move(uint32_t from, uint32_t to);
