@@ -139,8 +139,7 @@ void Job::Parts::PlanIfReady() {
   promises = std::make_unique<Promises>(&list->manifest());
   search = std::make_unique<Search>(
       env, &options, list.get(), &nodes, promises.get(),
-      Search::Hooks{[this](NodeId node) { Unanswered(node); },
-                    [this] { Planned(); }});
+      Search::Hooks{[this](NodeId node) { Unanswered(node); }, [this] { Planned(); }});
   if (!options.dry_run) env.clock->At(env.clock->Now() + leases.period(), [this] { Beat(); });
   search->Begin();
 }
@@ -261,12 +260,14 @@ void Job::Parts::Unanswered(NodeId id) {
   const Time now = env.clock->Now();
   if (now - node->heard_at >= std::min(options.bid_timeout, options.ack_timeout))
     return Away(id, "it does not answer");
-  env.log->Warn("node " + std::to_string(id) +
-                " lives, but does not answer calls; what it does not promise is asked for elsewhere");
+  env.log->Warn(
+      "node " + std::to_string(id) +
+      " lives, but does not answer calls; what it does not promise is asked for elsewhere");
   node->left_out_until = now + kLeftOut;
   env.clock->At(node->left_out_until, [this, node] {
     if (env.clock->Now() >= node->left_out_until) AnswersAgain(*node);
   });
+  search->Again();
 }
 
 // Or so it is hoped: it may be called.

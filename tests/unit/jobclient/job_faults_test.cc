@@ -66,7 +66,7 @@ TEST(JobFaults, WhoLivesAndCannotPromiseKeepsWhatItPromised) {
   EXPECT_EQ(job.Report().nodes[0].loads, 900 - loads);
   EXPECT_LE(world.node(1).calls_received, calls + 1);
   ExpectBooksAgree(world, job);
-  // It is asked again as soon as it acknowledges anything.
+  // It is asked again once it acknowledges anything, after the rest between searches.
   world.node(0).dead = true;
   job.NodeFailed(0);
   world.node(1).deaf_to_confirms = false;
@@ -80,6 +80,29 @@ TEST(JobFaults, WhoLivesAndCannotPromiseKeepsWhatItPromised) {
   world.clock.RunFor(80s);
   EXPECT_EQ(job.Report().nodes[1].loads, 900u);
   ExpectBooksAgree(world, job);
+}
+
+// Was: whoever lives and does not answer was left out, and nobody else was asked, when all that was
+// asked for had been offered to it alone.
+TEST(JobFaults, OneObjectIsAskedForElsewhereWhenWhoIsToHaveItDoesNotBid) {
+  const ObjectList list = FakeWorld::List(300);
+  for (uint32_t nth = 0; nth < 8; ++nth) {
+    FakeWorld world;
+    world.AddNodes(3);
+    Job job(world.env(), world.options());
+    ASSERT_TRUE(PlanNow(world, job, list).ok());
+    world.node(2).dead = true;
+    job.NodeFailed(2);
+    world.clock.RunFor(30s);
+    FakeNode& node = world.node(1);
+    node.silent_calls = true;
+    const uint32_t lost = *std::next(node.promised.begin(), nth);
+    node.losses = {{lost, Code::kUnavailable, "503"}};
+    node.promised.erase(lost);
+    ASSERT_TRUE(world.clock.RunUntil([&] { return job.NodeOf(lost) == kNoNode; }));
+    world.clock.RunFor(80s);
+    EXPECT_EQ(job.NodeOf(lost), 0) << nth;
+  }
 }
 
 TEST(JobFaults, WhoRefusesTheCallIsNotWaitedFor) {
