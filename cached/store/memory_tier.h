@@ -123,8 +123,8 @@ class MemoryTier {
   // version 0 finds any version. The view is valid until the next non-const call. What has expired is
   // not found here, nor by FindMany and Hold; it takes its room until reclaim comes to it.
   std::optional<RecordView> Find(const Oid& oid, VersionHash version) const;
-  // Sets here[i] and, where held, held[i] for (oids[i], versions[i]); in groups of 32 with
-  // prefetch.
+  // Sets here[i] and, where held, held[i] for (oids[i], versions[i]), the memory of many asked for
+  // at once. No versions: any. `held` may be null.
   void FindMany(std::span<const Oid> oids, std::span<const VersionHash> versions, Bitmap* here,
                 Bitmap* held) const;
 

@@ -54,10 +54,11 @@ Result<Fd> Dial(const Endpoint& endpoint);
 // What became of a Dial.
 Status ConnectError(int fd, const Endpoint& endpoint);
 
-// Of a connected TCP socket: small messages leave at once, and within this host no congestion is
+// Of a connected TCP socket: small messages leave at once, and within this host congestion is not
 // controlled by pacing. There is none to be measured, and where the system's choice is BBR its timers
 // took a third of what a connection carries. Listen and Dial see to loopback addresses themselves,
-// before there is a connection: what was paced once keeps its timers.
+// before there is a connection: what was paced once, as over another address of this host, keeps its
+// timers.
 void SetUpTcp(int fd);
 // The next close drops what was not sent and tells the peer so.
 void SetAbortOnClose(int fd);

@@ -336,13 +336,19 @@ TEST(MemoryTier, FindManyAgreesWithFind) {
     oids.push_back(OidOf(i));
     versions.push_back(i % 3);
   }
-  Bitmap here(3000);
-  Bitmap held(3000);
-  node.tier->FindMany(oids, versions, &here, &held);
-  for (uint64_t i = 0; i < 3000; ++i) {
-    const bool expected = i < 1500 && (i % 3 == 0 || i % 3 == 1 + i % 2);
-    EXPECT_EQ(here.Get(i), expected) << i;
-    EXPECT_EQ(held.Get(i), expected && i % 3 == 0) << i;
+  for (const size_t count : {0, 1, 7, 8, 9, 15, 16, 17, 25, 33, 1499, 3000}) {
+    const std::span<const Oid> some = std::span(oids).first(count);
+    Bitmap here(count), held(count), here_only(count), any_version(count);
+    node.tier->FindMany(some, std::span(versions).first(count), &here, &held);
+    node.tier->FindMany(some, std::span(versions).first(count), &here_only, nullptr);
+    node.tier->FindMany(some, {}, &any_version, nullptr);
+    for (uint64_t i = 0; i < count; ++i) {
+      const bool expected = i < 1500 && (i % 3 == 0 || i % 3 == 1 + i % 2);
+      EXPECT_EQ(here.Get(i), expected) << i;
+      EXPECT_EQ(held.Get(i), expected && i % 3 == 0) << i;
+      EXPECT_EQ(here_only.Get(i), expected) << i;
+      EXPECT_EQ(any_version.Get(i), i < 1500) << i;
+    }
   }
 }
 

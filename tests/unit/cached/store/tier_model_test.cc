@@ -75,8 +75,8 @@ class Model {
     }
     Check();
   }
-  // At the end everything can be let go of, and all of the memory comes back.
   uint64_t compared() const { return compared_; }
+  // At the end everything can be let go of, and all of the memory comes back.
   void Empty() {
     while (!started_.empty()) Finish();
     for (auto& [key, known] : known_) {
