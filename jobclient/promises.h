@@ -43,7 +43,8 @@ class Promises {
   Bitmap Missing() const;
   bool HasAny(NodeId node) const;
   // Fills everything of `report` that follows from who promised what: counts and bytes, in all and
-  // per node (by id, in report->nodes). `reader` as in JobOptions, `far`, if there is one, says what comes together.
+  // per node (by id, in report->nodes). `reader` as in JobOptions, `far`, if there is one, says what
+  // comes together.
   void CountInto(NodeId reader, const FarStore* far, PlanReport* report) const;
 
  private:
